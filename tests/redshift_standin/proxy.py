@@ -1,0 +1,379 @@
+"""The wire proxy: takes a Redshift client's connection, checks and rewrites its SQL, lets PostgreSQL do it.
+
+Read `Session.run` first: a client's messages are collected until Sync and then handled as one batch, because
+redshift_connector sends Parse+Describe+Sync and then Bind+Execute+Sync for every statement.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from . import wire
+from .backend import Backend
+from .copy_unload import TransferError, run_transfer
+from .lexer import statements
+from .linter import refusals
+from .properties import (
+    Fault,
+    Memory,
+    parse_properties,
+    properties_query,
+    release_views,
+    remember_properties,
+    restore_views,
+    sql_name,
+    sql_string,
+)
+from .rewrite import Plan, plan
+
+_KNOWN_STARTUP = {"user", "database", "application_name"}
+_Failure = dict[str, str]
+
+
+@dataclass
+class Prepared:
+    """A statement the client prepared: as it came, and what PostgreSQL gets."""
+
+    sql: str
+    plan: Plan
+
+
+class Session:
+    """One client and its backend."""
+
+    def __init__(self, client: wire.Channel, proxy: Proxy) -> None:
+        self.client, self.proxy, self.memory = client, proxy, proxy.memory
+        self.backend: Backend | None = None
+        self.prepared: dict[bytes, Prepared] = {}
+        self.portals: dict[bytes, Prepared] = {}
+        self.forgotten: dict[str, str] = {}  # late-binding views dropped in the open transaction
+
+    # Connection ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve the client until one side goes."""
+        try:
+            self._start()
+            batch: list[tuple[bytes, bytes]] = []
+            while True:
+                kind, body = self.client.message()
+                if kind == b"X":
+                    return
+                if kind == b"Q":
+                    self._simple(body[:-1].decode("utf-8", "surrogateescape"))
+                elif kind == b"S":
+                    self._extended(batch)
+                    batch = []
+                elif kind != b"H":  # Flush: a Sync always follows
+                    batch.append((kind, body))
+        except (wire.Closed, OSError, struct.error):
+            return
+        finally:
+            self.client.close()
+            if self.backend:
+                self.backend.close()
+
+    def _start(self) -> None:
+        body = self.client.startup()
+        (code,) = struct.unpack_from("!i", body)
+        while code in (wire.SSL_REQUEST, wire.GSS_REQUEST):
+            if code == wire.SSL_REQUEST and self.proxy.tls:
+                self.client.send(b"S")
+                self.client = wire.Channel(self.proxy.tls.wrap_socket(self.client.sock, server_side=True))
+            else:
+                self.client.send(b"N")
+            body = self.client.startup()
+            (code,) = struct.unpack_from("!i", body)
+        backend = self.backend = Backend(self.proxy.postgres)
+        if code == wire.CANCEL_REQUEST:
+            backend.send(struct.pack("!i", len(body) + 4) + body)
+            raise wire.Closed
+        words = body[4:].rstrip(b"\0").split(b"\0")
+        known = dict(zip(words[::2], words[1::2], strict=False))
+        kept = b"".join(k + b"\0" + v + b"\0" for k, v in known.items() if k.decode() in _KNOWN_STARTUP)
+        backend.send(struct.pack("!ii", len(kept) + 9, 196608) + kept + b"\0")
+        self._authenticate(backend)
+
+    def _authenticate(self, backend: Backend) -> None:
+        """Pass the authentication through; on the way out PostgreSQL calls itself 8.0.2, as Redshift does."""
+        while True:
+            kind, body = backend.message()
+            if kind == b"S":
+                name = body.split(b"\0")[0]
+                said = {b"server_version": b"8.0.2", b"client_encoding": b"UTF8"}.get(name)
+                body = name + b"\0" + said + b"\0" if said else body
+            self.client.send(wire.message(kind, body))
+            if kind == b"Z":
+                return
+            if kind == b"E":
+                raise wire.Closed
+            if kind == b"R" and struct.unpack_from("!i", body)[0] not in (0, 12):
+                backend.send(wire.message(*self.client.message()))
+
+    # Batches ---------------------------------------------------------------------------------------------
+
+    def _simple(self, sql: str) -> None:
+        """A simple Query: its statements one by one, the rest left out after an error."""
+        for piece in statements(sql) or [""]:
+            prepared = Prepared(piece, self._plan(piece))
+            if prepared.plan.kind == "transfer":
+                send: Iterable[bytes] = ()
+            else:
+                send = (wire.query(prepared.plan.sql),)
+            if not self._execute(prepared, send):
+                break
+        self._ready()
+
+    def _extended(self, batch: list[tuple[bytes, bytes]]) -> None:
+        """A batch that ended with Sync: at most one statement is parsed, at most one executed."""
+        parsed = executed = None
+        forwarded: list[bytes] = []
+        local = bytearray()
+        for kind, body in batch:
+            if kind == b"P":
+                name, rest = body.split(b"\0", 1)
+                text, rest = rest.split(b"\0", 1)
+                sql = text.decode("utf-8", "surrogateescape")
+                parsed = self.prepared[name] = Prepared(sql, self._plan(sql))
+                body = name + b"\0" + wire.cstring(parsed.plan.sql) + rest
+                local += wire.message(b"1")
+            elif kind == b"B":
+                portal, name, _ = body.split(b"\0", 2)
+                if name in self.prepared:
+                    self.portals[portal] = self.prepared[name]
+                local += wire.message(b"2")
+            elif kind == b"E":
+                executed = self.portals.get(body.split(b"\0", 1)[0])
+            elif kind == b"D":
+                local += wire.message(b"t", b"\0\0") + wire.message(b"n")
+            elif kind == b"C":
+                known = self.prepared if body[:1] == b"S" else self.portals
+                gone = known.pop(body[1:].split(b"\0", 1)[0], None)
+                if gone and gone.plan.kind == "transfer":
+                    local += wire.message(b"3")
+                    continue
+            forwarded.append(wire.message(kind, body))
+        forwarded.append(wire.message(b"S"))
+        subject = executed or parsed or next(iter(self._described(batch)), None)
+        if subject and subject.plan.kind == "transfer":
+            self.client.send(bytes(local))
+            forwarded = []
+        elif not any(kind in (b"P", b"B", b"D", b"E", b"C") for kind, _ in batch) or (
+            local and not forwarded
+        ):
+            self.client.send(bytes(local))
+        if executed:
+            self._execute(executed, forwarded)
+        elif parsed and (refused := self._refused(parsed.sql)):
+            self.memory.statements.append(parsed.sql)
+            self._send_error(refused)
+        elif forwarded:
+            error = self._relay(forwarded)
+            if error and parsed:
+                self.memory.statements.append(parsed.sql)
+        self._ready()
+
+    def _described(self, batch: list[tuple[bytes, bytes]]) -> list[Prepared]:
+        names = [body[1:-1] for kind, body in batch if kind == b"D" and body[:1] == b"S"]
+        return [self.prepared[name] for name in names if name in self.prepared]
+
+    def _plan(self, sql: str) -> Plan:
+        made = plan(sql)
+        self.memory.long_names.update({short: name for name, short in made.shortened.items()})
+        return made
+
+    # One statement ---------------------------------------------------------------------------------------
+
+    def _execute(self, prepared: Prepared, messages: Iterable[bytes]) -> bool:
+        """Log, refuse, hit by a planned fault, or run one statement; False after an error."""
+        backend, sql, made = self._backend, prepared.sql, prepared.plan
+        if sql:
+            self.memory.statements.append(sql)
+        fault = self.memory.take_fault(sql)
+        if fault and not fault.after:
+            return self._strike(fault)
+        if failure := self._refused(sql) or self._before(made):
+            return self._send_error(failure)
+        if made.kind == "transfer":
+            failure = self._transfer(sql, silent=bool(fault))
+        else:
+            failure = self._relay(messages, silent=bool(fault))
+        if not failure:
+            self._after(sql, made)
+        if fault:
+            return self._strike(fault)
+        return not failure and backend.status != b"E"
+
+    def _refused(self, sql: str) -> _Failure | None:
+        if found := refusals(sql, in_transaction=self._backend.status != b"I"):
+            return {"C": "0A000", "M": "; ".join(found), "H": "refused by the stand-in's linter"}
+        return None
+
+    def _strike(self, fault: Fault) -> bool:
+        if fault.drop_connection:
+            raise wire.Closed
+        return self._send_error({"C": fault.error_code, "M": fault.message})
+
+    def _send_error(self, failure: _Failure) -> bool:
+        raised = self._backend.fail(failure["C"], failure["M"], failure.get("D", ""))
+        self.client.send(wire.error_like(b"E", raised))
+        return False
+
+    def _before(self, made: Plan) -> _Failure | None:
+        """What has to happen before PostgreSQL sees the statement; gives an error when it may not see it."""
+        backend = self._backend
+        if backend.status == b"E":
+            return None
+        if made.dropped_column:
+            known = parse_properties(backend.query(properties_query(made.table)).value)
+            for key, names in (("distkey", (known.distkey,)), ("sortkey", known.sortkey)):
+                if made.dropped_column in names:
+                    return {"C": "0A000", "M": f'cannot drop {key} column "{made.dropped_column}"'}
+        if made.kind == "release":
+            release_views(backend, self.memory, made)
+        elif made.kind == "create_view" and re.match(r"(?i)\s*CREATE\s+OR\s+REPLACE", made.sql):
+            release_views(backend, self.memory, made)
+            backend.query(f"DROP VIEW IF EXISTS {sql_name(made.table)}")
+        return None
+
+    def _after(self, sql: str, made: Plan) -> None:
+        """What the stand-in remembers once PostgreSQL has done the statement."""
+        backend, late = self._backend, self.memory.late_views
+        if made.kind == "create_table" and not self.skipped:
+            remember_properties(backend, made)
+        elif made.kind == "create_view":
+            late.pop(made.table, None)
+            if made.late_binding:
+                late[made.table] = made.sql
+        elif made.drops_view and made.table in late:
+            self.forgotten[made.table] = late.pop(made.table)
+        elif made.kind == "drop_schema":
+            for name in [name for name in late if name.startswith(made.table + ".")]:
+                self.forgotten[name] = late.pop(name)
+        elif made.kind in ("vacuum", "analyze"):
+            backend.query(_maintained(sql, made))
+        elif re.match(r"(?i)\s*(rollback|abort)\b", sql):
+            late.update(self.forgotten)
+        if backend.status == b"I":
+            self.forgotten.clear()
+        if made.kind in ("create_table", "create_view", "release") and late:
+            restore_views(backend, self.memory)
+
+    def _transfer(self, sql: str, silent: bool) -> _Failure | None:
+        try:
+            tag, notice = run_transfer(sql, self.proxy.s3, self._backend)
+        except TransferError as error:
+            failure = {"C": error.code, "M": error.text, "D": error.detail}
+            self._send_error(failure)
+            return failure
+        if not silent:
+            told = wire.error_like(b"N", {"S": "INFO", "C": "00000", "M": notice})
+            self.client.send(told + wire.message(b"C", wire.cstring(tag)))
+        return None
+
+    # Relaying --------------------------------------------------------------------------------------------
+
+    def _relay(
+        self, messages: Iterable[bytes], made: Plan | None = None, silent: bool = False
+    ) -> _Failure | None:
+        """Send to PostgreSQL and pass its answers on, all but ReadyForQuery; gives the error's fields."""
+        self._backend.send(b"".join(messages))
+        failure: _Failure | None = None
+        self.skipped = False
+        out = bytearray()
+        for kind, body in self._backend.answers():
+            if kind == b"E":
+                failure = _as_redshift(wire.fields(body))
+                out += wire.error_like(b"E", failure)
+                continue
+            if kind == b"N" and wire.fields(body).get("C") == "42P07":
+                self.skipped = True
+            if kind == b"D" and self.memory.long_names and b"$$" in body:
+                out += self._long_row(body)
+            elif kind != b"S":
+                out += wire.message(kind, body)
+            if len(out) > 1 << 16 and not silent:
+                self.client.send(bytes(out))
+                out.clear()
+        if out and (not silent or failure):
+            self.client.send(bytes(out))
+        return failure
+
+    def _long_row(self, body: bytes) -> bytes:
+        """A row in which names that PostgreSQL knows shortened are whole again."""
+        row = wire.values(body)
+        known = {short.encode(): name.encode() for short, name in self.memory.long_names.items()}
+        return wire.data_row([value if value is None else known.get(value, value) for value in row])
+
+    def _ready(self) -> None:
+        self.client.send(wire.message(b"Z", self._backend.status))
+
+    @property
+    def _backend(self) -> Backend:
+        assert self.backend is not None
+        return self.backend
+
+
+def _as_redshift(error: _Failure) -> _Failure:
+    """A serialization failure as Redshift words it; everything else as it is."""
+    if error.get("C") != "40001":
+        return error
+    detail = "Serializable isolation violation on table - 0, transactions forming the cycle are: 0, 0 (pid:0)"
+    return {"S": "ERROR", "C": "XX000", "M": "1023", "D": detail}
+
+
+def _maintained(sql: str, made: Plan) -> str:
+    """The UPDATE that makes svv_table_info show what a VACUUM or ANALYZE would have mended."""
+    words = sql.upper()
+    ghosts, order = "ghosts = 0", "unsorted = 0, vacuum_sort_benefit = 0"
+    if made.kind == "analyze":
+        changes = "stats_off = 0"
+    elif "DELETE ONLY" in words:
+        changes = ghosts
+    else:
+        changes = order if "SORT ONLY" in words else f"{ghosts}, {order}"
+    schema, _, table = made.table.replace('"', "").rpartition(".")
+    where = f" WHERE schema_name = {sql_string(schema or 'public')} AND table_name = {sql_string(table)}"
+    return f"UPDATE standin.table_info_numbers SET {changes}" + (where if table else "")
+
+
+class Proxy:
+    """Listens on a free port of the loopback address; one thread a client."""
+
+    def __init__(
+        self,
+        postgres: tuple[str, int],
+        memory: Memory,
+        s3: Callable[[], Any],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.postgres, self.memory, self.s3, self.tls = postgres, memory, s3, tls
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        self.clients: list[wire.Channel] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self.listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                channel = wire.Channel(sock)
+                self.clients.append(channel)
+                threading.Thread(target=Session(channel, self).run, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening and cut every connection."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for channel in self.clients:
+            channel.close()
