@@ -1,0 +1,44 @@
+"""Time as an argument: the moment a command works for, and the stamp that a landing gets."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+
+QUARTER_HOUR = 900
+
+
+class Clock:
+    """The time a command works with: frozen at `--at`, or the wall clock where none was given."""
+
+    def __init__(self, at: dt.datetime | None = None):
+        self.at = None if at is None else int(as_utc(at).timestamp())
+
+    def now(self) -> int:
+        """Epoch seconds, UTC."""
+        return self.at if self.at is not None else int(time.time())
+
+    def now_utc(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self.now(), dt.UTC)
+
+
+def parse_time(text: str) -> dt.datetime:
+    """An ISO 8601 time; without a zone it is UTC, whatever the process's time zone. ValueError says what is wrong."""
+    try:
+        return as_utc(dt.datetime.fromisoformat(text))
+    except ValueError:
+        raise ValueError(f"'{text}' is no ISO time; write for example 2025-09-01T12:15:30") from None
+
+
+def as_utc(moment: dt.datetime) -> dt.datetime:
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def landing_stamp(now: int) -> int:
+    """The last second of the last closed quarter-hour, so that the run which follows takes the rows at once.
+
+    Example:
+        >>> landing_stamp(12 * 3600 + 15 * 60 + 30) == 12 * 3600 + 14 * 60 + 59
+        True
+    """
+    return now // QUARTER_HOUR * QUARTER_HOUR - 1

@@ -1,0 +1,119 @@
+"""What is extracted: the tables, their columns and how they are read, from external_models.yaml and tables.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from sqlglot import exp
+
+from extract.source import SourceTable
+from macros.marts import RAW_SCHEMA, mart_facts, scan_key
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class ConfigurationError(Exception):
+    """Settings are missing or wrong; the message names all of them and says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One extracted table: its source, its raw table and the mart that consumes it."""
+
+    name: str
+    source: SourceTable
+    columns: dict[str, exp.DataType]
+    mart: str
+    id_overlap: int | None = None
+
+    @property
+    def raw(self) -> str:
+        return f"{RAW_SCHEMA}.{self.name}_raw"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """short, time, raw, versioned (see macros/marts.py)."""
+        return mart_facts(self.mart.split(".")[-1])
+
+    @property
+    def time(self) -> str:
+        return str(self.facts["time"])
+
+    @property
+    def identity(self) -> list[str]:
+        """The columns in which a row that is held already agrees: for a scan its key, otherwise the whole content."""
+        return scan_key() if not self.facts["versioned"] else list(self.columns)
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    tables: tuple[Table, ...]
+    buffer_seconds: int
+    chunk_rows: int
+    raw_retention_days: int
+
+    def select(self, names: Sequence[str] | None) -> tuple[Table, ...]:
+        """The tables named, in the configured order; all of them without names."""
+        known = [table.name for table in self.tables]
+        unknown = sorted({*(names or ())} - {*known})
+        if unknown:
+            raise ConfigurationError(f"No such table: {', '.join(unknown)}. There are: {', '.join(known)}.")
+        return tuple(table for table in self.tables if not names or table.name in names)
+
+
+def load_config(project: Path = PROJECT, settings: Path | None = None) -> ExtractConfig:
+    """Reads both files; every mistake found is named at once."""
+    raw_models = {
+        model["name"]: model["columns"] for model in yaml.safe_load((project / "external_models.yaml").read_text())
+    }
+    content = yaml.safe_load((settings or project / "extract" / "tables.yaml").read_text())
+    mistakes: list[str] = []
+    tables = []
+    for name, entry in content["tables"].items():
+        columns = {
+            column: exp.DataType.build(kind, dialect="redshift")
+            for column, kind in raw_models.get(f"{RAW_SCHEMA}.{name}_raw", {}).items()
+            if column != "landed_at"
+        }
+        by_id = entry.get("cursor") == "id"
+        if not columns:
+            mistakes.append(f"external_models.yaml lists no columns of {RAW_SCHEMA}.{name}_raw")
+        if entry.get("cursor", "time") not in ("time", "id"):
+            mistakes.append(f"tables.yaml: cursor of {name} is '{entry['cursor']}'; write time or id")
+        if by_id and not entry.get("id_column"):
+            mistakes.append(f"tables.yaml: {name} has cursor: id but no id_column")
+        tables.append(
+            Table(
+                name=name,
+                source=SourceTable(
+                    name=entry["source"],
+                    time_column=entry["time"],
+                    columns=tuple(columns),
+                    id_column=entry.get("id_column") if by_id else None,
+                ),
+                columns=columns,
+                mart=f"order_tracking.mart_{name}",
+                id_overlap=int(entry.get("id_overlap", 10_000)) if by_id else None,
+            )
+        )
+    if mistakes:
+        raise ConfigurationError("The extract configuration is wrong; nothing was read. " + "; ".join(mistakes) + ".")
+    return ExtractConfig(
+        tables=tuple(tables),
+        buffer_seconds=int(content["buffer_minutes"]) * 60,
+        chunk_rows=int(content["chunk_rows"]),
+        raw_retention_days=int(project_variables(project)["raw_retention_days"]),
+    )
+
+
+def project_variables(project: Path = PROJECT) -> dict[str, Any]:
+    """The variables of config.yaml, read the way SQLMesh reads them."""
+    template = jinja2.Template((project / "config.yaml").read_text())
+    text = template.render(env_var=lambda name, default="": os.environ.get(name) or default)
+    return dict(yaml.safe_load(text)["variables"])

@@ -1,0 +1,216 @@
+"""Landing: what was staged becomes raw rows, rejected rows and one log entry, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from extract.clock import landing_stamp
+from extract.config import Table
+from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
+from extract.warehouse import Staged, Warehouse
+from macros.history import history_view
+from macros.sql import columns_of, statement, table_node, timestamp, union_all
+from macros.versions import identical
+
+YEAR_2100 = 4_102_444_800
+INTEGER_LIMIT = 2**31
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What one landing did: rows by what became of them, and how far it saw."""
+
+    rows_read: int
+    rows_landed: int
+    rows_rejected: int
+    bytes: int
+    watermark: int | None = None
+    watermark_id: int | None = None
+
+
+def land(
+    warehouse: Warehouse,
+    table: Table,
+    staged: Staged,
+    *,
+    kind: str,
+    now: int,
+    seconds: float,
+    source_clock: int,
+    cutoff: int | None,
+    raw_floor: int,
+    moves_watermark: bool = True,
+) -> Landed:
+    """Lands what was staged and is not held yet, sets aside what cannot be loaded, and logs it. All or nothing.
+
+    Args:
+        kind: What the rows were read for: extract, reconcile or since.
+        now: Epoch seconds; decides the stamp of the rows. seconds: how long the reading took.
+        source_clock: The source's own time; a row dated after it does not move the watermark.
+        raw_floor: From this event time on raw alone tells what is held; where older rows were read, mart and history
+            are compared too.
+        moves_watermark: Everything between the last watermark and what was read has landed.
+    """
+    stamp = landing_stamp(now)
+    first, last, last_id, rejected = _survey(warehouse, table, staged)
+    with warehouse.transaction():
+        if rejected:
+            _reject(warehouse, table, staged, stamp)
+        landed = 0
+        if first is not None:
+            landed = warehouse.execute(_landing(table, staged, stamp, first, first < raw_floor))
+        result = Landed(
+            rows_read=staged.rows,
+            rows_landed=landed,
+            rows_rejected=rejected,
+            bytes=staged.bytes,
+            watermark=min(last, source_clock) if moves_watermark and last is not None else None,
+            watermark_id=last_id if moves_watermark else None,
+        )
+        log(warehouse, table, result, kind=kind, now=now, seconds=seconds, cutoff=cutoff, stamp=stamp)
+    return result
+
+
+def _survey(
+    warehouse: Warehouse, table: Table, staged: Staged
+) -> tuple[int | None, int | None, int | None, int]:
+    """Oldest and newest event time of what can be loaded, highest id, and the number of rows that cannot."""
+    highest = "MAX(source_id)" if table.source.id_column else "CAST(NULL AS BIGINT)"
+    (row,) = warehouse.fetchall(
+        statement(
+            f"""
+            SELECT MIN(CASE WHEN :fault IS NULL THEN :time END), MAX(CASE WHEN :fault IS NULL THEN :time END),
+              {highest}, COUNT(:fault)
+            FROM staged
+            """,
+            {"staged": staged.table},
+            fault=fault(table),
+            time=exp.column(table.time),
+        )
+    )
+    first, last, last_id, rejected = row
+    return first, last, last_id, int(rejected)
+
+
+def fault(table: Table) -> exp.Expr:
+    """Why a staged row cannot be keyed, placed in time or stored whole; NULL when it can."""
+    reasons: list[tuple[exp.Expr, str]] = []
+    for name in ("order_id", table.time):
+        column = exp.column(name)
+        reasons.append((column.is_(exp.null()), f"{name} is NULL"))
+        reasons.append((exp.column(name) <= 0, f"{name} is zero or negative"))
+    reasons.append((exp.column(table.time) >= YEAR_2100, f"{table.time} is beyond the year 2100 (milliseconds?)"))
+    for name, kind in table.columns.items():
+        if kind.is_type(*exp.DataType.TEXT_TYPES) and kind.expressions:
+            limit = int(kind.expressions[0].name)
+            size = exp.Anonymous(this="OCTET_LENGTH", expressions=[exp.column(name)])
+            reasons.append((size > limit, f"{name} is longer than {limit} bytes"))
+        elif kind.is_type("INT"):
+            outside = exp.or_(exp.column(name) >= INTEGER_LIMIT, exp.column(name) < -INTEGER_LIMIT)
+            reasons.append((outside, f"{name} does not fit an INTEGER"))
+    case = exp.Case()
+    for condition, reason in reasons:
+        case = case.when(condition, exp.Literal.string(reason))
+    return case
+
+
+def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: int) -> None:
+    """Keeps each row that cannot be loaded, whole and once, with the reason."""
+    parts: list[exp.Expr] = []
+    for name in table.columns:
+        text = exp.func("COALESCE", exp.cast(exp.column(name), "VARCHAR(65535)"), exp.Literal.string("NULL"))
+        parts += [exp.Literal.string(f"{', ' if parts else ''}{name}="), text]
+    payload: exp.Expr = parts[0]
+    for part in parts[1:]:
+        payload = exp.DPipe(this=payload, expression=part)
+    warehouse.execute(
+        statement(
+            """
+            INSERT INTO rejected_rows (table_name, order_id, reason, payload, rejected_at)
+            SELECT :name, faulty.order_id, faulty.reason, faulty.payload, :stamp
+            FROM (
+              SELECT DISTINCT order_id, :fault AS reason, :payload AS payload FROM staged WHERE NOT :fault IS NULL
+            ) AS faulty
+            LEFT JOIN held ON held.table_name = :name AND held.payload = faulty.payload
+            WHERE held.payload IS NULL
+            """,
+            {"rejected_rows": REJECTED_ROWS, "held": REJECTED_ROWS, "staged": staged.table},
+            name=table.name,
+            fault=fault(table),
+            payload=payload,
+            stamp=timestamp(stamp),
+        )
+    )
+
+
+def _landing(table: Table, staged: Staged, stamp: int, first: int, reaches_back: bool) -> exp.Expr:
+    """The INSERT of what is not held yet: one copy of each row, stamped."""
+    names = list(table.columns)
+    return statement(
+        """
+        INSERT INTO raw (:target, landed_at)
+        SELECT :columns, :stamp
+        FROM (SELECT DISTINCT :narrowed FROM staged WHERE :fault IS NULL) AS fresh
+        LEFT JOIN held ON held.order_id = fresh.order_id AND :same
+        WHERE held.order_id IS NULL
+        """,
+        {"raw": table.raw, "staged": staged.table, "held": held_rows(table, first, reaches_back)},
+        target=[exp.to_identifier(name) for name in names],
+        columns=columns_of(names, "fresh"),
+        narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
+        fault=fault(table),
+        same=identical("held", "fresh", [name for name in table.identity if name != "order_id"]),
+        stamp=timestamp(stamp),
+    )
+
+
+def held_rows(table: Table, first: int, reaches_back: bool) -> exp.Query:
+    """What the warehouse holds from an event time on: raw and, for rows that raw may have forgotten, mart and history."""
+    places = [table.raw, *((table.mart, history_view(str(table.facts["short"]))) if reaches_back else ())]
+    return union_all(
+        [
+            exp.select(*columns_of(table.identity)).from_(table_node(place)).where(exp.column(table.time) >= first)
+            for place in places
+        ]
+    )
+
+
+def log(
+    warehouse: Warehouse,
+    table: Table,
+    result: Landed,
+    *,
+    kind: str,
+    now: int,
+    seconds: float,
+    cutoff: int | None,
+    stamp: int | None,
+    error: str | None = None,
+) -> None:
+    """One row of extract_log: a table's run, or a chunk of it."""
+    entry = {
+        "table_name": table.name,
+        "kind": kind,
+        "cutoff": cutoff,
+        "watermark": result.watermark,
+        "watermark_id": result.watermark_id,
+        "rows_read": result.rows_read,
+        "rows_landed": result.rows_landed,
+        "rows_rejected": result.rows_rejected,
+        "bytes": result.bytes,
+        "landed_at": exp.null() if stamp is None else timestamp(stamp),
+        "started_at": timestamp(now - round(seconds)),
+        "finished_at": timestamp(now),
+        "error": error,
+    }
+    values = [value if isinstance(value, exp.Expr) else exp.convert(value) for value in entry.values()]
+    warehouse.execute(
+        statement(
+            "INSERT INTO log (:target) VALUES (:entry)",
+            {"log": EXTRACT_LOG},
+            target=[exp.to_identifier(name) for name in entry],
+            entry=values,
+        )
+    )

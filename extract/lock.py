@@ -1,0 +1,48 @@
+"""The run lock: one cycle, extract, plan or maintenance at a time on a warehouse. SQLMesh itself has none."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from extract.warehouse import WarehouseError
+from extract.warehouse_duckdb import warehouse_file
+
+
+class LockHeld(Exception):
+    """Another command works on this warehouse; nothing was done."""
+
+
+@contextmanager
+def run_lock(gateway: str) -> Iterator[None]:
+    """Holds the warehouse's lock, or raises LockHeld at once. A process that dies gives it back, however it dies."""
+    if gateway == "redshift":
+        from extract.lock_postgres import postgres_lock
+
+        with postgres_lock():
+            yield
+        return
+    with _file_lock(warehouse_file()):
+        yield
+
+
+@contextmanager
+def _file_lock(warehouse: Path) -> Iterator[None]:
+    path = warehouse.with_name(warehouse.name + ".lock")
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise WarehouseError(
+            f"The lock file {path} cannot be written ({error.strerror}); nothing was done. Make its folder writable, "
+            "or set ORDER_TRACKING_DUCKDB to a file elsewhere."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockHeld(
+                f"Another command holds {path}; nothing was done. Wait for it to end, then run this again."
+            ) from None
+        yield

@@ -1,0 +1,225 @@
+"""One extract: read what changed since the last one, or what the source counts differently, and land it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+from sqlglot import exp
+
+from extract.clock import Clock
+from extract.config import ExtractConfig, Table
+from extract.foundation import EXTRACT_LOG, lay_foundation
+from extract.landing import Landed, land, log
+from extract.reconcile import chunks_of, hours_that_differ, warehouse_hourly_counts
+from extract.source import Source, TimeRange
+from extract.warehouse import Warehouse
+
+LONG_WINDOW = 86400
+"""A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a table's name, rows read so far and rows expected."""
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """What an extract did for one table."""
+
+    table: str
+    kind: str
+    landed: Landed
+    seconds: float
+
+
+class ExtractFailed(Exception):
+    """At least one table was not landed whole; the message says which, why and what to do next."""
+
+
+def extract(
+    source: Source,
+    warehouse: Warehouse,
+    config: ExtractConfig,
+    clock: Clock,
+    *,
+    tables: Sequence[str] | None = None,
+    since: int | None = None,
+    kind: str = "extract",
+    progress: Progress | None = None,
+) -> list[TableRun]:
+    """Lands what changed, for each table: the ordinary window, or from `since` on what is counted differently.
+
+    Args:
+        since: Epoch seconds of event time; None reads the ordinary window, and everything where nothing has landed.
+        kind: What extract_log calls it, where `since` is given: reconcile or since.
+
+    Raises SourceError before anything is read when a table or a column is missing, ExtractFailed when a table was
+    not landed whole; the other tables are.
+    """
+    selected = config.select(tables)
+    source.check([table.source for table in selected])
+    lay_foundation(warehouse, config.tables)
+    worker = _Worker(source, warehouse, config, clock, progress)
+    jobs = [worker.job(table, since, kind) for table in selected]
+    return worker.run(jobs)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One table's work: chunks of ranges to read, with the rows expected where they were counted."""
+
+    table: Table
+    kind: str
+    chunks: list[tuple[list[TimeRange], int]]
+    cutoff: int | None
+    since_id: int | None = None
+    moves_watermark: bool = True
+
+
+class _Worker:
+    def __init__(
+        self, source: Source, warehouse: Warehouse, config: ExtractConfig, clock: Clock, progress: Progress | None
+    ):
+        self._source = source
+        self._warehouse = warehouse
+        self._config = config
+        self._clock = clock
+        self._progress = progress or (lambda table, rows, expected: None)
+        self._landing = threading.Lock()
+        self._source_clock = min(self._clock.now(), source.clock() or self._clock.now())
+
+    def job(self, table: Table, since: int | None, kind: str) -> _Job:
+        """What must be read for a table now."""
+        watermark, watermark_id = last_watermark(self._warehouse, table)
+        if since is None and watermark is None:
+            return self._job_by_hours(table, "since", 0, True)
+        if since is not None:
+            return self._job_by_hours(table, kind, since, watermark is None or since <= watermark)
+        if table.id_overlap is not None and watermark_id is not None:
+            since_id = max(watermark_id - table.id_overlap, 0)
+            return _Job(table, "extract", [([], 0)], None, since_id)
+        cutoff = min(watermark or 0, self._source_clock) - self._config.buffer_seconds
+        if cutoff < self._source_clock - LONG_WINDOW:
+            return self._job_by_hours(table, "extract", cutoff, True)
+        return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff)
+
+    def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool) -> _Job:
+        """Only the hours that differ, in chunks: for what may be long."""
+        counts = self._source.hourly_counts(table.source, since or None)
+        hours = hours_that_differ(counts, warehouse_hourly_counts(self._warehouse, table, since))
+        chunks = chunks_of(hours, self._config.chunk_rows)
+        return _Job(table, kind, chunks, since, moves_watermark=moves_watermark)
+
+    def run(self, jobs: list[_Job]) -> list[TableRun]:
+        """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
+        anchor_opened = threading.Event()
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            futures = []
+            for job in jobs:
+                if futures:
+                    anchor_opened.wait()
+                futures.append(pool.submit(self._run_table, job, anchor_opened))
+        failures = [(job, f.exception()) for job, f in zip(jobs, futures, strict=True) if f.exception()]
+        if failures:
+            told = "; ".join(f"{job.table.name}: {error}" for job, error in failures)
+            raise ExtractFailed(
+                f"{told} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
+                "before stays, nothing is half-landed. Run it again once the cause is mended."
+            ) from failures[0][1]
+        return [future.result() for future in futures]
+
+    def _run_table(self, job: _Job, anchor_opened: threading.Event) -> TableRun:
+        started = time.monotonic()
+        total = Landed(0, 0, 0, 0)
+        expected = sum(rows for _, rows in job.chunks)
+        try:
+            with self._warehouse.session() as session:
+                for ranges, _ in job.chunks:
+                    landed = self._land_chunk(session, job, ranges, anchor_opened, total.rows_read, expected)
+                    total = _sum(total, landed)
+        except BaseException as error:
+            with self._landing:
+                self._log_failure(job, total, str(error), time.monotonic() - started)
+            raise
+        finally:
+            anchor_opened.set()
+        return TableRun(job.table.name, job.kind, total, time.monotonic() - started)
+
+    def _land_chunk(
+        self,
+        session: Warehouse,
+        job: _Job,
+        ranges: list[TimeRange],
+        anchor_opened: threading.Event,
+        rows_before: int,
+        expected: int,
+    ) -> Landed:
+        started = time.monotonic()
+        batches = self._source.read(job.table.source, ranges, since_id=job.since_id)
+        columns = list(job.table.columns.items())
+        if job.table.source.id_column:
+            columns.append(("source_id", exp.DataType.build("BIGINT")))
+        told = self._told(batches, job, anchor_opened, rows_before, expected)
+        staged = session.stage(job.table.name, columns, told)
+        with self._landing:  # one table at a time, always whole: on Redshift they share the log
+            return land(
+                session,
+                job.table,
+                staged,
+                kind=job.kind,
+                now=self._clock.now(),
+                seconds=time.monotonic() - started,
+                source_clock=self._source_clock,
+                cutoff=job.cutoff,
+                raw_floor=self._clock.now() - (self._config.raw_retention_days - 1) * 86400,
+                moves_watermark=job.moves_watermark,
+            )
+
+    def _told(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        job: _Job,
+        anchor_opened: threading.Event,
+        rows: int,
+        expected: int,
+    ) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            anchor_opened.set()
+            rows += batch.num_rows
+            self._progress(job.table.name, rows, expected)
+            yield batch
+        anchor_opened.set()
+
+    def _log_failure(self, job: _Job, total: Landed, error: str, seconds: float) -> None:
+        log(
+            self._warehouse,
+            job.table,
+            replace(total, watermark=None, watermark_id=None, rows_landed=0),
+            kind=job.kind,
+            now=self._clock.now(),
+            seconds=seconds,
+            cutoff=job.cutoff,
+            stamp=None,
+            error=error[:4000],
+        )
+
+
+def last_watermark(warehouse: Warehouse, table: Table) -> tuple[int | None, int | None]:
+    """How far the landings of a table have seen: event time in epoch seconds, and id where the source has one."""
+    (row,) = warehouse.fetchall(
+        f"SELECT MAX(watermark), MAX(watermark_id) FROM {EXTRACT_LOG} WHERE table_name = '{table.name}'"
+    )
+    return row[0], row[1]
+
+
+def _sum(one: Landed, other: Landed) -> Landed:
+    return Landed(
+        one.rows_read + other.rows_read,
+        one.rows_landed + other.rows_landed,
+        one.rows_rejected + other.rows_rejected,
+        one.bytes + other.bytes,
+    )

@@ -1,0 +1,93 @@
+"""The warehouse as the extractor sees it: SQL in the Redshift dialect, transactions, and staging of Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+from sqlglot import exp
+
+
+class WarehouseError(Exception):
+    """The warehouse could not be opened or written. Says what happened, what was not done and what to do next."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Rows that were read and stand in a temporary table, not landed yet."""
+
+    table: str
+    rows: int
+    bytes: int
+
+
+class Warehouse(Protocol):
+    is_redshift: bool
+
+    def execute(self, sql: str | exp.Expr) -> int:
+        """Runs one statement; gives the number of rows changed (-1 where the engine does not say)."""
+
+    def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]: ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing; an exception inside rolls back and goes on."""
+
+    def session(self) -> AbstractContextManager[Warehouse]:
+        """A connection of its own, for a thread."""
+
+    def stage(self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]) -> Staged:
+        """Streams batches into a temporary table of this session: integers as BIGINT, text at full length."""
+
+    def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
+        """schema.table -> its column names, of every table and view in these schemas."""
+
+    def close(self) -> None: ...
+
+
+def open_warehouse(gateway: str = "local") -> Warehouse:
+    """The warehouse behind a gateway of config.yaml, from the environment's settings."""
+    from extract.config import ConfigurationError
+    from extract.warehouse_duckdb import DuckDBWarehouse
+
+    if gateway == "local":
+        return DuckDBWarehouse.open()
+    if gateway == "redshift":
+        from extract.warehouse_redshift import RedshiftWarehouse
+
+        return RedshiftWarehouse.open()
+    raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
+
+
+def staged_columns(columns: Sequence[tuple[str, exp.DataType]]) -> list[tuple[str, str]]:
+    """Name and lenient type of each staged column: what is judged later must first arrive whole."""
+    return [(name, "VARCHAR(65535)" if kind.is_type(*exp.DataType.TEXT_TYPES) else "BIGINT") for name, kind in columns]
+
+
+class Arriving:
+    """Batches on their way into a temporary table: counts them, and keeps the error that ended them.
+
+    An engine that pulls batches wraps such an error in one of its own; `raise_error` gives back the first.
+    """
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]):
+        self.rows = 0
+        self.bytes = 0
+        self._batches = batches
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._batches:
+                self.rows += batch.num_rows
+                self.bytes += batch.nbytes
+                yield batch
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error

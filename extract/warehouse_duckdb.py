@@ -1,0 +1,145 @@
+"""The embedded warehouse: one DuckDB file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp, parse_one
+
+from extract.warehouse import Arriving, Staged, WarehouseError, staged_columns
+
+DEFAULT_FILE = "order_tracking.duckdb"
+
+
+def warehouse_file() -> Path:
+    """The warehouse's file, from ORDER_TRACKING_DUCKDB."""
+    return Path(os.environ.get("ORDER_TRACKING_DUCKDB") or DEFAULT_FILE)
+
+
+class DuckDBWarehouse:
+    is_redshift = False
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection):
+        self._connection = connection
+        self._catalog = connection.execute("SELECT current_database()").fetchall()[0][0]
+
+    @classmethod
+    def open(cls, file: Path | None = None) -> DuckDBWarehouse:
+        """Opens or creates the file; it belongs to one process at a time."""
+        file = file or warehouse_file()
+        try:
+            return cls(duckdb.connect(str(file)))
+        except duckdb.Error as error:
+            raise WarehouseError(
+                f"The warehouse file {file} cannot be opened; nothing was read or changed. Another process may hold "
+                f"it, or it cannot be written: {first_line(error)}"
+            ) from error
+
+    def execute(self, sql: str | exp.Expr) -> int:
+        try:
+            result = self._connection.execute(self._duckdb_sql(sql)).fetchall()
+        except duckdb.Error as error:
+            raise failed(error) from error
+        return int(result[0][0]) if result and isinstance(result[0][0], int) else -1
+
+    def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(self._duckdb_sql(sql)).fetchall()
+        except duckdb.Error as error:
+            raise failed(error) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            try:
+                self._connection.execute("ROLLBACK")
+            except duckdb.Error:
+                pass  # DuckDB has rolled back by itself, after a failed COMMIT
+            if isinstance(error, duckdb.Error):
+                raise failed(error) from error
+            raise
+
+    @contextmanager
+    def session(self) -> Iterator[DuckDBWarehouse]:
+        cursor = self._connection.cursor()
+        try:
+            yield DuckDBWarehouse(cursor)
+        finally:
+            cursor.close()
+
+    def stage(
+        self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]
+    ) -> Staged:
+        lenient = staged_columns(columns)
+        schema = pa.schema(
+            [(column, pa.string() if kind.startswith("VARCHAR") else pa.int64()) for column, kind in lenient]
+        )
+        arriving = Arriving(batches)
+        reader = pa.RecordBatchReader.from_batches(schema, (fit(batch, schema) for batch in arriving))
+        try:
+            self._connection.register("arriving_batches", reader)
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE staged_{name} AS SELECT * FROM arriving_batches")
+        except duckdb.Error as error:
+            arriving.raise_error()
+            raise failed(error) from error
+        finally:
+            self._connection.unregister("arriving_batches")
+        return Staged(f"temp.staged_{name}", arriving.rows, arriving.bytes)
+
+    def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
+        query = (
+            exp.select("table_schema", "table_name", "column_name")
+            .from_("information_schema.columns")
+            .where(exp.column("table_schema").isin(*schemas))
+            .where(exp.column("table_catalog").eq(self._catalog))
+        )
+        tables: dict[str, set[str]] = {}
+        for schema, table, column in self._connection.execute(query.sql("duckdb")).fetchall():
+            tables.setdefault(f"{schema}.{table}", set()).add(column)
+        return tables
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _duckdb_sql(self, sql: str | exp.Expr) -> str:
+        """The statement in DuckDB's dialect, with every schema under the file's catalog.
+
+        The file may bear a schema's name (order_tracking.duckdb does); DuckDB then takes `order_tracking.x` for
+        ambiguous.
+        """
+        tree = parse_one(sql, dialect="redshift") if isinstance(sql, str) else sql.copy()
+        for table in tree.find_all(exp.Table):
+            schema = table.db
+            if schema and schema != "temp" and not table.catalog:
+                table.set("catalog", exp.to_identifier(self._catalog))
+        for function in tree.find_all(exp.Anonymous):
+            if function.name.upper() == "OCTET_LENGTH":
+                function.set("this", "STRLEN")  # DuckDB's own OCTET_LENGTH takes no text
+        return tree.sql("duckdb")
+
+
+def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the staged types and nothing but the staged columns; a value that does not fit is an error."""
+    return pa.RecordBatch.from_arrays(
+        [batch.column(field.name).cast(field.type) for field in schema], schema=schema
+    )
+
+
+def failed(error: duckdb.Error) -> WarehouseError:
+    return WarehouseError(
+        f"The warehouse refused a statement; what it belonged to was rolled back: {first_line(error)}"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,63 @@
+"""Keeping order_tracking_history.order_tracking_exceptions: one open row per check, table, order and detail."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from macros.marts import HISTORY_SCHEMA
+from macros.sql import statement, timestamp
+
+EXCEPTIONS = f"{HISTORY_SCHEMA}.order_tracking_exceptions"
+
+
+def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
+    """Enter what fails now: an open exception is seen once more, anything else is opened.
+
+    Args:
+        failing: Query of check_name, table_name, order_id (may be NULL) and detail, one row an exception.
+        at: The moment of the check, epoch seconds. Entering the same moment twice changes nothing.
+    """
+    tables: dict[str, str | exp.Expr] = {"exceptions": EXCEPTIONS, "failing": failing}
+    seen = statement(
+        """
+        UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1 FROM failing
+        WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
+          AND COALESCE(exceptions.order_id, -1) = COALESCE(failing.order_id, -1)
+          AND exceptions.detail = failing.detail
+          AND exceptions.resolved_at IS NULL AND exceptions.last_seen_at < :at
+        """,
+        tables,
+        at=timestamp(at),
+    )
+    opened = statement(
+        """
+        INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
+        SELECT failing.check_name, failing.table_name, failing.order_id, failing.detail, :at, :at, 1
+        FROM failing
+        LEFT JOIN open_ones ON open_ones.check_name = failing.check_name
+          AND open_ones.table_name = failing.table_name
+          AND COALESCE(open_ones.order_id, -1) = COALESCE(failing.order_id, -1)
+          AND open_ones.detail = failing.detail AND open_ones.resolved_at IS NULL
+        WHERE open_ones.check_name IS NULL
+        """,
+        {**tables, "open_ones": EXCEPTIONS},
+        at=timestamp(at),
+    )
+    return [seen, opened]
+
+
+def close_cleared_exceptions(failing: exp.Query, at: int) -> exp.Expr:
+    """Close every open exception that no check finds any more, with the resolution `cleared`."""
+    return statement(
+        """
+        UPDATE exceptions SET resolved_at = :at, resolution = 'cleared'
+        WHERE exceptions.resolved_at IS NULL AND NOT EXISTS (
+          SELECT 1 FROM failing
+          WHERE failing.check_name = exceptions.check_name AND failing.table_name = exceptions.table_name
+            AND COALESCE(failing.order_id, -1) = COALESCE(exceptions.order_id, -1)
+            AND failing.detail = exceptions.detail
+        )
+        """,
+        {"exceptions": EXCEPTIONS, "failing": failing},
+        at=timestamp(at),
+    )

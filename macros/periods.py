@@ -1,0 +1,69 @@
+"""Half-year periods and calendar months: pure functions on epoch seconds, UTC. No SQL here."""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+
+
+def epoch(year: int, month: int, day: int = 1) -> int:
+    """Epoch seconds of midnight UTC on that day."""
+    return calendar.timegm((year, month, day, 0, 0, 0))
+
+
+def period_of(moment: int) -> str:
+    """The half-year that a moment (epoch seconds) falls in.
+
+    Example:
+        >>> period_of(epoch(2024, 7)), period_of(epoch(2024, 7) - 1)
+        ('2024_h2', '2024_h1')
+    """
+    date = dt.datetime.fromtimestamp(moment, dt.UTC)
+    return f"{date.year:04d}_h{1 if date.month <= 6 else 2}"
+
+
+def period_bounds(period: str) -> tuple[int, int]:
+    """First second of a period and of the one after it, as epoch seconds: a half-open range.
+
+    Example:
+        >>> period_bounds("2024_h2") == (epoch(2024, 7), epoch(2025, 1))
+        True
+    """
+    year, half = parse_period(period)
+    return (epoch(year, 1), epoch(year, 7)) if half == 1 else (epoch(year, 7), epoch(year + 1, 1))
+
+
+def parse_period(period: str) -> tuple[int, int]:
+    """Year and half of a period's name; a ValueError names what is wrong with it."""
+    year, separator, half = period.partition("_h")
+    if not separator or len(year) != 4 or not year.isdigit() or half not in ("1", "2"):
+        raise ValueError(f"'{period}' is no period: write a year and its half, for example 2024_h1")
+    return int(year), int(half)
+
+
+def periods_between(first: int, last: int) -> list[str]:
+    """Every period from the one that holds `first` to the one that holds `last` (epoch seconds), in order.
+
+    Example:
+        >>> periods_between(epoch(2023, 12), epoch(2024, 8))
+        ['2023_h2', '2024_h1', '2024_h2']
+    """
+    periods = []
+    moment = first
+    while moment <= last:
+        periods.append(period_of(moment))
+        moment = period_bounds(periods[-1])[1]
+    return periods
+
+
+def months_before(moment: int, months: int) -> int:
+    """The same day and time of day so many calendar months earlier; a day that month lacks becomes its last one.
+
+    Example:
+        >>> months_before(epoch(2024, 8, 31), 6) == epoch(2024, 2, 29)
+        True
+    """
+    date = dt.datetime.fromtimestamp(moment, dt.UTC)
+    year, month = divmod(date.year * 12 + date.month - 1 - months, 12)
+    day = min(date.day, calendar.monthrange(year, month + 1)[1])
+    return int(date.replace(year=year, month=month + 1, day=day).timestamp())

@@ -1,0 +1,88 @@
+"""Statements from templates: SQL as one reads it, with names and values put in as nodes, never as text."""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing as t
+
+from sqlglot import exp, parse_one
+
+DIALECT = "redshift"
+
+
+def statement(template: str, tables: t.Mapping[str, str | exp.Expr], **values: t.Any) -> exp.Expr:
+    """One statement of a template in the Redshift dialect.
+
+    Args:
+        template: SQL in which tables bear short names (`mart`, `history`) and values stand as `:name`.
+        tables: What each short name stands for: a table (name or node) or a subquery.
+        values: What each `:name` stands for: a literal's value, a node, or a list of nodes for a select list.
+
+    A DELETE or UPDATE may not give its target an alias on Redshift, so columns written with the target's short name
+    are given its full name instead.
+    """
+    tree = parse_one(template, dialect=DIALECT)
+    for placeholder in list(tree.find_all(exp.Placeholder)):
+        if placeholder.name in values:
+            _fill(placeholder, values[placeholder.name])
+    target = tree.this if isinstance(tree, (exp.Delete, exp.Update)) else None
+    for table in list(tree.find_all(exp.Table)):
+        if not table.args.get("db") and table.name in tables:
+            _put(table, tables[table.name], tree, is_target=table is target)
+    return tree
+
+
+def _put(table: exp.Table, replacement: str | exp.Expr, tree: exp.Expr, *, is_target: bool) -> None:
+    short = table.alias_or_name
+    node = table_node(replacement) if isinstance(replacement, str) else replacement.copy()
+    if is_target:
+        for column in list(tree.find_all(exp.Column)):
+            if column.table == short:
+                column.replace(exp.column(column.this.copy(), *_qualifiers(t.cast(exp.Table, node))))
+        table.replace(node)
+    elif isinstance(table.parent, (exp.Schema, exp.Create, exp.Insert, exp.Alter, exp.Drop)):
+        table.replace(node)
+    elif isinstance(node, exp.Query):
+        table.replace(node.subquery(short))
+    else:
+        table.replace(exp.alias_(node, short, table=True))
+
+
+def _qualifiers(table: exp.Table) -> list[exp.Expr]:
+    """A table's name as the qualifiers of a column: table, schema, catalog."""
+    return [part.copy() for part in reversed(table.parts)]
+
+
+def _fill(placeholder: exp.Expr, value: t.Any) -> None:
+    if isinstance(value, (list, tuple)):
+        parent, key = placeholder.parent, placeholder.arg_key
+        siblings = t.cast(exp.Expr, parent).args[key]
+        at = next(i for i, sibling in enumerate(siblings) if sibling is placeholder)
+        siblings[at : at + 1] = [node.copy() for node in value]
+        t.cast(exp.Expr, parent).set(key, siblings)
+    else:
+        placeholder.replace(value.copy() if isinstance(value, exp.Expr) else exp.convert(value))
+
+
+def table_node(name: str) -> exp.Table:
+    """A table's name, with schema and catalog where it has them, as a node."""
+    return exp.to_table(name, dialect=DIALECT)
+
+
+def columns_of(names: t.Iterable[str], table: str | None = None) -> list[exp.Expr]:
+    """Column nodes, qualified with a table's short name where one is given."""
+    return [exp.column(name, table) for name in names]
+
+
+def union_all(queries: t.Sequence[exp.Query]) -> exp.Query:
+    """The queries' rows, one after another."""
+    result = queries[0]
+    for query in queries[1:]:
+        result = exp.union(result, query, distinct=False)
+    return result
+
+
+def timestamp(epoch_seconds: int) -> exp.Expr:
+    """Epoch seconds as a TIMESTAMP literal (UTC, no zone)."""
+    text = dt.datetime.fromtimestamp(epoch_seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return exp.cast(exp.Literal.string(text), "TIMESTAMP")

@@ -1,0 +1,76 @@
+/* The scans of the last `retention_months`: one row per scan (uts); a scan is never changed.
+   Answers: which orders were scanned lately, where and how often?
+   Rows are selected by arrival, so that a scan that arrives late is an ordinary new row, and leave by event time for
+   order_tracking_history.hist_uts_*, whatever their order does. */
+MODEL (
+  name order_tracking.mart_uni_tracking_spath,
+  kind INCREMENTAL_BY_TIME_RANGE (
+    time_column landed_at,
+    lookback 1,
+    forward_only TRUE,
+    disable_restatement TRUE,
+    on_destructive_change ERROR
+  ),
+  cron '*/15 * * * *',
+  owner data_engineering,
+  tags (mart, order_tracking),
+  grain (order_id, pathtime, code, traceseq),
+  references order_id,
+  depends_on (order_tracking.mart_uni_tracking_info),
+  physical_properties (
+    diststyle = KEY,
+    distkey = order_id,
+    sortkey = (pathtime, order_id)
+  ),
+  columns (
+    order_id BIGINT,
+    pathtime BIGINT,
+    code INTEGER,
+    traceseq INTEGER,
+    landed_at TIMESTAMP
+  )
+);
+
+@refuse_rebuild_from_trimmed_raw();
+
+WITH batch AS (
+  SELECT
+    order_id,
+    pathtime,
+    code,
+    traceseq,
+    landed_at
+  FROM order_tracking_raw.uni_tracking_spath_raw
+  WHERE
+    landed_at BETWEEN @start_ts AND @end_ts
+), ranked AS (
+  /* A scan that landed twice within the batch counts once, with its first arrival. */
+  SELECT
+    order_id,
+    pathtime,
+    code,
+    traceseq,
+    landed_at,
+    ROW_NUMBER() OVER (
+      PARTITION BY order_id, pathtime, code, traceseq
+      ORDER BY landed_at
+    ) AS first_arrival
+  FROM batch
+)
+SELECT
+  order_id::BIGINT AS order_id, /* The order */
+  pathtime::BIGINT AS pathtime, /* When it was scanned, epoch seconds UTC */
+  code::INTEGER AS code, /* What the scan says */
+  traceseq::INTEGER AS traceseq, /* Running number within the order */
+  landed_at::TIMESTAMP AS landed_at /* When the row arrived here */
+FROM ranked
+WHERE
+  first_arrival = 1;
+
+@archive();
+
+@check();
+
+@trim_archived();
+
+@delete_consumed_raw();

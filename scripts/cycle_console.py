@@ -1,0 +1,32 @@
+"""What SQLMesh tells while it works, kept instead of printed: failures, warnings and the seconds of each model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmesh.core.console import NoopConsole
+
+
+class CycleConsole(NoopConsole):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self.errors: list[str] = []
+
+    def update_snapshot_evaluation_progress(
+        self, snapshot: Any, interval: Any, batch_idx: int, duration_ms: int | None, *args: Any, **kwargs: Any
+    ) -> None:
+        name = snapshot.name.replace('"', "").split(".")[-1]
+        self.seconds[name] = self.seconds.get(name, 0.0) + (duration_ms or 0) / 1000
+
+    def log_warning(self, short_message: str, long_message: str | None = None, *args: Any, **kwargs: Any) -> None:
+        self.warnings.append(long_message or short_message)
+
+    def log_error(self, message: str, *args: Any, **kwargs: Any) -> None:
+        self.errors.append(message)
+
+    def log_failed_models(self, errors: list[Any]) -> None:
+        for error in errors:
+            cause = error.__cause__ or error
+            self.errors.append(f"{str(error).strip()}: {str(cause).strip()}" if cause is not error else str(error))

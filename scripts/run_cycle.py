@@ -1,0 +1,235 @@
+"""One cycle: lock, extract (and reconcile), the first time a plan, `sqlmesh run`; one summary line per phase.
+
+    python -m scripts.run_cycle [--gateway G] [--source URL] [--at T] [--reconcile [SINCE]]
+
+Exit codes: 0 done, 1 failed (nothing is lost; the message says which step and what to do), 75 another cycle holds the
+lock, 2 usage or configuration.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from extract.clock import QUARTER_HOUR, Clock
+from extract.config import PROJECT, load_config
+from extract.foundation import lay_foundation
+from extract.lock import run_lock
+from extract.run import TableRun, extract
+from extract.source import open_source
+from extract.warehouse import open_warehouse
+from scripts.command import configured_source
+from scripts.cycle_console import CycleConsole
+
+Report = Callable[[str], None]
+
+
+class CycleFailed(Exception):
+    """SQLMesh could not finish; the message says in which step, what that means and what to do."""
+
+
+@dataclass
+class Phase:
+    """One phase of a cycle: what it is called, what it did, how long it took."""
+
+    name: str
+    told: str
+    seconds: float
+
+
+@dataclass
+class Cycle:
+    """What a cycle did."""
+
+    at: dt.datetime
+    phases: list[Phase] = field(default_factory=list)
+    extracted: list[TableRun] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return sum(phase.seconds for phase in self.phases)
+
+
+def run_cycle(
+    *,
+    at: dt.datetime | None = None,
+    source: str | None = None,
+    gateway: str = "local",
+    reconcile_since: dt.datetime | None = None,
+    project: Path = PROJECT,
+    report: Report | None = None,
+    progress: Any = None,
+) -> Cycle:
+    """Runs one cycle for the moment `at` (default: now) and tells each phase to `report`.
+
+    Args:
+        source: The source's URL; default ORDER_TRACKING_SOURCE.
+        reconcile_since: Also compare the source with the warehouse from this event time on.
+
+    Raises LockHeld, ConfigurationError, SourceError, ExtractFailed, WarehouseError or CycleFailed; whatever it was,
+    nothing is lost and running again is safe.
+    """
+    clock = Clock(at)
+    url = configured_source(source)
+    config = load_config(project)
+    cycle = Cycle(clock.now_utc())
+    with run_lock(gateway):
+        with _sqlmesh(gateway, project) as (context, console):
+            if context.state_reader.get_environment("prod") is None:
+                with _phase(cycle, "plan", report) as phase:
+                    _first_plan(context, console, clock, gateway, config)
+                    phase.told = "made the empty marts"
+        with _phase(cycle, "extract", report) as phase:
+            cycle.extracted = _extract(url, gateway, config, clock, None, progress)
+            phase.told = _told(cycle.extracted)
+        if reconcile_since is not None:
+            with _phase(cycle, "reconcile", report) as phase:
+                phase.told = _told(_extract(url, gateway, config, clock, reconcile_since, progress))
+        with _phase(cycle, "marts", report) as phase, _sqlmesh(gateway, project) as (context, console):
+            _run(context, console, clock)
+            cycle.warnings = console.warnings
+            phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
+            phase.told = phase.told or "nothing is due before the next quarter-hour"
+    if report:
+        share = cycle.seconds / QUARTER_HOUR
+        report(f"{'total':<10} {cycle.seconds:6.1f} s  {share:.1%} of the 15 minutes")
+        for warning in cycle.warnings:
+            report(f"warning: {warning}")
+    return cycle
+
+
+@contextmanager
+def _phase(cycle: Cycle, name: str, report: Report | None) -> Iterator[Phase]:
+    phase = Phase(name, "", 0.0)
+    started = time.monotonic()
+    yield phase
+    phase.seconds = time.monotonic() - started
+    cycle.phases.append(phase)
+    if report:
+        report(f"{name:<10} {phase.seconds:6.1f} s  {phase.told}")
+
+
+def _told(runs: list[TableRun]) -> str:
+    read = sum(run.landed.rows_read for run in runs)
+    landed = sum(run.landed.rows_landed for run in runs)
+    rejected = sum(run.landed.rows_rejected for run in runs)
+    tables = ", ".join(f"{run.table} {run.landed.rows_landed:,}" for run in runs)
+    return f"{read:,} rows read, {landed:,} landed ({tables}), {rejected:,} rejected"
+
+
+def _extract(
+    url: str, gateway: str, config: Any, clock: Clock, since: dt.datetime | None, progress: Any
+) -> list[TableRun]:
+    source = open_source(url)
+    try:
+        warehouse = open_warehouse(gateway)
+        try:
+            seconds = None if since is None else int(Clock(since).now())
+            kind = "extract" if since is None else "reconcile"
+            return extract(source, warehouse, config, clock, since=seconds, kind=kind, progress=progress)
+        finally:
+            warehouse.close()
+    finally:
+        source.close()
+
+
+@contextmanager
+def _sqlmesh(gateway: str, project: Path) -> Iterator[tuple[Any, CycleConsole]]:
+    """A SQLMesh context of the project whose console keeps what it is told."""
+    from sqlmesh.core.console import set_console
+    from sqlmesh.core.context import Context
+
+    console = CycleConsole()
+    set_console(console)
+    context = Context(paths=str(project), gateway=gateway, load=False)
+    try:
+        yield context, console
+    finally:
+        context.close()
+
+
+def _first_plan(context: Any, console: CycleConsole, clock: Clock, gateway: str, config: Any) -> None:
+    """Makes the empty marts, as of one quarter-hour ago: what is landed next is then an ordinary batch."""
+    warehouse = open_warehouse(gateway)
+    try:
+        lay_foundation(warehouse, config.tables)
+    finally:
+        warehouse.close()
+    before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
+    try:
+        context.plan(
+            execution_time=dt.datetime.fromtimestamp(before, dt.UTC), auto_apply=True, no_prompts=True
+        )
+    except Exception as error:
+        raise CycleFailed(_failure("The first plan failed", console, error)) from error
+
+
+def _run(context: Any, console: CycleConsole, clock: Clock) -> None:
+    """`sqlmesh run`, from the last moment that every model has reached."""
+    from sqlmesh.core.context import CompletionStatus
+
+    now = clock.now_utc()
+    try:
+        status = context.run(start=_reached(context), end=now, execution_time=now, skip_janitor=True)
+    except Exception as error:
+        raise CycleFailed(_failure("sqlmesh run failed", console, error)) from error
+    if status == CompletionStatus.FAILURE:
+        raise CycleFailed(_failure("sqlmesh run failed", console, None))
+
+
+def _reached(context: Any) -> dt.datetime:
+    """A day before the earliest moment that some model of production has reached; spares SQLMesh counting the years."""
+    environment = context.state_reader.get_environment("prod")
+    snapshots = context.state_reader.get_snapshots(environment.snapshots).values()
+    ends = [snapshot.intervals[-1][1] for snapshot in snapshots if snapshot.intervals]
+    return dt.datetime.fromtimestamp(min(ends) / 1000, dt.UTC) - dt.timedelta(days=1)
+
+
+def _failure(step: str, console: CycleConsole, error: BaseException | None) -> str:
+    told = console.errors or ([str(error)] if error else [])
+    return (
+        f"{step}: {'; '.join(told)}. What landed stays in raw, and the interval counts as not done: run the cycle "
+        "again once the cause is mended."
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    from scripts.command import command_line, run_command
+
+    parser = command_line("scripts.run_cycle", __doc__)
+    parser.add_argument("--source", metavar="URL", help="default: ORDER_TRACKING_SOURCE")
+    parser.add_argument(
+        "--reconcile",
+        metavar="SINCE",
+        nargs="?",
+        const="",
+        help="also compare the source with the warehouse from this event time on (default: 35 days back)",
+    )
+
+    def command(options: Any) -> int:
+        from extract.__main__ import reconcile_start
+        from scripts.progress import table_progress
+
+        since = None if options.reconcile is None else reconcile_start(options.reconcile, options.at)
+        with table_progress() as progress:
+            run_cycle(
+                at=options.at,
+                source=options.source,
+                gateway=options.gateway,
+                reconcile_since=since,
+                report=print,
+                progress=progress,
+            )
+        return 0
+
+    return run_command(parser, command, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
