@@ -1,7 +1,7 @@
 """SQL that gives PostgreSQL the Redshift catalogs and functions which the project asks for.
 
 Everything lives in the schema `standin`, at the end of the search path. A table's physical properties are
-kept as a JSON comment on its row type: that survives RENAME, goes with DROP and ROLLBACK, and never conflicts.
+kept as a JSON comment on its row type: it survives RENAME, goes with DROP and ROLLBACK, and never conflicts.
 """
 
 SETUP = r"""

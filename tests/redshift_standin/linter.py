@@ -49,7 +49,7 @@ TEXT_RULES: dict[str, tuple[str, str]] = {
         "there are no sequences: use keys of the source or an IDENTITY column",
     ),
     "type": (
-        r"^(CREATE (\w+ )*TABLE|ALTER TABLE) .*?([(,]|\bADD( COLUMN)?) \S+ "
+        r"^(CREATE (\w+ )*TABLE|ALTER TABLE) .*?([(,] |\bADD (COLUMN )?+)\S+ "
         r"(JSONB?|UUID|HSTORE|BYTEA|XML|INET|CIDR|MONEY|TSVECTOR)\b|\[ \]|\bARRAY \[",
         "no such type: use VARCHAR (or SUPER)",
     ),

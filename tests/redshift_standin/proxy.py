@@ -54,7 +54,9 @@ class Session:
         self.backend: Backend | None = None
         self.prepared: dict[bytes, Prepared] = {}
         self.portals: dict[bytes, Prepared] = {}
-        self.forgotten: dict[str, str] = {}  # late-binding views dropped in the open transaction
+        self.tag = b""  # the last command tag that PostgreSQL gave
+        self.skipped = False  # did IF NOT EXISTS skip the last statement?
+        self.undo: dict[str, str | None] = {}  # late-binding views as they were before the open transaction
 
     # Connection ------------------------------------------------------------------------------------------
 
@@ -77,6 +79,7 @@ class Session:
         except (wire.Closed, OSError, struct.error):
             return
         finally:
+            self._undo_views()
             self.client.close()
             if self.backend:
                 self.backend.close()
@@ -156,20 +159,13 @@ class Session:
                 local += wire.message(b"t", b"\0\0") + wire.message(b"n")
             elif kind == b"C":
                 known = self.prepared if body[:1] == b"S" else self.portals
-                gone = known.pop(body[1:].split(b"\0", 1)[0], None)
-                if gone and gone.plan.kind == "transfer":
-                    local += wire.message(b"3")
-                    continue
+                known.pop(body[1:-1], None)
             forwarded.append(wire.message(kind, body))
         forwarded.append(wire.message(b"S"))
-        subject = executed or parsed or next(iter(self._described(batch)), None)
-        if subject and subject.plan.kind == "transfer":
+        subject = executed or parsed
+        if subject and subject.plan.kind == "transfer":  # PostgreSQL never hears of it
             self.client.send(bytes(local))
             forwarded = []
-        elif not any(kind in (b"P", b"B", b"D", b"E", b"C") for kind, _ in batch) or (
-            local and not forwarded
-        ):
-            self.client.send(bytes(local))
         if executed:
             self._execute(executed, forwarded)
         elif parsed and (refused := self._refused(parsed.sql)):
@@ -180,10 +176,6 @@ class Session:
             if error and parsed:
                 self.memory.statements.append(parsed.sql)
         self._ready()
-
-    def _described(self, batch: list[tuple[bytes, bytes]]) -> list[Prepared]:
-        names = [body[1:-1] for kind, body in batch if kind == b"D" and body[:1] == b"S"]
-        return [self.prepared[name] for name in names if name in self.prepared]
 
     def _plan(self, sql: str) -> Plan:
         made = plan(sql)
@@ -206,8 +198,14 @@ class Session:
             failure = self._transfer(sql, silent=bool(fault))
         else:
             failure = self._relay(messages, silent=bool(fault))
+        if self.tag == b"ROLLBACK" or (failure and backend.status == b"I"):
+            self._undo_views()
         if not failure:
             self._after(sql, made)
+        if backend.status == b"I":
+            self.undo.clear()
+        if backend.status != b"E" and made.kind in ("create_table", "create_view", "release"):
+            restore_views(backend, self.memory)
         if fault:
             return self._strike(fault)
         return not failure and backend.status != b"E"
@@ -246,26 +244,30 @@ class Session:
 
     def _after(self, sql: str, made: Plan) -> None:
         """What the stand-in remembers once PostgreSQL has done the statement."""
-        backend, late = self._backend, self.memory.late_views
+        backend, view = self._backend, made.table if "." in made.table else f"public.{made.table}"
         if made.kind == "create_table" and not self.skipped:
             remember_properties(backend, made)
         elif made.kind == "create_view":
-            late.pop(made.table, None)
-            if made.late_binding:
-                late[made.table] = made.sql
-        elif made.drops_view and made.table in late:
-            self.forgotten[made.table] = late.pop(made.table)
+            self._set_view(view, made.sql if made.late_binding else None)
+        elif made.drops_view:
+            self._set_view(view, None)
         elif made.kind == "drop_schema":
-            for name in [name for name in late if name.startswith(made.table + ".")]:
-                self.forgotten[name] = late.pop(name)
+            for name in [name for name in self.memory.late_views if name.startswith(made.table + ".")]:
+                self._set_view(name, None)
         elif made.kind in ("vacuum", "analyze"):
             backend.query(_maintained(sql, made))
-        elif re.match(r"(?i)\s*(rollback|abort)\b", sql):
-            late.update(self.forgotten)
-        if backend.status == b"I":
-            self.forgotten.clear()
-        if made.kind in ("create_table", "create_view", "release") and late:
-            restore_views(backend, self.memory)
+
+    def _set_view(self, name: str, sql: str | None) -> None:
+        """Remember a late-binding view, or forget it; how it was before stays known until COMMIT."""
+        self.undo.setdefault(name, self.memory.late_views.get(name))
+        self.memory.late_views.pop(name, None)
+        if sql is not None:
+            self.memory.late_views[name] = sql
+
+    def _undo_views(self) -> None:
+        for name, sql in list(self.undo.items()):
+            self._set_view(name, sql)
+        self.undo.clear()
 
     def _transfer(self, sql: str, silent: bool) -> _Failure | None:
         try:
@@ -287,13 +289,15 @@ class Session:
         """Send to PostgreSQL and pass its answers on, all but ReadyForQuery; gives the error's fields."""
         self._backend.send(b"".join(messages))
         failure: _Failure | None = None
-        self.skipped = False
+        self.skipped, self.tag = False, b""
         out = bytearray()
         for kind, body in self._backend.answers():
             if kind == b"E":
                 failure = _as_redshift(wire.fields(body))
                 out += wire.error_like(b"E", failure)
                 continue
+            if kind == b"C":
+                self.tag = body[:-1]
             if kind == b"N" and wire.fields(body).get("C") == "42P07":
                 self.skipped = True
             if kind == b"D" and self.memory.long_names and b"$$" in body:

@@ -102,6 +102,12 @@ def short_name(name: str) -> str:
     return name[:46] + "$$" + hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
+def _table_name(items: list[Token], at: int) -> tuple[str, int]:
+    """schema.table at a token, without the database that SQLMesh puts before it, and where it ends."""
+    name, at = qualified_name(items, at)
+    return ".".join(name.split(".")[-2:]), at
+
+
 def _fold_and_translate(edit: _Edit, made: Plan) -> None:
     items = edit.items
     for at, item in enumerate(items):
@@ -131,13 +137,13 @@ def _create_table(edit: _Edit, made: Plan) -> None:
     if bare(items[at : at + 3]) == "IF NOT EXISTS":
         at += 3
     made.kind = "create_table"
-    made.table, at = qualified_name(items, at)
+    made.table, at = _table_name(items, at)
     style = key = None
     sort: tuple[str, ...] = ()
     if at < len(items) and items[at].raw == "(":
         end = closing(items, at)
         if items[at + 1].upper == "LIKE":
-            made.like, _ = qualified_name(items, at + 2)
+            made.like, _ = _table_name(items, at + 2)
         else:
             key, sort = _column_attributes(edit, at, end)
         at = end + 1
@@ -207,7 +213,7 @@ def _create_view(edit: _Edit, made: Plan) -> None:
     items = edit.items
     at = next(i for i, item in enumerate(items) if item.upper == "VIEW") + 1
     made.kind = "create_view"
-    made.table, _ = qualified_name(items, at)
+    made.table, _ = _table_name(items, at)
     if bare(items[-4:]) == "WITH NO SCHEMA BINDING":
         made.late_binding = True
         edit.put(len(items) - 4, len(items) - 1)
@@ -217,7 +223,7 @@ def _alter_or_drop(edit: _Edit, made: Plan, text: str) -> None:
     """Statements that PostgreSQL refuses or follows while a view stands on the table."""
     items = edit.items
     at = 4 if bare(items[2:4]) == "IF EXISTS" else 2
-    made.table, at = qualified_name(items, at)
+    made.table, at = _table_name(items, at)
     rest = bare(items[at:])
     if text.startswith("DROP") or re.match(r"RENAME|DROP|ALTER|ADD", rest):
         made.kind = "release"
@@ -240,5 +246,5 @@ def _maintenance(edit: _Edit, made: Plan) -> None:
     while at < len(items) and items[at].upper in noise:
         at += 1
     if at < len(items) and items[at].is_name:
-        made.table, _ = qualified_name(items, at)
+        made.table, _ = _table_name(items, at)
         made.table = ".".join(f'"{short_name(part)}"' for part in made.table.split("."))

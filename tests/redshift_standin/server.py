@@ -82,7 +82,7 @@ class Postgres:
                 *[
                     "-c",
                     "password_encryption=md5",
-                ],  # as Redshift; the driver's SCRAM does not fit PostgreSQL's
+                ],  # as Redshift; the driver's SCRAM does not fit
             ],
             check=True,
             capture_output=True,
@@ -143,8 +143,8 @@ def _readable_by_nobody(install: Path, folder: Path) -> Path:
 class RedshiftStandin:
     """A Redshift to connect to, as a context manager.
 
-    Connect redshift_connector with `connection_arguments`; SQLMesh's state goes to the plain PostgreSQL database
-    beside it, `postgres_url`. `tls`: certificate and key; then the proxy offers TLS, as Redshift does.
+    Connect redshift_connector with `connection_arguments`; SQLMesh's state goes to the plain PostgreSQL
+    database beside it, `postgres_url`. With `tls` (certificate, key) it offers TLS, as Redshift does.
     """
 
     host, user, password, database = "127.0.0.1", USER, PASSWORD, DATABASE
@@ -249,7 +249,7 @@ class RedshiftStandin:
         drop_connection: bool = False,
         after: bool = False,
     ) -> Fault:
-        """Let the next `times` statements that match fail: before PostgreSQL sees them, or `after` it did them.
+        """Let the next `times` matching statements fail: before PostgreSQL sees them, or `after` it did them.
 
         With `drop_connection` no answer comes at all; a COMMIT, `after`: done, but the client cannot know.
         """

@@ -22,7 +22,10 @@ class Channel:
 
     def exactly(self, size: int) -> bytes:
         """The next `size` bytes."""
-        data = self.file.read(size)
+        try:
+            data = self.file.read(size)
+        except (OSError, ValueError) as error:  # ValueError: closed by `close` meanwhile
+            raise Closed from error
         if data is None or len(data) < size:
             raise Closed
         return data
