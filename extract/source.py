@@ -96,8 +96,8 @@ def open_source(url: str) -> Source:
 
         return MySQLSource(url)
     raise SourceError(
-        f"The source URL begins with no known scheme (it has {scheme or 'none'}); nothing was read. Give --source "
-        "or ORDER_TRACKING_SOURCE as mysql://user:password@host:port/database or duckdb:///path/to/file."
+        f"The source URL begins with no known scheme (it has {scheme or 'none'}); nothing was read. "
+        "Give --source or ORDER_TRACKING_SOURCE as mysql://user:password@host:port/database or duckdb:///path/to/file."
     )
 
 

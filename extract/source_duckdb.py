@@ -85,7 +85,8 @@ class DuckDBSource:
         with self._errors("be opened"), self._connection.cursor() as cursor:
             rows = cursor.execute(
                 "SELECT column_name, data_type FROM duckdb_columns() "
-                "WHERE database_name = current_database() AND schema_name = current_schema() AND lower(table_name) = lower(?)",
+                "WHERE database_name = current_database() "
+                "AND schema_name = current_schema() AND lower(table_name) = lower(?)",
                 [table.name],
             ).fetchall()
         return {name.lower(): (name, kind in _INTEGER_TYPES) for name, kind in rows}
