@@ -273,8 +273,11 @@ class Session:
         try:
             tag, notice = run_transfer(sql, self.proxy.s3, self._backend)
         except TransferError as error:
-            failure = {"C": error.code, "M": error.text, "D": error.detail}
-            self._send_error(failure)
+            failure = {"S": "ERROR", "C": error.code, "M": error.text, "D": error.detail}
+            if self._backend.status == b"E":  # PostgreSQL's own error: the transaction has failed already
+                self.client.send(wire.error_like(b"E", failure))
+            else:
+                self._send_error(failure)
             return failure
         if not silent:
             told = wire.error_like(b"N", {"S": "INFO", "C": "00000", "M": notice})
