@@ -59,7 +59,7 @@ def error_of(connection: Any, sql: str) -> str:
 
 
 def send(s3: S3Server, *tables: pa.Table, **changes: Any) -> None:
-    """Put the tables as Parquet files into the bucket, with a manifest of them; `changes` go into its entries."""
+    """Put the tables into the bucket as Parquet files, with a manifest; `changes` go into its entries."""
     entries = []
     for number, table in enumerate(tables):
         out = io.BytesIO()
@@ -208,8 +208,8 @@ def test_unload_writes_what_copy_reads(connection: Any, s3: S3Server) -> None:
     run(
         connection,
         "CREATE TABLE s.u (a BIGINT, b VARCHAR(20), c TIMESTAMP, d BOOLEAN)",
-        "INSERT INTO s.u VALUES (1, 'it''s \"x\"', '2025-01-02 03:04:05.678901', TRUE), (2, '', NULL, FALSE), "
-        "(3, NULL, NULL, NULL)",
+        "INSERT INTO s.u VALUES (1, 'it''s \"x\"', '2025-01-02 03:04:05.678901', TRUE), "
+        "(2, '', NULL, FALSE), (3, NULL, NULL, NULL)",
         f"UNLOAD ('SELECT a, b, c, d FROM s.u WHERE b <> ''none'' OR b IS NULL') {UNLOAD} MANIFEST",
         "CREATE TABLE s.t (LIKE s.u)",
         LOAD.replace("landing/manifest", "landing/out/manifest"),

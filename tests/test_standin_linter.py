@@ -43,6 +43,11 @@ CASES = [
     ("is-distinct-from", "SELECT a IS NOT DISTINCT FROM b FROM t", "SELECT DISTINCT a FROM t"),
     (
         "not-in-subquery",
+        "SELECT a FROM t WHERE NOT a IN (SELECT a FROM u)",
+        "DELETE FROM t WHERE a IN (SELECT a FROM u)",
+    ),
+    (
+        "not-in-subquery",
         "SELECT a FROM t WHERE a NOT IN (SELECT a FROM u)",
         "SELECT a FROM t WHERE a NOT IN (1, 2)",
     ),
@@ -167,6 +172,11 @@ CASES = [
         "SELECT 1 FROM t WHERE t.b = (SELECT MAX(u.b) FROM u WHERE u.a = t.a GROUP BY u.a)",
         "SELECT 1 FROM t WHERE t.b = (SELECT MAX(u.b) FROM u WHERE u.a = t.a)",
     ),
+    (
+        "correlation-group-by",
+        "SELECT t.a, (SELECT MAX(u.b) FROM u WHERE u.a = t.a) AS b FROM t GROUP BY t.a",
+        "SELECT t.a, COUNT(*) AS n FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a) GROUP BY t.a",
+    ),
     ("copy-option", COPY + " TRUNCATECOLUMNS", COPY + " FILLRECORD STATUPDATE ON ACCEPTINVCHARS AS '?'"),
     (
         "copy-option",
@@ -227,8 +237,9 @@ SQLMESH = [
     'COMMENT ON TABLE "p"."t" IS \'rows, one per order; now() and RETURNING in text are only text\'',
     'SELECT "column_name", "data_type" FROM "svv_columns" WHERE "table_name" = \'t\'',
     'SELECT 1 FROM "information_schema"."tables" WHERE "table_name" = \'t\'',
-    "SELECT * FROM (SELECT schemaname AS s, 'TABLE' AS \"type\" FROM pg_tables UNION ALL SELECT schemaname AS s, "
-    "'VIEW' AS \"type\" FROM pg_views WHERE NOT definition ILIKE '%x%') AS \"objs\" WHERE s = 'p'",
+    "SELECT * FROM (SELECT schemaname AS s, 'TABLE' AS \"type\" FROM pg_tables UNION ALL "
+    "SELECT schemaname AS s, 'VIEW' AS \"type\" FROM pg_views WHERE NOT definition ILIKE '%x%') AS \"objs\" "
+    "WHERE s = 'p'",
     "INSERT INTO t (a, b) VALUES ($1,$2), ($3,$4)",
     "GRANT SELECT ON TABLE p.t TO reader",
     "ANALYZE s.t PREDICATE COLUMNS",

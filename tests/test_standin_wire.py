@@ -73,7 +73,8 @@ def test_parameters_of_every_style_arrive(connection: Any, style: str, mark: str
 
 
 def test_types_come_back_as_python_values(connection: Any) -> None:
-    sql = "SELECT 1::SMALLINT, 2::INTEGER, 3::BIGINT, 1.5::FLOAT8, TRUE, 'x'::VARCHAR(5), DATE '2025-01-02', NULL"
+    sql = "SELECT 1::SMALLINT, 2::INTEGER, 3::BIGINT, 1.5::FLOAT8, TRUE, 'x'::VARCHAR(5), DATE '2025-01-02', "
+    sql += "NULL"
     assert run(connection, sql) == [[1, 2, 3, 1.5, True, "x", dt.date(2025, 1, 2), None]]
 
 
@@ -255,8 +256,8 @@ def test_rolled_back_view_stays_away(connection: Any) -> None:
 
 def test_table_info_shows_chosen_numbers_until_maintenance(standin: RedshiftStandin, connection: Any) -> None:
     numbers = (
-        "SELECT tbl_rows, estimated_visible_rows, unsorted, vacuum_sort_benefit, stats_off, diststyle, sortkey1 "
-        "FROM svv_table_info WHERE \"schema\" = 's' AND \"table\" = 't'"
+        "SELECT tbl_rows, estimated_visible_rows, unsorted, vacuum_sort_benefit, stats_off, "
+        "diststyle, sortkey1 FROM svv_table_info WHERE \"schema\" = 's' AND \"table\" = 't'"
     )
     run(connection, "CREATE TABLE s.t (k INT) DISTKEY (k) SORTKEY (k)")
     connection.commit()

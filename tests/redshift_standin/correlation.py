@@ -6,10 +6,9 @@ It knows columns by their qualifier only: a column without one counts as local, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from sqlglot import exp
-
-_Block = exp.Select | exp.Update | exp.Delete
 
 
 def broken_correlations(tree: exp.Expression) -> list[str]:
@@ -34,7 +33,8 @@ def _problems(column: exp.Column, inner: exp.Select, level: int) -> Iterator[str
         yield "correlation-outer-join: no correlated subquery in the ON of an outer join; stage it first"
     if _has_window(inner) or (isinstance(outer, exp.Select) and _has_window(outer)):
         yield "correlation-window: no correlated subquery next to a window function; rank in a CTE of its own"
-    if inner.args.get("group") or (_grouped(outer) and not inner.find_ancestor(exp.Where)):
+    in_where = isinstance(inner.find_ancestor(exp.Where, exp.Select), exp.Where)
+    if inner.args.get("group") or (_grouped(outer) and not in_where):
         yield "correlation-group-by: no correlated subquery under GROUP BY; aggregate first, then join"
 
 
@@ -102,7 +102,7 @@ def _grouped(block: exp.Expression | None) -> bool:
 
 def _is_source(select: exp.Select, join: exp.Join) -> bool:
     """Is the SELECT what is joined, rather than part of the ON condition?"""
-    node: exp.Expression | None = select
+    node: Any = select
     while node is not None and node.parent is not join:
         node = node.parent
     return node is join.this

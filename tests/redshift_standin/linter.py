@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import sqlglot
 from sqlglot import exp
@@ -37,7 +38,6 @@ TEXT_RULES: dict[str, tuple[str, str]] = {
         r"\bDISTINCT FROM\b|<=>",
         "compare with = and handle NULL on both sides, or compare COALESCE(…)",
     ),
-    "not-in-subquery": (r"\bNOT IN \( ?(SELECT|WITH)\b", "write LEFT JOIN … WHERE key IS NULL or NOT EXISTS"),
     "index": (r"^(CREATE (UNIQUE )?INDEX|DROP INDEX|REINDEX)\b", "there are no indexes: choose a SORTKEY"),
     "check": (r"(^CREATE (\w+ )*TABLE|^ALTER TABLE)\b.*\bCHECK \(", "check in an audit, not in the table"),
     "keys": (
@@ -180,7 +180,7 @@ def _matching(rules: dict[str, tuple[str, str]], text: str) -> list[str]:
     return [f"{name}: {mend}" for name, (pattern, mend) in rules.items() if re.search(pattern, text)]
 
 
-def _parse(sql: str) -> exp.Expression | None:
+def _parse(sql: str) -> Any:
     for item in reversed(tokens(sql)):
         if item.kind == "param":  # sqlglot takes $1,$2 for the begin of a dollar-quoted string
             sql = sql[: item.start] + "NULL" + sql[item.end :]
@@ -188,7 +188,7 @@ def _parse(sql: str) -> exp.Expression | None:
     level = logger.level
     logger.setLevel(logging.ERROR)  # "falling back to Command" is what we expect of VACUUM and the like
     try:
-        return sqlglot.parse_one(sql, dialect="redshift")  # type: ignore[return-value]
+        return sqlglot.parse_one(sql, dialect="redshift")
     except sqlglot.errors.SqlglotError:
         return None
     finally:
@@ -221,6 +221,13 @@ def _values_as_table(node: exp.Expression) -> bool:
     return isinstance(node, exp.Values) and not isinstance(node.parent, exp.Insert)
 
 
+def _not_in_subquery(node: exp.Expression) -> bool:
+    """NOT IN and <> ALL over a query; sqlglot writes the first as NOT x IN (SELECT …)."""
+    if isinstance(node, exp.Not):
+        return isinstance(node.this, exp.In) and bool(node.this.args.get("query"))
+    return isinstance(node, exp.NEQ) and isinstance(node.expression, exp.All)
+
+
 def _writes(node: exp.Expression | None) -> bool:
     return isinstance(node, (exp.Insert, exp.Update, exp.Delete, exp.Merge))
 
@@ -244,6 +251,7 @@ TREE_RULES: dict[str, tuple[Callable[[exp.Expression], bool], str]] = {
         lambda node: isinstance(node, exp.Insert) and bool(node.args.get("with_")),
         "write INSERT INTO t (…) WITH … SELECT",
     ),
+    "not-in-subquery": (_not_in_subquery, "write LEFT JOIN … WHERE key IS NULL or NOT EXISTS"),
     "values-as-table": (_values_as_table, "write SELECT … UNION ALL SELECT …"),
     "type-cast": (
         lambda node: isinstance(node, exp.DataType) and node.this in _MISSING_TYPES,

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -54,7 +55,7 @@ class Postgres:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="standin-"))
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[Any] | None = None
         try:
             self._start()
         except BaseException:
@@ -77,7 +78,8 @@ class Postgres:
                 os.chown(path, nobody.pw_uid, nobody.pw_gid)
         subprocess.run(
             [
-                *[install / "bin" / "initdb", "-D", data, "-U", USER, "-A", "md5", "--pwfile", secret],
+                *[str(install / "bin" / "initdb"), "-D", str(data), "-U", USER, "-A", "md5"],
+                *["--pwfile", str(secret)],
                 *["-E", "SQL_ASCII", "--locale=C", "--no-sync", "--no-instructions"],
                 *[
                     "-c",
@@ -96,13 +98,13 @@ class Postgres:
 
     def _listen(self, install: Path, data: Path) -> bool:
         settings = _SETTINGS | {"port": str(self.port), "unix_socket_directories": str(data)}
-        command = [install / "bin" / "postgres", "-D", data]
+        command = [str(install / "bin" / "postgres"), "-D", str(data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
+            process = self.process = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
         deadline = time.monotonic() + 30
-        while self.process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(psycopg2.OperationalError):
                 self.connect("postgres").close()
                 return True
@@ -164,7 +166,9 @@ class RedshiftStandin:
                 f'ALTER DATABASE {DATABASE} SET search_path = "$user", public, standin',
             )
             self._postgres.run(DATABASE, SETUP)
-            self._proxy = Proxy((self.host, self._postgres.port), self.memory, self._s3, self._context())
+            self._proxy = Proxy(
+                (self.host, self._postgres.port), self.memory, lambda: self._s3_client, self._context()
+            )
         except BaseException:
             self._postgres.close()
             raise
@@ -182,7 +186,8 @@ class RedshiftStandin:
         context.load_cert_chain(*self._tls)
         return context
 
-    def _s3(self) -> Any:
+    @cached_property
+    def _s3_client(self) -> Any:
         return s3_client(self.s3_endpoint_url)
 
     @property
