@@ -8,6 +8,7 @@ from sqlglot import exp
 from sqlmesh import macro
 from sqlmesh.utils.errors import SQLMeshError
 
+from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
 from macros.periods import months_before, period_bounds, periods_between
@@ -34,24 +35,16 @@ def clean_history(evaluator):  # type: ignore[no-untyped-def]
 
 
 @macro()
-def archive(evaluator):  # type: ignore[no-untyped-def]
-    """Step 2: copy what has aged out to the history table of its half-year."""
-    scope = production_scope(evaluator, with_due=True)
-    return archive_statements(scope) if scope else []
-
-
-@macro()
-def check(evaluator):  # type: ignore[no-untyped-def]
-    """Step 3: what has aged out and did not reach history becomes an exception, and stays."""
-    scope = production_scope(evaluator, with_due=True)
-    return check_statements(scope) if scope else []
-
-
-@macro()
-def trim_archived(evaluator):  # type: ignore[no-untyped-def]
-    """Step 4: delete from the mart exactly what has its copy in history."""
-    scope = production_scope(evaluator, with_due=True)
-    return trim_statements(scope) if scope else []
+def archive_check_trim(evaluator):  # type: ignore[no-untyped-def]
+    """Steps 2 to 4, on one cutoff: copy what has aged out to the history table of its half-year; what did not get
+    there becomes an exception, and stays; delete from the mart exactly what has its copy in history.
+    """
+    scope = production_scope(evaluator)
+    if scope is None:
+        return []
+    scope["cutoff"] = retention_cutoff(evaluator, scope)
+    scope["due"] = due_periods(evaluator, scope)
+    return [*archive_statements(scope), *check_statements(scope), *trim_statements(scope)]
 
 
 @macro()
@@ -59,6 +52,21 @@ def delete_consumed_raw(evaluator):  # type: ignore[no-untyped-def]
     """Step 5: forget raw rows that are past the raw retention and were consumed long ago."""
     scope = production_scope(evaluator)
     return [delete_consumed_raw_statement(scope)] if scope else []
+
+
+@macro()
+def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
+    """After the daily checks: enter what they found as exceptions, and close those they no longer find."""
+    snapshot = production_snapshot(evaluator)
+    if snapshot is None:
+        return []
+    found = statement(
+        "SELECT check_name, table_name, order_id, detail FROM failures WHERE checked_on = :day",
+        {"failures": evaluator.locals["this_model"]},
+        day=exp.cast(exp.Literal.string(evaluator.locals["end_ds"]), "DATE"),
+    )
+    checked_at = int((evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)).timestamp())
+    return [*record_exceptions(found, checked_at), close_cleared_exceptions(found, checked_at)]
 
 
 @macro()
@@ -88,7 +96,7 @@ def refuse_rebuild_from_trimmed_raw(evaluator):  # type: ignore[no-untyped-def]
     return []
 
 
-def production_scope(evaluator, with_due=False):  # type: ignore[no-untyped-def]
+def production_scope(evaluator):  # type: ignore[no-untyped-def]
     """What this evaluation works on (see retention.py), or None unless it writes production."""
     snapshot = production_snapshot(evaluator)
     if snapshot is None:
@@ -114,9 +122,6 @@ def production_scope(evaluator, with_due=False):  # type: ignore[no-untyped-def]
     tables = history_tables(evaluator)
     scope["history"] = tables.get(facts["short"], {})
     scope["uti_history"] = tables.get("uti", {})
-    if with_due:
-        scope["cutoff"] = retention_cutoff(evaluator, scope)
-        scope["due"] = due_periods(evaluator, scope)
     return scope
 
 

@@ -47,3 +47,16 @@ def is_older(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Colum
         '(COALESCE(a.update_time < b.update_time, (NOT a.update_time IS '
     """
     return older(left.name, right.name, [column.name for column in columns])
+
+
+@macro()
+def is_identical(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The rows aliased `left` and `right` agree in all of `columns`, NULL included.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> is_identical(MacroEvaluator("redshift"), exp.column("a"), exp.column("b"), exp.column("code")).sql("redshift")
+        'COALESCE(a.code = b.code, (a.code IS NULL AND b.code IS NULL))'
+    """
+    return identical(left.name, right.name, [column.name for column in columns])

@@ -14,15 +14,19 @@ MODEL (
   cron '*/15 * * * *',
   owner data_engineering,
   tags (mart, order_tracking),
+  optimize_query FALSE,
   grain order_id,
   references order_id,
-  depends_on (order_tracking.mart_uni_tracking_info),
-  physical_properties (
-    diststyle = KEY,
-    distkey = order_id,
-    sortkey = (partner_id, add_time, order_id)
+  depends_on (
+    order_tracking.mart_uni_tracking_info
   ),
-  columns (order_id BIGINT, partner_id INTEGER, add_time BIGINT, landed_at TIMESTAMP)
+  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (partner_id, add_time, order_id)),
+  columns (
+    order_id BIGINT,
+    partner_id INTEGER,
+    add_time BIGINT,
+    landed_at TIMESTAMP
+  )
 );
 
 @refuse_rebuild_from_trimmed_raw();
@@ -43,10 +47,7 @@ WITH batch AS (
     partner_id,
     add_time,
     landed_at,
-    ROW_NUMBER() OVER (
-      PARTITION BY order_id
-      ORDER BY add_time DESC, landed_at DESC, partner_id DESC
-    ) AS newest_first
+    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time DESC, landed_at DESC, partner_id DESC) AS newest_first
   FROM batch
 )
 SELECT
@@ -59,14 +60,13 @@ LEFT JOIN order_tracking.mart_ecs_order_info AS held
   ON held.order_id = ranked.order_id
 WHERE
   ranked.newest_first = 1
-  AND (held.order_id IS NULL OR NOT @is_older(ranked, held, add_time, landed_at, partner_id));
+  AND (
+    held.order_id IS NULL
+    OR NOT @is_older(ranked, held, add_time, landed_at, partner_id)
+  );
 
 @clean_history();
 
-@archive();
+@archive_check_trim();
 
-@check();
-
-@trim_archived();
-
-@delete_consumed_raw();
+@delete_consumed_raw()

@@ -1,5 +1,6 @@
 /* The current status of every active order: one row per order (uti, the anchor of the three marts).
    Answers: what is the status of an order now, and which orders are still active?
+   A row older than the one held is ignored: a replay never takes a status back.
    An order leaves for order_tracking_history.hist_uti_* once it has been silent for `retention_months`; the two other
    marts follow it. Post-statements, in this order: clean history of orders that came back, archive, check, trim,
    and only then forget raw rows that are past the raw retention. */
@@ -15,12 +16,9 @@ MODEL (
   cron '*/15 * * * *',
   owner data_engineering,
   tags (mart, order_tracking),
+  optimize_query FALSE,
   grain order_id,
-  physical_properties (
-    diststyle = KEY,
-    distkey = order_id,
-    sortkey = (update_time, order_id)
-  ),
+  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (update_time, order_id)),
   columns (
     order_id BIGINT,
     tno VARCHAR(64),
@@ -52,7 +50,7 @@ WITH batch AS (
     landed_at,
     ROW_NUMBER() OVER (
       PARTITION BY order_id
-      ORDER BY update_time DESC, landed_at DESC, status DESC, tno DESC
+      ORDER BY update_time DESC, landed_at DESC, tno DESC, status DESC
     ) AS newest_first
   FROM batch
 )
@@ -67,15 +65,13 @@ LEFT JOIN order_tracking.mart_uni_tracking_info AS held
   ON held.order_id = ranked.order_id
 WHERE
   ranked.newest_first = 1
-  /* A replay never takes a status back: what is older than the row held is ignored. */
-  AND (held.order_id IS NULL OR NOT @is_older(ranked, held, update_time, landed_at, status, tno));
+  AND (
+    held.order_id IS NULL
+    OR NOT @is_older(ranked, held, update_time, landed_at, tno, status)
+  );
 
 @clean_history();
 
-@archive();
+@archive_check_trim();
 
-@check();
-
-@trim_archived();
-
-@delete_consumed_raw();
+@delete_consumed_raw()

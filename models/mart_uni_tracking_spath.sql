@@ -14,14 +14,13 @@ MODEL (
   cron '*/15 * * * *',
   owner data_engineering,
   tags (mart, order_tracking),
+  optimize_query FALSE,
   grain (order_id, pathtime, code, traceseq),
   references order_id,
-  depends_on (order_tracking.mart_uni_tracking_info),
-  physical_properties (
-    diststyle = KEY,
-    distkey = order_id,
-    sortkey = (pathtime, order_id)
+  depends_on (
+    order_tracking.mart_uni_tracking_info
   ),
+  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (pathtime, order_id)),
   columns (
     order_id BIGINT,
     pathtime BIGINT,
@@ -51,10 +50,7 @@ WITH batch AS (
     code,
     traceseq,
     landed_at,
-    ROW_NUMBER() OVER (
-      PARTITION BY order_id, pathtime, code, traceseq
-      ORDER BY landed_at
-    ) AS first_arrival
+    ROW_NUMBER() OVER (PARTITION BY order_id, pathtime, code, traceseq ORDER BY landed_at) AS first_arrival
   FROM batch
 )
 SELECT
@@ -67,10 +63,6 @@ FROM ranked
 WHERE
   first_arrival = 1;
 
-@archive();
+@archive_check_trim();
 
-@check();
-
-@trim_archived();
-
-@delete_consumed_raw();
+@delete_consumed_raw()

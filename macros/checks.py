@@ -1,0 +1,42 @@
+"""What the daily checks share: when a row is settled, and how a rejected row is told."""
+
+from __future__ import annotations
+
+
+from sqlglot import exp
+from sqlmesh import macro
+
+from macros.sql import timestamp
+
+GRACE_SECONDS = 2 * 900
+
+
+@macro()
+def settled_before(evaluator):  # type: ignore[no-untyped-def]
+    """What landed before this moment has had two cycles to reach its place.
+
+    Example:
+        >>> import datetime as dt
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> evaluator = MacroEvaluator("redshift")
+        >>> evaluator.locals["execution_dt"] = dt.datetime(2025, 9, 2, 0, 20, tzinfo=dt.UTC)
+        >>> settled_before(evaluator).sql("redshift")
+        "CAST('2025-09-01 23:45:00' AS TIMESTAMP)"
+    """
+    now = int(evaluator.locals["execution_dt"].timestamp())
+    return timestamp(now // 900 * 900 - GRACE_SECONDS)
+
+
+@macro()
+def rejection_detail(evaluator, row: exp.Column):  # type: ignore[no-untyped-def]
+    """A rejected row in one line: the reason, and the row as far as there is room for it.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> rejection_detail(MacroEvaluator("redshift"), exp.column("r")).sql("redshift")
+        "r.reason || ': ' || LEFT(r.payload, 900)"
+    """
+    payload = exp.func("LEFT", exp.column("payload", row.name), exp.Literal.number(900))
+    parts = [exp.column("reason", row.name), exp.Literal.string(": "), payload]
+    return exp.DPipe(this=exp.DPipe(this=parts[0], expression=parts[1]), expression=parts[2])

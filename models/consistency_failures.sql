@@ -1,0 +1,338 @@
+/* What the daily checks found: one row per check, order and day (rejected rows: one per row).
+   Answers: do the three marts agree, and is all that landed still there?
+   A row that landed within the last two cycles is not judged yet, so nothing is reported that a later cycle mends by
+   itself. Afterwards the findings are entered in order_tracking_history.order_tracking_exceptions, and what is no longer
+   found is closed there. Each check is described in the audit of its name. */
+MODEL (
+  name order_tracking.consistency_failures,
+  kind INCREMENTAL_BY_TIME_RANGE (
+    time_column checked_on,
+    forward_only TRUE,
+    disable_restatement TRUE,
+    on_destructive_change ERROR
+  ),
+  cron '@daily',
+  owner data_engineering,
+  tags (check, order_tracking),
+  optimize_query FALSE,
+  grain (check_name, table_name, order_id, detail, checked_on),
+  depends_on (
+    order_tracking.mart_ecs_order_info,
+    order_tracking.mart_uni_tracking_info,
+    order_tracking.mart_uni_tracking_spath
+  ),
+  physical_properties (
+    sortkey = (
+      checked_on
+    )
+  ),
+  audits (
+    update_time_mismatch,
+    order_without_scans,
+    order_without_ecs,
+    duplicate_rows,
+    active_and_archived,
+    landed_but_missing,
+    archived_but_in_mart,
+    rejected_rows,
+    archive_unrouted
+  ),
+  columns (
+    check_name VARCHAR(64),
+    table_name VARCHAR(127),
+    order_id BIGINT,
+    detail VARCHAR(4096),
+    checked_on DATE
+  )
+);
+
+WITH uti AS (
+  SELECT
+    order_id,
+    update_time
+  FROM order_tracking.mart_uni_tracking_info
+  WHERE
+    landed_at < @settled_before()
+), newest_scans AS (
+  SELECT
+    order_id,
+    MAX(pathtime) AS pathtime,
+    MAX(landed_at) AS landed_at
+  FROM order_tracking.mart_uni_tracking_spath
+  GROUP BY
+    order_id
+), update_time_mismatch AS (
+  SELECT
+    'update_time_mismatch' AS check_name,
+    'order_tracking.mart_uni_tracking_info' AS table_name,
+    uti.order_id,
+    CASE
+      WHEN newest_scans.order_id IS NULL
+      THEN 'the mart holds no scan of this order'
+      WHEN newest_scans.pathtime > uti.update_time
+      THEN 'the newest scan is newer than the status'
+      ELSE 'the status is newer than the newest scan'
+    END AS detail
+  FROM uti
+  LEFT JOIN newest_scans
+    ON newest_scans.order_id = uti.order_id
+  WHERE
+    newest_scans.order_id IS NULL
+    OR (
+      newest_scans.pathtime <> uti.update_time
+      AND newest_scans.landed_at < @settled_before()
+    )
+), order_without_scans AS (
+  SELECT
+    'order_without_scans' AS check_name,
+    'order_tracking.mart_uni_tracking_spath' AS table_name,
+    uti.order_id,
+    'neither the mart nor history holds a scan of this order' AS detail
+  FROM uti
+  LEFT JOIN newest_scans
+    ON newest_scans.order_id = uti.order_id
+  LEFT JOIN order_tracking_history.hist_uts_all AS archived
+    ON archived.order_id = uti.order_id
+  WHERE
+    newest_scans.order_id IS NULL AND archived.order_id IS NULL
+), order_without_ecs AS (
+  SELECT DISTINCT
+    'order_without_ecs' AS check_name,
+    'order_tracking.mart_ecs_order_info' AS table_name,
+    uti.order_id,
+    CASE
+      WHEN archived.order_id IS NULL
+      THEN 'no row anywhere'
+      ELSE 'history holds its row, the order came back: restore it'
+    END AS detail
+  FROM uti
+  LEFT JOIN order_tracking.mart_ecs_order_info AS ecs
+    ON ecs.order_id = uti.order_id
+  LEFT JOIN order_tracking_history.hist_ecs_all AS archived
+    ON archived.order_id = uti.order_id
+  WHERE
+    ecs.order_id IS NULL
+), duplicate_rows AS (
+  SELECT
+    'duplicate_rows' AS check_name,
+    'order_tracking.mart_uni_tracking_info' AS table_name,
+    order_id,
+    'more than one row' AS detail
+  FROM order_tracking.mart_uni_tracking_info
+  GROUP BY
+    order_id
+  HAVING
+    COUNT(*) > 1
+  UNION ALL
+  SELECT
+    'duplicate_rows',
+    'order_tracking.mart_ecs_order_info',
+    order_id,
+    'more than one row'
+  FROM order_tracking.mart_ecs_order_info
+  GROUP BY
+    order_id
+  HAVING
+    COUNT(*) > 1
+  UNION ALL
+  SELECT DISTINCT
+    'duplicate_rows',
+    'order_tracking.mart_uni_tracking_spath',
+    repeated.order_id,
+    'more than one row of a scan'
+  FROM (
+    SELECT
+      order_id
+    FROM order_tracking.mart_uni_tracking_spath
+    GROUP BY
+      order_id,
+      pathtime,
+      code,
+      traceseq
+    HAVING
+      COUNT(*) > 1
+  ) AS repeated
+), active_and_archived AS (
+  SELECT DISTINCT
+    'active_and_archived' AS check_name,
+    'order_tracking.mart_uni_tracking_info' AS table_name,
+    mart.order_id,
+    'both in the mart and in history' AS detail
+  FROM order_tracking.mart_uni_tracking_info AS mart
+  JOIN order_tracking_history.hist_uti_all AS archived
+    ON archived.order_id = mart.order_id
+  UNION ALL
+  SELECT DISTINCT
+    'active_and_archived',
+    'order_tracking.mart_ecs_order_info',
+    mart.order_id,
+    'both in the mart and in history'
+  FROM order_tracking.mart_ecs_order_info AS mart
+  JOIN order_tracking_history.hist_ecs_all AS archived
+    ON archived.order_id = mart.order_id
+), landed_but_missing AS (
+  SELECT DISTINCT
+    'landed_but_missing' AS check_name,
+    'order_tracking.mart_uni_tracking_info' AS table_name,
+    landed.order_id,
+    'a status landed, but neither mart nor history holds it or a newer one' AS detail
+  FROM order_tracking_raw.uni_tracking_info_raw AS landed
+  LEFT JOIN order_tracking.mart_uni_tracking_info AS mart
+    ON mart.order_id = landed.order_id
+    AND NOT @is_older(mart, landed, update_time, landed_at, tno, status)
+  LEFT JOIN order_tracking_history.hist_uti_all AS archived
+    ON archived.order_id = landed.order_id
+    AND NOT @is_older(archived, landed, update_time, landed_at, tno, status)
+  WHERE
+    mart.order_id IS NULL
+    AND archived.order_id IS NULL
+    AND landed.landed_at < @settled_before()
+  UNION ALL
+  SELECT DISTINCT
+    'landed_but_missing',
+    'order_tracking.mart_ecs_order_info',
+    landed.order_id,
+    'metadata landed, but neither mart nor history holds it or a newer one'
+  FROM order_tracking_raw.ecs_order_info_raw AS landed
+  LEFT JOIN order_tracking.mart_ecs_order_info AS mart
+    ON mart.order_id = landed.order_id
+    AND NOT @is_older(mart, landed, add_time, landed_at, partner_id)
+  LEFT JOIN order_tracking_history.hist_ecs_all AS archived
+    ON archived.order_id = landed.order_id
+    AND NOT @is_older(archived, landed, add_time, landed_at, partner_id)
+  WHERE
+    mart.order_id IS NULL
+    AND archived.order_id IS NULL
+    AND landed.landed_at < @settled_before()
+  UNION ALL
+  SELECT DISTINCT
+    'landed_but_missing',
+    'order_tracking.mart_uni_tracking_spath',
+    landed.order_id,
+    'a scan landed, but neither mart nor history holds it'
+  FROM order_tracking_raw.uni_tracking_spath_raw AS landed
+  LEFT JOIN order_tracking.mart_uni_tracking_spath AS mart
+    ON mart.order_id = landed.order_id
+    AND @is_identical(mart, landed, pathtime, code, traceseq)
+  LEFT JOIN order_tracking_history.hist_uts_all AS archived
+    ON archived.order_id = landed.order_id
+    AND @is_identical(archived, landed, pathtime, code, traceseq)
+  WHERE
+    mart.order_id IS NULL
+    AND archived.order_id IS NULL
+    AND landed.landed_at < @settled_before()
+), archived_but_in_mart AS (
+  SELECT DISTINCT
+    'archived_but_in_mart' AS check_name,
+    'order_tracking.mart_ecs_order_info' AS table_name,
+    ecs.order_id,
+    'its order is archived, but its row is still in the mart' AS detail
+  FROM order_tracking.mart_ecs_order_info AS ecs
+  JOIN order_tracking_history.hist_uti_all AS archived
+    ON archived.order_id = ecs.order_id
+  LEFT JOIN order_tracking.mart_uni_tracking_info AS active
+    ON active.order_id = ecs.order_id
+  WHERE
+    active.order_id IS NULL
+    AND ecs.landed_at < @settled_before()
+    AND archived.archived_at < @settled_before()
+), rejected_rows AS (
+  /* Until an operator resolves the exception: there is no other way for a rejected row to be settled. */
+  SELECT
+    'rejected_rows' AS check_name,
+    'order_tracking_raw.' || rejected.table_name || '_raw' AS table_name,
+    rejected.order_id,
+    @rejection_detail(rejected) AS detail
+  FROM order_tracking_raw.rejected_rows AS rejected
+  LEFT JOIN order_tracking_history.order_tracking_exceptions AS settled
+    ON settled.check_name = 'rejected_rows'
+    AND settled.table_name = 'order_tracking_raw.' || rejected.table_name || '_raw'
+    AND settled.detail = @rejection_detail(rejected)
+    AND settled.resolution <> 'cleared'
+  WHERE
+    settled.check_name IS NULL
+), archive_unrouted AS (
+  /* Found by the marts themselves, in every cycle for as long as it lasts. */
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM order_tracking_history.order_tracking_exceptions
+  WHERE
+    check_name = 'archive_unrouted'
+    AND resolved_at IS NULL
+    AND last_seen_at > @end_ts::TIMESTAMP
+), failures AS (
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM update_time_mismatch
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM order_without_scans
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM order_without_ecs
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM duplicate_rows
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM active_and_archived
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM landed_but_missing
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM archived_but_in_mart
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM rejected_rows
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM archive_unrouted
+)
+SELECT
+  check_name::VARCHAR(64) AS check_name, /* Which check, named as its audit */
+  table_name::VARCHAR(127) AS table_name, /* The table in which the order fails it */
+  order_id::BIGINT AS order_id, /* The order; NULL where a rejected row has none */
+  detail::VARCHAR(4096) AS detail, /* What is wrong */
+  @end_ds::DATE AS checked_on /* The last day that the check covers */
+FROM failures;
+
+@keep_exceptions()

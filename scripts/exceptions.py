@@ -1,0 +1,244 @@
+"""The exceptions that the checks keep, and what an operator does about them.
+
+    python -m scripts.exceptions list [--markdown] [--fail]
+    python -m scripts.exceptions restore ORDER_ID ... | --all
+    python -m scripts.exceptions resolve KEY --note TEXT
+
+list shows what is open (--fail: exit code 1 while anything is). restore brings the archived metadata of orders that
+came back into raw again: the next cycle takes it into the mart, and the next check closes the exception. resolve
+closes one exception by hand; a check that still fails opens a new one, except for a rejected row, which is settled so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+
+from extract.clock import Clock, landing_stamp
+from extract.config import ConfigurationError, ExtractConfig, Table, load_config
+from extract.foundation import lay_foundation
+from extract.landing import Landed, log
+from extract.lock import run_lock
+from extract.warehouse import Warehouse, open_warehouse
+from macros.exceptions import EXCEPTIONS
+from macros.history import history_view
+from macros.marts import UTI
+from macros.sql import columns_of, statement, timestamp
+
+RESTORABLE_CHECK = "order_without_ecs"
+
+
+@dataclass(frozen=True)
+class OpenException:
+    """One open row of order_tracking_exceptions; `key` names it on the command line."""
+
+    check_name: str
+    table_name: str
+    order_id: int | None
+    detail: str
+    first_seen_at: dt.datetime
+    last_seen_at: dt.datetime
+    times_seen: int
+
+    @property
+    def key(self) -> str:
+        identity = "\x1f".join([self.check_name, self.table_name, str(self.order_id), self.detail])
+        return hashlib.sha256(identity.encode()).hexdigest()[:10]
+
+
+def open_exceptions(warehouse: Warehouse) -> list[OpenException]:
+    """What is open, by check, table and order."""
+    rows = warehouse.fetchall(
+        statement(
+            """
+            SELECT check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen
+            FROM exceptions WHERE resolved_at IS NULL ORDER BY 1, 2, 3, 4
+            """,
+            {"exceptions": EXCEPTIONS},
+        )
+    )
+    return [OpenException(*row) for row in rows]
+
+
+def restorable_orders(warehouse: Warehouse) -> list[int]:
+    """The active orders whose metadata is only in history, of those that the check has found."""
+    candidates = sorted(
+        {e.order_id for e in open_exceptions(warehouse) if e.check_name == RESTORABLE_CHECK and e.order_id is not None}
+    )
+    return [order for order, fault in _restore_faults(warehouse, candidates).items() if fault is None]
+
+
+def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], clock: Clock) -> dict[int, str | None]:
+    """Lands the archived metadata of active orders in raw again, newest version; order -> why not, or None.
+
+    Doing it again before the next cycle changes nothing.
+    """
+    table = ecs_table(config)
+    faults = _restore_faults(warehouse, orders)
+    wanted = [order for order, fault in faults.items() if fault is None]
+    if not wanted:
+        return faults
+    names = list(table.columns)
+    now = clock.now()
+    stamp = landing_stamp(now)
+    with warehouse.transaction():
+        landed = warehouse.execute(
+            statement(
+                """
+                INSERT INTO raw (:target, landed_at)
+                SELECT :columns, :stamp FROM (
+                  SELECT archived.*, ROW_NUMBER() OVER (
+                    PARTITION BY archived.order_id ORDER BY archived.add_time DESC, archived.landed_at DESC
+                  ) AS newest_first
+                  FROM archived WHERE archived.order_id IN (:orders)
+                ) AS newest
+                LEFT JOIN already ON already.order_id = newest.order_id AND already.landed_at = :stamp
+                WHERE newest.newest_first = 1 AND already.order_id IS NULL
+                """,
+                {"raw": table.raw, "already": table.raw, "archived": history_view("ecs")},
+                target=[exp.to_identifier(name) for name in names],
+                columns=columns_of(names, "newest"),
+                stamp=timestamp(stamp),
+                orders=[exp.convert(order) for order in wanted],
+            )
+        )
+        done = Landed(rows_read=len(wanted), rows_landed=landed, rows_rejected=0, bytes=0)
+        log(warehouse, table, done, kind="restore", now=now, seconds=0, cutoff=None, stamp=stamp)
+    return faults
+
+
+def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, str | None]:
+    """Order -> what stands against restoring it, or None."""
+    if not orders:
+        return {}
+
+    def among(table: str) -> set[int]:
+        query = exp.select("order_id").distinct().from_(exp.to_table(table, dialect="redshift"))
+        return {int(row[0]) for row in warehouse.fetchall(query.where(exp.column("order_id").isin(*orders)))}
+
+    archived, active, present = among(history_view("ecs")), among(UTI), among("order_tracking.mart_ecs_order_info")
+    faults: dict[int, str | None] = {}
+    for order in orders:
+        if order in present:
+            faults[order] = "the mart has its metadata already"
+        elif order not in archived:
+            faults[order] = "history holds no metadata of it"
+        elif order not in active:
+            faults[order] = "it is not active; its metadata belongs in history"
+        else:
+            faults[order] = None
+    return faults
+
+
+def ecs_table(config: ExtractConfig) -> Table:
+    return next(table for table in config.tables if table.facts["short"] == "ecs")
+
+
+def resolve(warehouse: Warehouse, key: str, note: str, clock: Clock) -> OpenException:
+    """Closes one open exception with an operator's note. ConfigurationError when there is no such key or note."""
+    if not note.strip() or note.strip().lower() == "cleared":
+        raise ConfigurationError("Say in --note what was done ('cleared' is what the checks write); nothing was changed.")
+    found = [exception for exception in open_exceptions(warehouse) if exception.key == key]
+    if not found:
+        raise ConfigurationError(f"No open exception has the key {key}; nothing was changed. See: exceptions list.")
+    order = found[0].order_id
+    same_order = exp.column("order_id").is_(exp.null()) if order is None else exp.column("order_id").eq(order)
+    with warehouse.transaction():
+        warehouse.execute(
+            statement(
+                """
+                UPDATE exceptions SET resolved_at = :at, resolution = :note
+                WHERE check_name = :check AND table_name = :table AND :same_order AND detail = :detail
+                  AND resolved_at IS NULL
+                """,
+                {"exceptions": EXCEPTIONS},
+                at=timestamp(clock.now()),
+                note=note.strip()[:1000],
+                check=found[0].check_name,
+                table=found[0].table_name,
+                same_order=same_order,
+                detail=found[0].detail,
+            )
+        )
+    return found[0]
+
+
+def as_text(exceptions: Sequence[OpenException]) -> str:
+    """A table for a terminal: a line per exception, and what to do about the restorable ones."""
+    if not exceptions:
+        return "No exception is open."
+    lines = [f"{'KEY':<10}  {'CHECK':<22}{'ORDER':>14}  {'SEEN':>4}  {'SINCE':<16}  DETAIL"]
+    lines += [
+        f"{e.key}  {e.check_name:<22}{e.order_id if e.order_id is not None else '-':>14}  {e.times_seen:>4}  "
+        f"{e.first_seen_at:%Y-%m-%d %H:%M}  {e.table_name}: {e.detail}"
+        for e in exceptions
+    ]
+    lines.append(f"{len(exceptions)} open.")
+    if any(e.check_name == RESTORABLE_CHECK for e in exceptions):
+        lines.append("Orders that came back: python -m scripts.exceptions restore ORDER_ID ... (or --all)")
+    return "\n".join(lines)
+
+
+def as_markdown(exceptions: Sequence[OpenException]) -> str:
+    """A table for a CI summary."""
+    if not exceptions:
+        return "### No exception is open"
+    lines = [f"### {len(exceptions)} open exceptions", "", "| key | check | table | order | since | seen | detail |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    lines += [
+        f"| {e.key} | {e.check_name} | {e.table_name} | {e.order_id or '-'} | {e.first_seen_at:%Y-%m-%d %H:%M} "
+        f"| {e.times_seen} | {e.detail.replace('|', chr(92) + '|')} |"
+        for e in exceptions
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    from scripts.command import command_line, run_command
+
+    parser = command_line("scripts.exceptions", __doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="what is open")
+    listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
+    listing.add_argument("--fail", action="store_true", help="exit with 1 while anything is open")
+    restoring = actions.add_parser("restore", help="bring the archived metadata of orders that came back")
+    restoring.add_argument("orders", nargs="*", type=int, metavar="ORDER_ID")
+    restoring.add_argument("--all", action="store_true", help="every order that the check has found restorable")
+    resolving = actions.add_parser("resolve", help="close one exception by hand")
+    resolving.add_argument("key", metavar="KEY")
+    resolving.add_argument("--note", required=True, metavar="TEXT", help="what was done")
+
+    def command(options: Any) -> int:
+        if options.action == "restore" and bool(options.orders) == options.all:
+            raise ConfigurationError("Name the orders to restore, or give --all; nothing was changed.")
+        config = load_config()
+        clock = Clock(options.at)
+        with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
+            lay_foundation(warehouse, config.tables)
+            if options.action == "list":
+                exceptions = open_exceptions(warehouse)
+                print(as_markdown(exceptions) if options.markdown else as_text(exceptions))
+                return 1 if exceptions and options.fail else 0
+            if options.action == "resolve":
+                done = resolve(warehouse, options.key, options.note, clock)
+                print(f"Resolved {done.key}: {done.check_name}, order {done.order_id}.")
+                return 0
+            orders = restorable_orders(warehouse) if options.all else options.orders
+            faults = restore(warehouse, config, orders, clock)
+            for order, fault in faults.items():
+                print(f"order {order}: {'landed; the next cycle takes it into the mart' if fault is None else fault}")
+            if not faults:
+                print("No order is restorable.")
+            return 1 if any(faults.values()) else 0
+
+    return run_command(parser, command, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

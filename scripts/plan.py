@@ -1,0 +1,55 @@
+"""`sqlmesh plan` under the run lock, with everything that a plan needs in place.
+
+    python -m scripts.plan [ENVIRONMENT] [--gateway G] [--at T] [--yes]
+
+Shows what would change and asks before it applies it (--yes does not ask). This is how the schema changes.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from extract.clock import Clock
+from extract.config import PROJECT, load_config
+from extract.foundation import lay_foundation
+from extract.lock import run_lock
+from extract.warehouse import open_warehouse
+
+
+def main(arguments: list[str] | None = None) -> int:
+    from scripts.command import command_line, run_command
+
+    parser = command_line("scripts.plan", __doc__)
+    parser.add_argument("environment", nargs="?", default="prod")
+    parser.add_argument("--yes", action="store_true", help="apply without asking")
+
+    def command(options: Any) -> int:
+        from sqlmesh.core.context import Context
+        from sqlmesh.utils.errors import SQLMeshError
+
+        from scripts.run_cycle import CycleFailed
+
+        config = load_config()
+        with run_lock(options.gateway):
+            with closing(open_warehouse(options.gateway)) as warehouse:
+                lay_foundation(warehouse, config.tables)
+            try:
+                context = Context(paths=str(PROJECT), gateway=options.gateway)
+                with closing(context):
+                    context.plan(
+                        options.environment,
+                        execution_time=Clock(options.at).now_utc(),
+                        auto_apply=options.yes,
+                        no_prompts=options.yes,
+                        include_unmodified=options.environment != "prod",
+                    )
+            except SQLMeshError as error:
+                raise CycleFailed(f"The plan failed: {error}. What was applied before stays; plan again.") from error
+        return 0
+
+    return run_command(parser, command, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
