@@ -299,6 +299,21 @@ def test_planned_error_hits_the_chosen_statement_as_often_as_said(
     assert run(connection, "INSERT INTO s.t VALUES (1)", "SELECT COUNT(*) FROM s.t") == [[1]]
 
 
+def test_comment_before_a_statement_hides_it_neither_from_faults_nor_from_rewriting(
+    standin: RedshiftStandin, connection: Any
+) -> None:
+    run(
+        connection,
+        "/* SQLMESH_PLAN: 1 */ CREATE TABLE s.t (a INT) DISTKEY (a)",
+        "/* SQLMESH_PLAN: 1 */ CREATE VIEW s.v AS SELECT a FROM s.t WITH NO SCHEMA BINDING",
+        "/* PLAN: 1 */ CREATE OR REPLACE VIEW s.v AS SELECT 1 AS b, a FROM s.t WITH NO SCHEMA BINDING",
+    )
+    connection.commit()
+    assert standin.properties("s.t").distkey == "a"
+    standin.fail_when("^insert", message="disk full")
+    assert error_of(connection, "/* SQLMESH_RUN: 1 */ INSERT INTO s.t VALUES (1)")["M"] == "disk full"
+
+
 @pytest.mark.parametrize(("after", "rows"), [(False, 0), (True, 1)])
 def test_connection_lost_around_commit(
     standin: RedshiftStandin, connection: Any, after: bool, rows: int

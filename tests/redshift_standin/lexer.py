@@ -60,6 +60,12 @@ def tokens(sql: str) -> list[Token]:
     ]
 
 
+def without_head(sql: str) -> str:
+    """The statement without the comments before it: SQLMesh puts the id of its plan or run there."""
+    items = tokens(sql)
+    return sql[items[0].start :] if items else sql
+
+
 def statements(sql: str) -> list[str]:
     """The text cut at its semicolons; empty statements are left out."""
     found, start = [], 0

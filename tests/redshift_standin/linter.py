@@ -81,7 +81,7 @@ TEXT_RULES: dict[str, tuple[str, str]] = {
         "ask svv_columns for the column first",
     ),
     "alter-several": (
-        r"^ALTER TABLE .*\b(ADD|DROP|ALTER) COLUMN .*, (ADD|DROP|ALTER)\b",
+        r"^ALTER TABLE .*\b(ADD|DROP|ALTER) .*, (ADD|DROP|ALTER)\b",
         "one ALTER TABLE statement per column",
     ),
     "alter-column-type": (
@@ -91,6 +91,19 @@ TEXT_RULES: dict[str, tuple[str, str]] = {
     "add-not-null": (
         r"^ALTER TABLE .*\bADD (COLUMN )?(?!.*\bDEFAULT\b).*\bNOT NULL\b",
         "a new NOT NULL column wants a DEFAULT",
+    ),
+    "alter-column": (
+        r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ (SET|DROP) (NOT NULL|DEFAULT|STATISTICS|STORAGE)\b",
+        "NOT NULL and DEFAULT are for life: add a column, copy, rename",
+    ),
+    "values": (r"^VALUES \(", "write SELECT … UNION ALL SELECT …"),
+    "select-clause": (
+        r"\b(FOR (NO KEY )?UPDATE|FOR (KEY )?SHARE|TABLESAMPLE|FETCH (FIRST|NEXT) (\d+ )?ROWS? ONLY)\b",
+        "no such clause: LOCK the table; LIMIT",
+    ),
+    "partition": (
+        r"^CREATE (\w+ )*TABLE .*\) (PARTITION BY (RANGE|LIST|HASH)|INHERITS) \(|^CREATE UNLOGGED\b",
+        "tables are not partitioned: choose a SORTKEY, or one table a period",
     ),
     "savepoint": (
         r"^(SAVEPOINT|RELEASE|ROLLBACK TO)\b",
@@ -224,7 +237,8 @@ def _values_as_table(node: exp.Expression) -> bool:
 def _not_in_subquery(node: exp.Expression) -> bool:
     """NOT IN and <> ALL over a query; sqlglot writes the first as NOT x IN (SELECT …)."""
     if isinstance(node, exp.Not):
-        return isinstance(node.this, exp.In) and bool(node.this.args.get("query"))
+        inner = node.this.unnest()
+        return isinstance(inner, exp.In) and bool(inner.args.get("query"))
     return isinstance(node, exp.NEQ) and isinstance(node.expression, exp.All)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from .backend import Backend
+from .lexer import without_head
 from .rewrite import Plan, Properties, short_name
 
 
@@ -36,9 +37,10 @@ class Memory:
 
     def take_fault(self, sql: str) -> Fault | None:
         """The fault planned for this statement, used up by one."""
+        text = without_head(sql)
         with self.lock:
             for fault in self.faults:
-                if fault.times > 0 and fault.matches(sql):
+                if fault.times > 0 and fault.matches(text):
                     fault.times -= 1
                     return fault
         return None

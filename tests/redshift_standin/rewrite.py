@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from .lexer import Token, bare, closing, qualified_name, tokens
+from .lexer import Token, bare, closing, qualified_name, tokens, without_head
 
 POSTGRES_NAME_BYTES = 63
 _SETTINGS = {"query_group", "wlm_query_slot_count", "enable_result_cache_for_session"}
@@ -69,6 +69,7 @@ class _Edit:
 
 def plan(sql: str) -> Plan:
     """Read one statement and say what PostgreSQL gets instead."""
+    sql = without_head(sql)
     items = tokens(sql)
     text = bare(items)
     if text.startswith(("COPY ", "UNLOAD ")):
