@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="apply without asking")
 
     def command(options: Any) -> int:
+        from sqlmesh.core.console import create_console, set_console
         from sqlmesh.core.context import Context
         from sqlmesh.utils.errors import SQLMeshError
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         with run_lock(options.gateway):
             with closing(open_warehouse(options.gateway)) as warehouse:
                 lay_foundation(warehouse, config.tables)
+            set_console(create_console())
             try:
                 context = Context(paths=str(PROJECT), gateway=options.gateway)
                 with closing(context):

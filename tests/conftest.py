@@ -1,0 +1,69 @@
+"""Fixtures: every test has its own warehouse file; an empty planned one is made once and copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from scripts.run_cycle import run_cycle
+from tests.world import SOURCE_TABLES, World, at, moment
+
+# pytest_plugins = ["tests.conftest_mysql"]
+
+START = at("2025-09-01T00:00:00")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Parallel test processes must not share SQLMesh's cache of loaded models."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SQLMESH__CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    for name in ("ORDER_TRACKING_SOURCE", "ORDER_TRACKING_GATEWAY"):
+        patch.delenv(name, raising=False)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def empty_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes, once per `history_start`, a planned warehouse that has seen an empty source at START."""
+    made: dict[str, Path] = {}
+
+    def make(history_start: str) -> Path:
+        if history_start not in made:
+            folder = tmp_path_factory.mktemp(f"empty_{history_start}")
+            source, warehouse = folder / "source.duckdb", folder / "warehouse.duckdb"
+            with duckdb.connect(str(source)) as connection:
+                for table, columns in SOURCE_TABLES.items():
+                    connection.execute(f"CREATE TABLE {table} ({columns})")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("ORDER_TRACKING_DUCKDB", str(warehouse))
+                patch.setenv("ORDER_TRACKING_HISTORY_START", history_start)
+                run_cycle(at=moment(START), source=f"duckdb:///{source}")
+            made[history_start] = warehouse
+        return made[history_start]
+
+    return make
+
+
+@pytest.fixture
+def make_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_warehouses: Callable[[str], Path]
+) -> Callable[..., World]:
+    """A world at START, with a warehouse that is planned and empty; `planned=False` leaves that to its first cycle."""
+
+    def make(*, history_start: str = "2024_h1", planned: bool = True, now: int = START) -> World:
+        world = World(tmp_path, now, empty_warehouses(history_start) if planned else None)
+        monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(world.warehouse_file))
+        monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", history_start)
+        return world
+
+    return make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()
