@@ -73,9 +73,7 @@ def land(
     return result
 
 
-def _survey(
-    warehouse: Warehouse, table: Table, staged: Staged
-) -> tuple[int | None, int | None, int | None, int]:
+def _survey(warehouse: Warehouse, table: Table, staged: Staged) -> tuple[int | None, int | None, int | None, int]:
     """Oldest and newest event time of what can be loaded, highest id, and the number of rows that cannot."""
     highest = "MAX(source_id)" if table.source.id_column else "CAST(NULL AS BIGINT)"
     (row,) = warehouse.fetchall(

@@ -5,6 +5,8 @@ The same comparison carries a first load (every hour differs) and its resumption
 
 from __future__ import annotations
 
+import datetime as dt
+
 from sqlglot import exp
 
 from extract.config import Table
@@ -116,14 +118,11 @@ def _pending(warehouse: Warehouse, table: Table, names: list[str], since: int | 
     if not table.facts["versioned"]:
         return query.distinct()
     order = [exp.Ordered(this=exp.column(name), desc=True, nulls_first=True) for name in names[1:]]
-    rank = exp.Window(
-        this=exp.RowNumber(), partition_by=[exp.column("order_id")], order=exp.Order(expressions=order)
-    )
+    rank = exp.Window(this=exp.RowNumber(), partition_by=[exp.column("order_id")], order=exp.Order(expressions=order))
     ranked = query.select(rank.as_("newest_first")).subquery("ranked")
     return exp.select(*columns_of(names)).from_(ranked).where("newest_first = 1")
 
 
-def _epoch(moment) -> float:  # type: ignore[no-untyped-def]
-    import datetime as dt
-
+def _epoch(moment: dt.datetime) -> float:
+    """Epoch seconds of a TIMESTAMP from the warehouse, which is UTC without saying so."""
     return moment.replace(tzinfo=dt.UTC).timestamp()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -118,7 +118,7 @@ class _Worker:
         """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
         anchor_opened = threading.Event()
         with ThreadPoolExecutor(len(jobs)) as pool:
-            futures = []
+            futures: list[Future[TableRun]] = []
             for job in jobs:
                 if futures:
                     anchor_opened.wait()

@@ -38,7 +38,9 @@ class Warehouse(Protocol):
     def session(self) -> AbstractContextManager[Warehouse]:
         """A connection of its own, for a thread."""
 
-    def stage(self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]) -> Staged:
+    def stage(
+        self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]
+    ) -> Staged:
         """Streams batches into a temporary table of this session: integers as BIGINT, text at full length."""
 
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:

@@ -130,9 +130,7 @@ class DuckDBWarehouse:
 
 def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with the staged types and nothing but the staged columns; a value that does not fit is an error."""
-    return pa.RecordBatch.from_arrays(
-        [batch.column(field.name).cast(field.type) for field in schema], schema=schema
-    )
+    return pa.RecordBatch.from_arrays([batch.column(field.name).cast(field.type) for field in schema], schema=schema)
 
 
 def failed(error: duckdb.Error) -> WarehouseError:

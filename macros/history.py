@@ -26,9 +26,7 @@ def create_history_table(
     """CREATE TABLE of one period: the mart's columns and `archived_at`, the mart's DISTKEY and SORTKEY."""
     create = statement("CREATE TABLE IF NOT EXISTS history (archived_at TIMESTAMP)", {})
     schema = create.this
-    definitions = [
-        exp.ColumnDef(this=exp.to_identifier(name), kind=kind.copy()) for name, kind in columns.items()
-    ]
+    definitions = [exp.ColumnDef(this=exp.to_identifier(name), kind=kind.copy()) for name, kind in columns.items()]
     schema.set("this", table_node(history_table(short, period)))
     schema.set("expressions", [*definitions, *schema.expressions])
     if redshift:
@@ -44,7 +42,7 @@ def create_history_table(
 def add_missing_columns(
     short: str, history: t.Mapping[str, t.Collection[str]], columns: t.Mapping[str, exp.DataType]
 ) -> list[exp.Expr]:
-    """One ALTER TABLE for each column that the mart has and a history table lacks (one a statement, as Redshift wants)."""
+    """One ALTER TABLE for each column that the mart has and a history table lacks; Redshift takes one a statement."""
     return [
         exp.Alter(
             this=table_node(history_table(short, period)),
@@ -66,19 +64,18 @@ def create_history_view(
     if periods:
         query = union_all(
             [
-                exp.select(exp.cast(exp.Literal.string(period), period_type).as_("period"), *columns_of(names))
-                .from_(table_node(history_table(short, period)))
+                exp.select(exp.cast(exp.Literal.string(period), period_type).as_("period"), *columns_of(names)).from_(
+                    table_node(history_table(short, period))
+                )
                 for period in sorted(periods)
             ]
         )
     else:
         kinds = {"period": period_type, **columns, "archived_at": exp.DataType.build("TIMESTAMP")}
-        query = exp.select(
-            *(exp.cast(exp.null(), kind.copy()).as_(name) for name, kind in kinds.items())
-        ).where(exp.false())
-    create = exp.Create(
-        this=table_node(history_view(short)), kind="VIEW", replace=True, expression=query
-    )
+        query = exp.select(*(exp.cast(exp.null(), kind.copy()).as_(name) for name, kind in kinds.items())).where(
+            exp.false()
+        )
+    create = exp.Create(this=table_node(history_view(short)), kind="VIEW", replace=True, expression=query)
     if redshift:
         # Late binding: the view can be replaced under the views that read it.
         create.set("no_schema_binding", True)

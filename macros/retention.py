@@ -35,7 +35,7 @@ def batch_orders(scope: Scope) -> exp.Query:
     )
     sources = dict.fromkeys((scope["raw"], scope["anchor_raw"])) if scope["short"] == "ecs" else (scope["raw"],)
     queries = [t.cast(exp.Query, exp.replace_tables(landed, {"raw": raw})) for raw in sources]
-    return exp.union(*queries) if len(queries) > 1 else queries[0].distinct()
+    return exp.union(*queries) if len(queries) > 1 else t.cast(exp.Select, queries[0]).distinct()
 
 
 def routed(scope: Scope) -> list[str]:
@@ -172,7 +172,7 @@ def archive_statements(scope: Scope) -> list[exp.Expr]:
             {
                 "history": history_table(scope["short"], period),
                 "due": due_rows(scope, period),
-                "held": may_hold(scope, period),
+                "held": t.cast(exp.Query, may_hold(scope, period)),
             },
             target=[exp.to_identifier(name) for name in names],
             columns=columns_of(names, "due"),
@@ -220,7 +220,7 @@ def trim_statements(scope: Scope) -> list[exp.Expr]:
                 "mart": scope["mart"],
                 "copied": statement(
                     "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
-                    {"due": due_rows(scope, period), "held": may_hold(scope, period)},
+                    {"due": due_rows(scope, period), "held": t.cast(exp.Query, may_hold(scope, period))},
                     columns=columns_of(["order_id", *scope["identity"]], "due"),
                     is_copy=is_copy(scope, "held", "due"),
                 ),

@@ -38,7 +38,7 @@ def _put(table: exp.Table, replacement: str | exp.Expr, tree: exp.Expr, *, is_ta
     if is_target:
         for column in list(tree.find_all(exp.Column)):
             if column.table == short:
-                column.replace(exp.column(column.this.copy(), *_qualifiers(t.cast(exp.Table, node))))
+                column.replace(exp.Column(this=column.this.copy(), **_qualifiers(t.cast(exp.Table, node))))
         table.replace(node)
     elif isinstance(table.parent, (exp.Schema, exp.Create, exp.Insert, exp.Alter, exp.Drop)):
         table.replace(node)
@@ -48,18 +48,18 @@ def _put(table: exp.Table, replacement: str | exp.Expr, tree: exp.Expr, *, is_ta
         table.replace(exp.alias_(node, short, table=True))
 
 
-def _qualifiers(table: exp.Table) -> list[exp.Expr]:
-    """A table's name as the qualifiers of a column: table, schema, catalog."""
-    return [part.copy() for part in reversed(table.parts)]
+def _qualifiers(table: exp.Table) -> dict[str, exp.Expr]:
+    """A table's name as the qualifiers of a column."""
+    return dict(zip(("table", "db", "catalog"), (part.copy() for part in reversed(table.parts)), strict=False))
 
 
 def _fill(placeholder: exp.Expr, value: t.Any) -> None:
     if isinstance(value, (list, tuple)):
-        parent, key = placeholder.parent, placeholder.arg_key
-        siblings = t.cast(exp.Expr, parent).args[key]
+        parent, key = t.cast(exp.Expr, placeholder.parent), t.cast(str, placeholder.arg_key)
+        siblings = parent.args[key]
         at = next(i for i, sibling in enumerate(siblings) if sibling is placeholder)
         siblings[at : at + 1] = [node.copy() for node in value]
-        t.cast(exp.Expr, parent).set(key, siblings)
+        parent.set(key, siblings)
     else:
         placeholder.replace(value.copy() if isinstance(value, exp.Expr) else exp.convert(value))
 

@@ -56,7 +56,8 @@ def is_identical(evaluator, left: exp.Column, right: exp.Column, *columns: exp.C
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> is_identical(MacroEvaluator("redshift"), exp.column("a"), exp.column("b"), exp.column("code")).sql("redshift")
+        >>> a, b, code = exp.column("a"), exp.column("b"), exp.column("code")
+        >>> is_identical(MacroEvaluator("redshift"), a, b, code).sql("redshift")
         'COALESCE(a.code = b.code, (a.code IS NULL AND b.code IS NULL))'
     """
     return identical(left.name, right.name, [column.name for column in columns])

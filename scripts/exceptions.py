@@ -143,7 +143,9 @@ def ecs_table(config: ExtractConfig) -> Table:
 def resolve(warehouse: Warehouse, key: str, note: str, clock: Clock) -> OpenException:
     """Closes one open exception with an operator's note. ConfigurationError when there is no such key or note."""
     if not note.strip() or note.strip().lower() == "cleared":
-        raise ConfigurationError("Say in --note what was done ('cleared' is what the checks write); nothing was changed.")
+        raise ConfigurationError(
+            "Say in --note what was done ('cleared' is what the checks write); nothing was changed."
+        )
     found = [exception for exception in open_exceptions(warehouse) if exception.key == key]
     if not found:
         raise ConfigurationError(f"No open exception has the key {key}; nothing was changed. See: exceptions list.")

@@ -163,9 +163,7 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock, gateway: str,
         warehouse.close()
     before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
     try:
-        context.plan(
-            execution_time=dt.datetime.fromtimestamp(before, dt.UTC), auto_apply=True, no_prompts=True
-        )
+        context.plan(execution_time=dt.datetime.fromtimestamp(before, dt.UTC), auto_apply=True, no_prompts=True)
     except Exception as error:
         raise CycleFailed(_failure("The first plan failed", console, error)) from error
 

@@ -118,9 +118,7 @@ class World:
 
     def history(self, short: str, columns: str = "order_id") -> list[tuple[Any, ...]]:
         """Rows of a mart's history, with the period first."""
-        return self.query(
-            f"SELECT period, {columns} FROM order_tracking_history.hist_{short}_all ORDER BY ALL"
-        )
+        return self.query(f"SELECT period, {columns} FROM order_tracking_history.hist_{short}_all ORDER BY ALL")
 
     def exceptions(self, *, open_only: bool = True) -> list[tuple[Any, ...]]:
         """check, table (its last part), order, detail of the exceptions."""
