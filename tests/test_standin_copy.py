@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import redshift_connector
-from redshift_standin import RedshiftStandin, S3Server
+
+from tests.redshift_standin import RedshiftStandin, S3Server
 
 ROLE = "IAM_ROLE 'arn:aws:iam::123456789012:role/loader'"
 LOAD = f"COPY s.t FROM 's3://landing/manifest' {ROLE} FORMAT AS PARQUET MANIFEST"
@@ -233,13 +234,19 @@ def test_unload_of_nothing_still_has_the_columns(connection: Any, s3: S3Server) 
     assert pq.read_schema(io.BytesIO(body)) == pa.schema([("a", pa.int64()), ("b", pa.string())])
 
 
+def test_backslashes_survive_copy_and_both_quotings_of_unload(connection: Any, s3: S3Server) -> None:
+    send(s3, pa.table({"a": ["x\\y", "it's"]}))
+    run(connection, "CREATE TABLE s.t (a VARCHAR(9))", LOAD)
+    assert run(connection, "SELECT a FROM s.t ORDER BY a") == [["it's"], ["x\\y"]]
+    run(connection, rf"UNLOAD ('SELECT a FROM s.t WHERE a = \'it\\\'s\'') {UNLOAD}")
+    assert run(connection, "SELECT PG_LAST_UNLOAD_COUNT()") == [[1]]
+
+
 def test_error_in_the_unloaded_query_is_the_clients_error(connection: Any) -> None:
     assert "s.missing" in error_of(connection, f"UNLOAD ('SELECT a FROM s.missing') {UNLOAD}")
 
 
-def test_planned_failure_after_a_copy_leaves_nothing(
-    standin: RedshiftStandin, connection: Any, s3: S3Server
-) -> None:
+def test_planned_failure_after_a_copy_leaves_nothing(standin: RedshiftStandin, connection: Any, s3: S3Server) -> None:
     send(s3, pa.table({"a": pa.array([1], pa.int64())}))
     run(connection, "CREATE TABLE s.t (a BIGINT)")
     connection.commit()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from redshift_standin import RefusedByRedshift, check, refusals
+
+from tests.redshift_standin import RefusedByRedshift, check, refusals
 
 ROLE = "IAM_ROLE 'arn:aws:iam::123456789012:role/loader'"
 COPY = f"COPY s.t FROM 's3://b/m.json' {ROLE} FORMAT AS PARQUET MANIFEST"
@@ -163,10 +164,8 @@ CASES = [
     ("unreadable", "SELECT FROM WHERE", "SELECT a FROM t WHERE a = 1"),
     (
         "correlation-depth",
-        "SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a AND EXISTS "
-        "(SELECT 1 FROM v WHERE v.a = t.a))",
-        "SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a AND EXISTS "
-        "(SELECT 1 FROM v WHERE v.a = u.a))",
+        "SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a AND EXISTS (SELECT 1 FROM v WHERE v.a = t.a))",
+        "SELECT 1 FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a AND EXISTS (SELECT 1 FROM v WHERE v.a = u.a))",
     ),
     (
         "correlation-equality",
@@ -240,8 +239,7 @@ SQLMESH = [
     'CREATE SCHEMA IF NOT EXISTS "sqlmesh__shop"',
     'DROP VIEW IF EXISTS "shop"."v" CASCADE',
     'CREATE VIEW "shop"."v" AS SELECT * FROM "dev"."p"."t" WITH NO SCHEMA BINDING',
-    'CREATE TABLE IF NOT EXISTS "p"."t" ("a" BIGINT, "b" VARCHAR(64)) '
-    'DISTSTYLE KEY DISTKEY("a") SORTKEY("b", "a")',
+    'CREATE TABLE IF NOT EXISTS "p"."t" ("a" BIGINT, "b" VARCHAR(64)) DISTSTYLE KEY DISTKEY("a") SORTKEY("b", "a")',
     'CREATE TABLE "p"."x" AS SELECT CAST("a" AS BIGINT) AS "a" FROM (SELECT "a" FROM "p"."t") AS "_subquery"',
     'DELETE FROM "p"."t" WHERE "a" IN (SELECT "a" FROM "p"."x")',
     'DELETE FROM "p"."t" WHERE "l" BETWEEN CAST(\'2025-01-02 00:00:00\' AS TIMESTAMP) AND GETDATE()',

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import redshift_connector
-from redshift_standin import Properties, RedshiftStandin, refusals
 from sqlmesh import Context
 from sqlmesh.core.config import Config, GatewayConfig, ModelDefaultsConfig
 from sqlmesh.core.config.connection import PostgresConnectionConfig, RedshiftConnectionConfig
+
+from tests.redshift_standin import Properties, RedshiftStandin, refusals
 
 MODELS = {
     "external_models.yaml": """
@@ -82,9 +83,7 @@ class Project:
 
     def sql(self, *statements: str) -> list[list[Any]]:
         """Execute as another client would, with autocommit."""
-        with contextlib.closing(
-            redshift_connector.connect(**self.standin.connection_arguments)
-        ) as connection:
+        with contextlib.closing(redshift_connector.connect(**self.standin.connection_arguments)) as connection:
             connection.autocommit = True
             cursor = connection.cursor()
             for statement in statements:

@@ -13,7 +13,9 @@ from typing import Any
 import psycopg2
 import pytest
 import redshift_connector
-from redshift_standin import Properties, RedshiftStandin
+from sqlglot import exp
+
+from tests.redshift_standin import Properties, RedshiftStandin
 
 LONG = "order_tracking__mart_uni_tracking_spath__1234567890_schema_tmp_and_more"  # over PostgreSQL's 63 bytes
 
@@ -88,6 +90,12 @@ def test_redshift_functions_work(connection: Any) -> None:
     assert abs(rows[0][4] - dt.datetime.now(dt.UTC).replace(tzinfo=None)) < dt.timedelta(minutes=1)
 
 
+def test_backslash_escapes_in_strings_as_sqlglot_writes_them(connection: Any) -> None:
+    text = exp.Literal.string("it's a \\ and\na line; DELETE FROM t AS x")
+    assert run(connection, f"SELECT {text.sql('redshift')}::VARCHAR(60)") == [[text.this]]
+    assert run(connection, r"SELECT 'it\'s', 'it''s'") == [["it's", "it's"]]
+
+
 def test_simple_protocol_works_and_is_checked_too(standin: RedshiftStandin, connection: Any) -> None:
     with contextlib.closing(
         psycopg2.connect(
@@ -107,17 +115,13 @@ def test_simple_protocol_works_and_is_checked_too(standin: RedshiftStandin, conn
 
 
 def test_names_fold_to_lower_case_even_quoted(connection: Any) -> None:
-    run(
-        connection, 'CREATE TABLE "S"."Folded" ("OrderId" INT)', 'INSERT INTO s.folded ("ORDERID") VALUES (1)'
-    )
+    run(connection, 'CREATE TABLE "S"."Folded" ("OrderId" INT)', 'INSERT INTO s.folded ("ORDERID") VALUES (1)')
     assert run(connection, "SELECT orderid FROM S.FOLDED") == [[1]]
 
 
 def test_names_longer_than_postgresql_allows_stay_themselves(connection: Any) -> None:
     run(connection, f"CREATE TABLE s.{LONG}1 (a INT)", f"CREATE TABLE s.{LONG}2 (a INT, b INT)")
-    found = run(
-        connection, f"SELECT table_name FROM svv_columns WHERE table_name = '{LONG}2' AND column_name = 'b'"
-    )
+    found = run(connection, f"SELECT table_name FROM svv_columns WHERE table_name = '{LONG}2' AND column_name = 'b'")
     assert found == [[f"{LONG}2"]]
 
 
@@ -148,16 +152,12 @@ def test_vacuum_and_widening_need_autocommit(connection: Any) -> None:
         connection.autocommit = True
         run(connection, sql)
         connection.autocommit = False
-    assert run(connection, "SELECT character_maximum_length FROM svv_columns WHERE table_schema = 's'") == [
-        [9]
-    ]
+    assert run(connection, "SELECT character_maximum_length FROM svv_columns WHERE table_schema = 's'") == [[9]]
 
 
 def test_varchar_counts_bytes_and_is_256_by_default(connection: Any) -> None:
     run(connection, "CREATE TABLE s.t (a VARCHAR(3), b VARCHAR, c VARCHAR(MAX))")
-    lengths = run(
-        connection, "SELECT character_maximum_length FROM svv_columns WHERE table_schema = 's' ORDER BY 1"
-    )
+    lengths = run(connection, "SELECT character_maximum_length FROM svv_columns WHERE table_schema = 's' ORDER BY 1")
     assert lengths == [[3], [256], [65535]]
     assert error_of(connection, "INSERT INTO s.t (a) VALUES ('ää')")["C"] == "22001"
 
@@ -178,9 +178,7 @@ def test_serialization_conflict_is_redshifts_1023(standin: RedshiftStandin, conn
 # Physical properties and views ---------------------------------------------------------------------------
 
 
-def test_physical_properties_are_remembered_in_every_spelling(
-    standin: RedshiftStandin, connection: Any
-) -> None:
+def test_physical_properties_are_remembered_in_every_spelling(standin: RedshiftStandin, connection: Any) -> None:
     run(
         connection,
         "CREATE TABLE s.a (k BIGINT ENCODE az64 DISTKEY, t INT SORTKEY) BACKUP NO",
@@ -287,9 +285,7 @@ def test_log_holds_every_statement_once_in_order(standin: RedshiftStandin, conne
     ]
 
 
-def test_planned_error_hits_the_chosen_statement_as_often_as_said(
-    standin: RedshiftStandin, connection: Any
-) -> None:
+def test_planned_error_hits_the_chosen_statement_as_often_as_said(standin: RedshiftStandin, connection: Any) -> None:
     run(connection, "CREATE TABLE s.t (a INT)")
     connection.commit()
     standin.fail_when(r"^insert into s\.t", error_code="XX000", message="disk full", times=2)
@@ -315,9 +311,7 @@ def test_comment_before_a_statement_hides_it_neither_from_faults_nor_from_rewrit
 
 
 @pytest.mark.parametrize(("after", "rows"), [(False, 0), (True, 1)])
-def test_connection_lost_around_commit(
-    standin: RedshiftStandin, connection: Any, after: bool, rows: int
-) -> None:
+def test_connection_lost_around_commit(standin: RedshiftStandin, connection: Any, after: bool, rows: int) -> None:
     run(connection, "CREATE TABLE s.t (a INT)")
     connection.commit()
     run(connection, "INSERT INTO s.t VALUES (1)")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from . import wire
+from .lexer import sql_string
 
 
 @dataclass
@@ -70,8 +71,7 @@ class Backend(wire.Channel):
 
     def fail(self, code: str, text: str, detail: str = "") -> dict[str, str]:
         """Make PostgreSQL itself raise an error, so that an open transaction fails with it."""
-        quoted = [part.replace("'", "''") for part in (code, text, detail)]
-        body = "USING ERRCODE = '{}', MESSAGE = '{}', DETAIL = '{}'".format(*quoted)
+        body = "USING ERRCODE = {}, MESSAGE = {}, DETAIL = {}".format(*map(sql_string, (code, text, detail)))
         raised = self.query(f"DO $standin$ BEGIN RAISE EXCEPTION {body}; END $standin$").error
         aborted = raised.get("C") == "25P02"
         return raised if aborted else {"S": "ERROR", "C": code, "M": text} | ({"D": detail} if detail else {})

@@ -19,8 +19,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from .backend import Backend, Result
-from .lexer import tokens
-from .properties import sql_name, sql_string
+from .lexer import sql_string, tokens
+from .properties import sql_name
 from .rewrite import plan
 from .transfer_rules import Transfer, read_transfer
 
@@ -97,9 +97,7 @@ def _target_columns(transfer: Transfer, backend: Backend) -> list[tuple[str, str
     types = {str(name): str(kind) for name, kind in found.rows}
     unknown = [name for name in transfer.columns if name not in types]
     if unknown:
-        raise TransferError(
-            f'column "{unknown[0]}" of relation "{transfer.table}" does not exist', code="42703"
-        )
+        raise TransferError(f'column "{unknown[0]}" of relation "{transfer.table}" does not exist', code="42703")
     return [(name, types[name]) for name in transfer.columns or types]
 
 
@@ -126,9 +124,7 @@ def _manifest_files(transfer: Transfer, client: Any) -> Iterator[tuple[str, byte
                 raise TransferError("Mandatory url is not present in manifest's bucket", url)
             continue
         if len(data) != length:
-            raise TransferError(
-                "Spectrum Scan Error", f"content_length {length} of {url} is {len(data)} in S3"
-            )
+            raise TransferError("Spectrum Scan Error", f"content_length {length} of {url} is {len(data)} in S3")
         yield url, data
 
 
@@ -151,15 +147,11 @@ def _checked(url: str, data: bytes, table: list[tuple[str, str]], options: dict[
     schema = parquet.schema_arrow
     missing = len(table) - len(schema)
     if missing < 0 or (missing > 0 and "FILLRECORD" not in options):
-        text = (
-            f"Unmatched number of columns between table and file. Table columns: {len(table)}, Data columns: "
-        )
+        text = f"Unmatched number of columns between table and file. Table columns: {len(table)}, Data columns: "
         raise TransferError(text + str(len(schema)), f"file: {url}")
     for (name, kind), found in zip(table, schema, strict=False):
         if not _fits(kind, found.type):
-            text = (
-                f"{url} has an incompatible Parquet schema for column '{name}'. Column type: {kind.upper()}"
-            )
+            text = f"{url} has an incompatible Parquet schema for column '{name}'. Column type: {kind.upper()}"
             raise TransferError("Spectrum Scan Error", f"{text}, Parquet schema: {found.type} {found.name}")
     rows = parquet.read()
     for position, (name, kind) in enumerate(table[: len(schema)]):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _TOKEN = re.compile(
     r"""
     (?P<skip>\s+|--[^\n]*|/\*.*?\*/)
-  | (?P<string>[eE]?'(?:[^']|'')*'|\$\$.*?\$\$)
+  | (?P<string>[eE]?'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$)
   | (?P<quoted>"(?:[^"]|"")*")
   | (?P<word>[A-Za-z_\u0080-\U0010ffff][\w$]*)
   | (?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
@@ -21,6 +21,18 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+# A backslash escapes in Redshift's strings; sqlglot writes \' for a quote and \n for a line's end.
+_ESCAPE = re.compile(r"''|\\(.)", re.DOTALL)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return {None: "'", "n": "\n", "t": "\t", "r": "\r"}.get(match.group(1), match.group(1))
+
+
+def sql_string(text: str) -> str:
+    """A string literal of this text."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class Token:
     def value(self) -> str:
         """What the token stands for: a string's content, a name folded to lower case as Redshift does."""
         if self.kind == "string":
-            return self.raw[2:-2] if self.raw[0] == "$" else self.raw.lstrip("eE")[1:-1].replace("''", "'")
+            if self.raw[0] == "$":
+                return self.raw[2:-2]
+            return _ESCAPE.sub(_unescape, self.raw.lstrip("eE")[1:-1])
         if self.kind == "quoted":
             return self.raw[1:-1].replace('""', '"').lower()
         return self.raw.lower()
@@ -54,9 +68,7 @@ class Token:
 def tokens(sql: str) -> list[Token]:
     """All tokens of a text, comments and blanks left out."""
     return [
-        Token(m.lastgroup or "op", m.group(), m.start(), m.end())
-        for m in _TOKEN.finditer(sql)
-        if m.lastgroup != "skip"
+        Token(m.lastgroup or "op", m.group(), m.start(), m.end()) for m in _TOKEN.finditer(sql) if m.lastgroup != "skip"
     ]
 
 

@@ -281,9 +281,7 @@ def _mixes_leader_node(tree: exp.Expression, text: str) -> bool:
     for table in tree.find_all(exp.Table):
         if not table.name or (not table.db and table.name.lower() in names):
             continue
-        if table.db.lower() in ("information_schema", "pg_catalog") or _SYSTEM_TABLE.match(
-            table.name.lower()
-        ):
+        if table.db.lower() in ("information_schema", "pg_catalog") or _SYSTEM_TABLE.match(table.name.lower()):
             system = True
         else:
             user = True

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from .backend import Backend
-from .lexer import without_head
+from .lexer import sql_string, without_head
 from .rewrite import Plan, Properties, short_name
 
 
@@ -57,11 +57,6 @@ def matcher(what: str | re.Pattern[str] | Callable[[str], bool]) -> Callable[[st
 def sql_name(table: str) -> str:
     """A dotted, folded name as PostgreSQL wants it quoted."""
     return ".".join('"' + short_name(part).replace('"', '""') + '"' for part in table.split("."))
-
-
-def sql_string(text: str) -> str:
-    """A string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def properties_query(table: str) -> str:

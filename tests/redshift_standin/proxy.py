@@ -19,7 +19,7 @@ from typing import Any
 from . import wire
 from .backend import Backend
 from .copy_unload import TransferError, run_transfer
-from .lexer import statements
+from .lexer import sql_string, statements
 from .linter import refusals
 from .properties import (
     Fault,
@@ -30,7 +30,6 @@ from .properties import (
     remember_properties,
     restore_views,
     sql_name,
-    sql_string,
 )
 from .rewrite import Plan, plan
 
@@ -286,9 +285,7 @@ class Session:
 
     # Relaying --------------------------------------------------------------------------------------------
 
-    def _relay(
-        self, messages: Iterable[bytes], made: Plan | None = None, silent: bool = False
-    ) -> _Failure | None:
+    def _relay(self, messages: Iterable[bytes], made: Plan | None = None, silent: bool = False) -> _Failure | None:
         """Send to PostgreSQL and pass its answers on, all but ReadyForQuery; gives the error's fields."""
         self._backend.send(b"".join(messages))
         failure: _Failure | None = None

@@ -113,9 +113,7 @@ class Postgres:
 
     def connect(self, database: str) -> Any:
         """A psycopg2 connection with autocommit, past the proxy."""
-        connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database
-        )
+        connection = psycopg2.connect(host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database)
         connection.autocommit = True
         return connection
 
@@ -163,12 +161,13 @@ class RedshiftStandin:
                 f"CREATE DATABASE {DATABASE}",
                 "CREATE DATABASE state ENCODING 'UTF8' TEMPLATE template0",
                 f"ALTER DATABASE {DATABASE} SET default_transaction_isolation = 'serializable'",
+                f"ALTER DATABASE {DATABASE} SET standard_conforming_strings = off",  # backslashes escape
+                f"ALTER DATABASE {DATABASE} SET escape_string_warning = off",
+                f"ALTER DATABASE {DATABASE} SET backslash_quote = on",
                 f'ALTER DATABASE {DATABASE} SET search_path = "$user", public, standin',
             )
             self._postgres.run(DATABASE, SETUP)
-            self._proxy = Proxy(
-                (self.host, self._postgres.port), self.memory, lambda: self._s3_client, self._context()
-            )
+            self._proxy = Proxy((self.host, self._postgres.port), self.memory, lambda: self._s3_client, self._context())
         except BaseException:
             self._postgres.close()
             raise

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from .lexer import Token, closing, qualified_name
 
 _ROLE = re.compile(r"default|arn:aws[\w-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-_SECRET = re.compile(
-    r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|aws_(access_key_id|secret_access_key)|\btoken\s*=", re.IGNORECASE
-)
+_SECRET = re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|aws_(access_key_id|secret_access_key)|\btoken\s*=", re.IGNORECASE)
 _KEY_OPTIONS = {"ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "CREDENTIALS", "WITH"}
 # Option → does a value follow: "" no, "?" perhaps, "!" always.
 _COPY_OPTIONS = {"IAM_ROLE": "!", "FORMAT": "!", "MANIFEST": "", "FILLRECORD": "", "STATUPDATE": "?"}
