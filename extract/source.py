@@ -142,8 +142,7 @@ def row_filter(
     """
     spans, unplaceable = merged(ranges)
     parts = [
-        f"{time} >= {start:d}" if end is None else f"({time} >= {start:d} AND {time} < {end:d})"
-        for start, end in spans
+        f"{time} >= {start:d}" if end is None else f"({time} >= {start:d} AND {time} < {end:d})" for start, end in spans
     ]
     if unplaceable:
         parts += [f"{time} <= 0", f"{time} IS NULL"]
@@ -170,9 +169,7 @@ def missing(table: SourceTable, columns: Columns) -> list[str]:
 
 def not_integer(table: SourceTable, columns: Columns) -> list[str]:
     """Key, time and id must be integers: epoch seconds cannot be read out of a text or a DATETIME."""
-    names = dict.fromkeys(
-        name.lower() for name in (table.key, table.time_column, table.id_column) if name is not None
-    )
+    names = dict.fromkeys(name.lower() for name in (table.key, table.time_column, table.id_column) if name is not None)
     return [f"{table.name}.{name}" for name in names if name in columns and not columns[name][1]]
 
 

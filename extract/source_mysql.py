@@ -1,17 +1,130 @@
-"""A MySQL or MariaDB server as a source."""
+"""A MySQL or MariaDB server as a source: read-only, in UTC and utf8mb4, one connection a read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import pyarrow as pa
 import pymysql
-import pymysql.cursors
 
-from extract.source import SourceError
+from extract.mysql_rows import CutStream, stream
+from extract.source import (
+    SECONDS_PER_HOUR,
+    Columns,
+    SourceError,
+    SourceTable,
+    TimeRange,
+    raise_unless_complete,
+    row_filter,
+)
 
 CONNECT_SECONDS = 10
+SILENT_SECONDS = 900  # a network that says nothing for so long is dead
+PAUSE_SECONDS = 3600  # the server waits so long for a slow landing; its default of 60 s would cut the stream
+
+_INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
+_TEXT_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
+_BYTES_TYPES = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
+
+
+class MySQLSource:
+    """Raises SourceError when the server cannot be reached or refuses the login."""
+
+    def __init__(self, url: str) -> None:
+        self._address = Address.parse(url)
+        self._reading: set[pymysql.connections.Connection] = set()
+        self._query("SELECT 1")
+
+    def clock(self) -> int | None:
+        return int(self._query("SELECT UNIX_TIMESTAMP()")[0][0])
+
+    def check(self, tables: Sequence[SourceTable]) -> None:
+        kinds = {table.name: self._kinds(table) for table in tables}
+        raise_unless_complete(str(self._address), tables, {name: _columns(of) for name, of in kinds.items()})
+
+    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int]]:
+        self.check([table])
+        time, key = quoted(table.time_column), quoted(table.key)
+        rows = self._query(
+            f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({key}, 0)) "
+            f"FROM {quoted(table.name)} WHERE {row_filter(time, [TimeRange(start)])} "
+            f"GROUP BY {time} DIV {SECONDS_PER_HOUR}"
+        )
+        return {int(hour): (int(count), int(total)) for hour, count, total in rows}
+
+    def read(
+        self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        kinds = self._kinds(table)
+        raise_unless_complete(str(self._address), [table], {table.name: _columns(kinds)})
+        outputs = [_output(*kinds[name], name) for name in table.columns]
+        if table.id_column:
+            outputs.append(_output(*kinds[table.id_column.lower()], "source_id"))
+        condition = row_filter(quoted(table.time_column), ranges, table.id_column and quoted(table.id_column), since_id)
+        connection = self._connect()
+        self._reading.add(connection)
+        try:
+            with self._errors(f"reading {table.name}"):
+                yield from stream(
+                    connection, f"SELECT {', '.join(outputs)} FROM {quoted(table.name)} WHERE {condition}"
+                )
+        finally:
+            # Without a farewell: given up early, the rest of the rows is not worth waiting for.
+            self._reading.discard(connection)
+            connection._force_close()
+
+    def close(self) -> None:
+        for connection in list(self._reading):
+            connection._force_close()
+
+    def _connect(self) -> pymysql.connections.Connection:
+        connection = self._address.connect(read_timeout=SILENT_SECONDS, autocommit=True)
+        with self._errors("opening a read-only session"), connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION READ ONLY")
+            cursor.execute(f"SET SESSION net_write_timeout = {PAUSE_SECONDS}")
+        return connection
+
+    def _query(self, sql: str, values: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+        with closing(self._connect()) as connection, self._errors("a query"), connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
+
+    def _kinds(self, table: SourceTable) -> dict[str, tuple[str, str]]:
+        """Lower-case column name -> the source's spelling and its type's name."""
+        rows = self._query(
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND table_name = %s",
+            (table.name,),
+        )
+        return {name.lower(): (name, kind.lower()) for name, kind in rows}
+
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except (pymysql.Error, CutStream, OSError, ValueError, AttributeError, pa.ArrowException) as error:
+            raise SourceError(
+                f"The source {self._address} failed while {action}: {self._address.told(error)}. What was read "
+                "of it does not count. Once the source answers again, run again: nothing is lost or doubled."
+            ) from None
+
+
+def _columns(kinds: dict[str, tuple[str, str]]) -> Columns:
+    return {name: (spelling, kind in _INTEGER_TYPES) for name, (spelling, kind) in kinds.items()}
+
+
+def _output(spelling: str, kind: str, alias: str) -> str:
+    """Integers and text as they are; any other type as the server's own text of it, which loses nothing."""
+    column = quoted(spelling)
+    if kind == "bit":
+        column = f"{column} + 0"
+    elif kind not in _INTEGER_TYPES | _TEXT_TYPES | _BYTES_TYPES:
+        column = f"CAST({column} AS CHAR)"
+    return f"{column} AS {quoted(alias)}"
 
 
 @dataclass(frozen=True)
