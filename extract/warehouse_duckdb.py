@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,8 @@ class DuckDBWarehouse:
             yield
             self._connection.execute("COMMIT")
         except BaseException as error:
-            try:
+            with suppress(duckdb.Error):  # DuckDB has rolled back by itself, after a failed COMMIT
                 self._connection.execute("ROLLBACK")
-            except duckdb.Error:
-                pass  # DuckDB has rolled back by itself, after a failed COMMIT
             if isinstance(error, duckdb.Error):
                 raise failed(error) from error
             raise

@@ -42,9 +42,9 @@ def is_older(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Colum
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> columns = [exp.column("update_time"), exp.column("status")]
-        >>> is_older(MacroEvaluator("redshift"), exp.column("a"), exp.column("b"), *columns).sql("redshift")[:62]
-        '(COALESCE(a.update_time < b.update_time, (NOT a.update_time IS '
+        >>> a, b, update_time = exp.column("a"), exp.column("b"), exp.column("update_time")
+        >>> is_older(MacroEvaluator("redshift"), a, b, update_time).sql("redshift")
+        '(COALESCE(a.update_time < b.update_time, (NOT a.update_time IS NULL AND b.update_time IS NULL)))'
     """
     return older(left.name, right.name, [column.name for column in columns])
 
