@@ -1,0 +1,75 @@
+# Every task of the project. A fresh machine needs Python 3.11 or newer and make; the rest is installed in .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c \
+  'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+TOOLS := $(VENV)/.installed-dev
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint format plan cycle audit lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  ARGS=... is handed on to demo, test, plan, cycle and audit: make cycle ARGS='--at 2025-09-01T12:15:30'"
+
+demo: $(RUNTIME) ## A simulated source, its first load and a day of 15-minute cycles, in about a minute
+	@$(BIN)/python -m scripts.demo $(ARGS)
+
+# Tests never read a .env file, and never write the warehouse that it names.
+test: $(TOOLS) ## All tests; what could not run is named at the end
+	@if [ -z "$${ORDER_TRACKING_TEST_MYSQL:-}" ]; then scripts/install_mariadb.sh; fi
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+lint: $(TOOLS) ## Check style, types and SQL layout
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHON_DOTENV_DISABLED=1 ORDER_TRACKING_DUCKDB=:memory: $(BIN)/sqlmesh format --check
+	@PYTHON_DOTENV_DISABLED=1 ORDER_TRACKING_DUCKDB=:memory: $(BIN)/sqlmesh lint
+
+format: $(TOOLS) ## Rewrite Python and SQL in the project's style
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+	@PYTHON_DOTENV_DISABLED=1 ORDER_TRACKING_DUCKDB=:memory: $(BIN)/sqlmesh format
+
+plan: $(RUNTIME) ## Show what a change of the models does, and apply it after asking
+	@$(BIN)/python -m scripts.plan $(ARGS)
+
+cycle: $(RUNTIME) ## One cycle: extract, then the marts
+	@$(BIN)/python -m scripts.run_cycle $(ARGS)
+
+audit: $(RUNTIME) ## List the open exceptions; fails while there are any
+	@$(BIN)/python -m scripts.exceptions list --fail $(ARGS)
+
+lock: ## Pin what a clean environment of today installs (after a change of pyproject.toml)
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock
+	@build/lock/bin/pip install --quiet -e '.[dev]'
+	@{ grep '^#' requirements.lock; build/lock/bin/pip freeze --exclude-editable; } > build/requirements.lock
+	@mv build/requirements.lock requirements.lock && rm -rf build/lock
+
+clean: ## Remove .venv, caches and the demo's files; never a warehouse
+	@rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache logs build demo *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed again only when the pins or the project's dependencies change.
+$(RUNTIME): pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Installing the dependencies in $(VENV) ..."
+	@$(BIN)/pip install --quiet -c requirements.lock -e .
+	@touch $@
+
+$(TOOLS): pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Installing the dependencies and the development tools in $(VENV) ..."
+	@$(BIN)/pip install --quiet -c requirements.lock -e '.[dev]'
+	@touch $(RUNTIME) $@
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed, and none was found. Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) could not make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
