@@ -35,7 +35,8 @@ def lay_foundation(warehouse: Warehouse, tables: Iterable[Table]) -> None:
     held = warehouse.columns_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
     with warehouse.transaction():
         for schema in (RAW_SCHEMA, HISTORY_SCHEMA):
-            warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            if not any(name.startswith(f"{schema}.") for name in held):  # else it needs no right to create one
+                warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         for table in tables:
             columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
             if table.raw not in held:

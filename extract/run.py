@@ -17,7 +17,7 @@ from extract.foundation import EXTRACT_LOG, lay_foundation
 from extract.landing import Landed, land, log
 from extract.reconcile import chunks_of, hours_that_differ, warehouse_hourly_counts
 from extract.source import Source, TimeRange
-from extract.warehouse import Warehouse
+from extract.warehouse import Warehouse, again_after_conflicts
 
 LONG_WINDOW = 86400
 """A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
@@ -166,17 +166,19 @@ class _Worker:
         told = self._told(batches, job, anchor_opened, rows_before, expected)
         staged = session.stage(job.table.name, columns, told)
         with self._landing:  # one table at a time, always whole: on Redshift they share the log
-            return land(
-                session,
-                job.table,
-                staged,
-                kind=job.kind,
-                now=self._clock.now(),
-                seconds=time.monotonic() - started,
-                source_clock=self._source_clock,
-                cutoff=job.cutoff,
-                raw_floor=self._clock.now() - (self._config.raw_retention_days - 1) * 86400,
-                moves_watermark=job.moves_watermark,
+            return again_after_conflicts(
+                lambda: land(
+                    session,
+                    job.table,
+                    staged,
+                    kind=job.kind,
+                    now=self._clock.now(),
+                    seconds=time.monotonic() - started,
+                    source_clock=self._source_clock,
+                    cutoff=job.cutoff,
+                    raw_floor=self._clock.now() - (self._config.raw_retention_days - 1) * 86400,
+                    moves_watermark=job.moves_watermark,
+                )
             )
 
     def _told(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
 
+Result = TypeVar("Result")
+
 
 class WarehouseError(Exception):
     """The warehouse could not be opened or written. Says what happened, what was not done and what to do next."""
+
+
+class TransactionConflict(WarehouseError):
+    """Another transaction came in between and this one was rolled back; tried again, it may pass."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,25 @@ def open_warehouse(gateway: str = "local") -> Warehouse:
 def staged_columns(columns: Sequence[tuple[str, exp.DataType]]) -> list[tuple[str, str]]:
     """Name and lenient type of each staged column: what is judged later must first arrive whole."""
     return [(name, "VARCHAR(65535)" if kind.is_type(*exp.DataType.TEXT_TYPES) else "BIGINT") for name, kind in columns]
+
+
+def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the staged types and nothing but the staged columns; a value that does not fit is an error."""
+    return pa.RecordBatch.from_arrays([batch.column(field.name).cast(field.type) for field in schema], schema=schema)
+
+
+CONFLICT_PAUSES = (0.5, 2.0, 8.0)
+"""Seconds between the attempts at a transaction that others come in between of."""
+
+
+def again_after_conflicts(work: Callable[[], Result]) -> Result:
+    """Does `work`, which must be safe to repeat, again when it ends in a TransactionConflict; a few times."""
+    for pause in CONFLICT_PAUSES:
+        try:
+            return work()
+        except TransactionConflict:
+            time.sleep(pause)
+    return work()
 
 
 class Arriving:

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp, parse_one
 
-from extract.warehouse import Arriving, Staged, WarehouseError, staged_columns
+from extract.warehouse import Arriving, Staged, WarehouseError, fit, staged_columns
 
 DEFAULT_FILE = "order_tracking.duckdb"
 
@@ -124,11 +124,6 @@ class DuckDBWarehouse:
             if function.name.upper() == "OCTET_LENGTH":
                 function.set("this", "STRLEN")  # DuckDB's own OCTET_LENGTH takes no text
         return tree.sql("duckdb")
-
-
-def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with the staged types and nothing but the staged columns; a value that does not fit is an error."""
-    return pa.RecordBatch.from_arrays([batch.column(field.name).cast(field.type) for field in schema], schema=schema)
 
 
 def failed(error: duckdb.Error) -> WarehouseError:

@@ -49,6 +49,7 @@ def run_command(
 ) -> int:
     """Runs a command and turns what it raises into one message on standard error and the exit code for it."""
     from extract.lock import LockHeld
+    from extract.redshift_settings import check_gateway
     from extract.run import ExtractFailed
     from extract.source import SourceError
     from extract.warehouse import WarehouseError
@@ -56,6 +57,7 @@ def run_command(
 
     options = parser.parse_args(arguments)
     try:
+        check_gateway(options.gateway)
         return command(options)
     except LockHeld as error:
         print(error, file=sys.stderr)

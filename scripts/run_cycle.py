@@ -20,6 +20,7 @@ from extract.clock import QUARTER_HOUR, Clock
 from extract.config import PROJECT, load_config
 from extract.foundation import lay_foundation
 from extract.lock import run_lock
+from extract.redshift_settings import check_gateway
 from extract.run import TableRun, extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
@@ -75,6 +76,7 @@ def run_cycle(
     Raises LockHeld, ConfigurationError, SourceError, ExtractFailed, WarehouseError or CycleFailed; whatever it was,
     nothing is lost and running again is safe.
     """
+    check_gateway(gateway)
     clock = Clock(at)
     url = configured_source(source)
     config = load_config(project)

@@ -1,0 +1,70 @@
+"""The run lock of the redshift gateway: a session's advisory lock in the state database.
+
+Redshift has no advisory locks. PostgreSQL frees this one with its session, so a process that dies gives it back; where
+a whole machine goes, the server's keepalives notice within a minute. STATE_HOST must lead to PostgreSQL itself: behind
+a pooler that shares sessions between clients the lock protects nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+from extract.lock import LockHeld
+from extract.redshift_settings import APPLICATION, RedshiftSettings
+from extract.warehouse import WarehouseError
+
+_HOLDER = """
+    SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = %s
+"""
+
+
+@contextmanager
+def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
+    """Holds the lock of this warehouse, or raises LockHeld at once; WarehouseError when the state database is away."""
+    settings = settings or RedshiftSettings.from_environment()
+    key = lock_key(settings)
+    with closing(_connect(settings)) as connection, connection.cursor() as cursor:
+        for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
+            cursor.execute(f"SET tcp_keepalives_{name} = {value}")
+        cursor.execute("SET idle_session_timeout = 0")
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        if not cursor.fetchone()[0]:
+            raise LockHeld(
+                f"Another command works on this warehouse ({_holder(cursor, key)}); nothing was done. Wait for it to "
+                "end, then run this again."
+            )
+        yield  # closing the connection frees the lock
+
+
+def lock_key(settings: RedshiftSettings) -> int:
+    """The lock's number: one for each warehouse, so that several may share a state database. 63 bits."""
+    name = f"{APPLICATION} {settings.host.lower()}:{settings.port}/{settings.database}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def _connect(settings: RedshiftSettings) -> Any:
+    here = f"{APPLICATION} lock, {socket.gethostname()[:30]}, pid {os.getpid()}"
+    try:
+        connection = psycopg2.connect(**settings.state.connection_arguments(), application_name=here)
+    except psycopg2.Error as error:
+        told = settings.without_secrets(str(error).strip().split("\n")[0])
+        raise WarehouseError(
+            f"The state database {settings.state.host}:{settings.state.port} cannot be reached: {told}. Nothing was "
+            "done. Check STATE_HOST, STATE_PORT, STATE_DATABASE, STATE_USER and STATE_PASSWORD, then run again."
+        ) from None
+    connection.autocommit = True
+    return connection
+
+
+def _holder(cursor: Any, key: int) -> str:
+    cursor.execute(_HOLDER, [key])
+    row = cursor.fetchone()
+    return f"{row[0]}, since {row[1]:%Y-%m-%d %H:%M}" if row else "it has just ended"

@@ -1,0 +1,178 @@
+"""Arrow batches as Parquet files in S3, with the manifest that COPY reads. Memory stays flat whatever the size."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extract.redshift_settings import RedshiftSettings
+from extract.warehouse import WarehouseError
+
+PART_BYTES = 96 << 20
+"""A file is closed once it has reached this size: large enough to scan well, small enough to spread over slices."""
+GROUP_BYTES = 32 << 20
+"""Rows are gathered to about this much (as Arrow holds them) before they are written: one Parquet row group."""
+
+
+@dataclass
+class Sent:
+    """The files of one staging: their prefix, and what stands there."""
+
+    prefix: str
+    rows: int = 0
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.prefix}/manifest"
+
+
+class S3Parts:
+    """The bucket, as the loading path uses it."""
+
+    def __init__(self, settings: RedshiftSettings):
+        self._settings = settings
+        self._client = _client(settings)
+
+    def send(self, prefix: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Sent:
+        """Writes the batches as files under a prefix (s3://bucket/…), then their manifest. Raises WarehouseError.
+
+        One file is on its way while the next one is written; there are never more than these two on the disk.
+        """
+        sent = Sent(prefix)
+        with ThreadPoolExecutor(1) as pool:
+            upload: Future[None] | None = None
+            for number, (file, rows) in enumerate(_files(schema, batches)):
+                address = f"{prefix}/part-{number:05d}.parquet"
+                size = file.seek(0, 2)
+                sent.entries.append({"url": address, "mandatory": True, "meta": {"content_length": size}})
+                sent.rows += rows
+                if upload:
+                    upload.result()
+                upload = pool.submit(self._put, address, file)
+            if upload:
+                upload.result()
+        if sent.entries:
+            manifest = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _put
+            manifest.write(json.dumps({"entries": sent.entries}, indent=1).encode())
+            self._put(sent.manifest, manifest)
+        return sent
+
+    def remove(self, sent: Sent) -> None:
+        """Removes the files; one that stays is told to the log and does no harm."""
+        addresses = [*(entry["url"] for entry in sent.entries), sent.manifest] if sent.entries else []
+        try:
+            for start in range(0, len(addresses), 1000):
+                bucket = _bucket_and_key(sent.prefix)[0]
+                keys = [{"Key": _bucket_and_key(address)[1]} for address in addresses[start : start + 1000]]
+                self._client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        except _s3_errors() as error:
+            logging.getLogger(__name__).warning("Files under %s could not be removed: %s", sent.prefix, error)
+
+    def _put(self, address: str, file: Any) -> None:
+        bucket, key = _bucket_and_key(address)
+        options = {"ServerSideEncryption": "AES256"}
+        if self._settings.s3_kms_key:
+            options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._settings.s3_kms_key}
+        with file:
+            file.seek(0)
+            try:
+                self._client.upload_fileobj(file, bucket, key, ExtraArgs=options, Config=_transfer())
+            except _s3_errors() as error:
+                raise WarehouseError(
+                    f"{address} cannot be written: {error}. Nothing of this table was landed. Check "
+                    "REDSHIFT_S3_PREFIX and that this process may write and delete there, then run again."
+                ) from error
+
+
+def _files(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterable[tuple[Any, int]]:
+    """Parquet files (temporary, open) with their row counts; none without rows."""
+    part = _Part(schema)
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    try:
+        for batch in batches:
+            waiting.append(batch)
+            size += batch.nbytes
+            if size >= GROUP_BYTES:
+                part.write(waiting)
+                waiting, size = [], 0
+                if part.size >= PART_BYTES:
+                    yield part.finish()
+                    part = _Part(schema)
+        part.write(waiting)
+        if part.rows:
+            yield part.finish()
+    finally:
+        part.close()
+
+
+class _Part:
+    """One file while it is written."""
+
+    def __init__(self, schema: pa.Schema):
+        self.rows = 0
+        self._schema = schema
+        self._file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this method
+        self._writer = pq.ParquetWriter(self._file, schema, compression="snappy", store_schema=False)
+
+    @property
+    def size(self) -> int:
+        return int(self._file.tell())
+
+    def write(self, batches: Sequence[pa.RecordBatch]) -> None:
+        rows = sum(batch.num_rows for batch in batches)
+        if rows:
+            self._writer.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=rows)
+            self.rows += rows
+
+    def finish(self) -> tuple[Any, int]:
+        """The file, which from now on belongs to the caller, and its rows."""
+        self._writer.close()
+        file, self._file = self._file, None
+        return file, self.rows
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._writer.close()
+            self._file.close()
+
+
+def _client(settings: RedshiftSettings) -> Any:
+    """A client that tries again, with growing pauses; its keys come from where boto3 finds them."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60, tcp_keepalive=True
+    )
+    return boto3.Session().client(
+        "s3", endpoint_url=settings.s3_endpoint_url, region_name=settings.region, config=config
+    )
+
+
+def _transfer() -> Any:
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+
+
+def _s3_errors() -> tuple[type[Exception], ...]:
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError, Boto3Error
+
+
+def _bucket_and_key(address: str) -> tuple[str, str]:
+    parts = urlsplit(address)
+    return parts.netloc, parts.path.lstrip("/")

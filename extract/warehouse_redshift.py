@@ -1,0 +1,276 @@
+"""The production warehouse: Amazon Redshift through redshift_connector, loaded by COPY from S3."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import redshift_connector
+from sqlglot import exp
+
+from extract.redshift_settings import RedshiftSettings
+from extract.s3_parts import S3Parts, Sent
+from extract.warehouse import Arriving, Staged, TransactionConflict, WarehouseError, fit, staged_columns
+from macros.sql import DIALECT
+
+LONGEST_TEXT = 65_535
+SHOWN_BYTES = 4_096
+"""How much of a text that is too long for its column is staged: enough to see what it was, and still too long."""
+
+
+class RedshiftWarehouse:
+    """One connection. Every statement stands for itself, except inside `transaction()`."""
+
+    is_redshift = True
+
+    def __init__(self, settings: RedshiftSettings):
+        self._settings = settings
+        self._parts: S3Parts | None = None
+        self._sent: list[Sent] = []
+        self._open = False
+        self._lost = False
+        self._connect()
+
+    @classmethod
+    def open(cls, settings: RedshiftSettings | None = None) -> RedshiftWarehouse:
+        """Connects with the environment's settings. Raises ConfigurationError or WarehouseError."""
+        return cls(settings or RedshiftSettings.from_environment())
+
+    # Statements
+
+    def execute(self, sql: str | exp.Expr) -> int:
+        return int(self._run(sql).rowcount)
+
+    def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._run(sql).fetchall()]
+
+    def _run(self, sql: str | exp.Expr) -> Any:
+        if not self._lost:
+            cursor = self._connection.cursor()
+        elif self._open:
+            raise self._gone("a statement", "The transaction it belonged to is rolled back")
+        else:  # between transactions a lost connection is no reason to give up; temporary tables are gone with it
+            self._connect()
+            cursor = self._connection.cursor()
+        text = sql if isinstance(sql, str) else sql.sql(dialect=DIALECT)
+        try:
+            return cursor.execute(text)
+        except Exception as error:
+            if server_fields(error):
+                raise self._refused(error) from None
+            self._lost = True
+            what = f"'{text[:60].strip()} …' ({_first_line(error)})"
+            raise self._gone(what, "What it belonged to is rolled back") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._open:
+            raise WarehouseError("A transaction is open already; nothing was done. This is a mistake in the program.")
+        if self._lost:
+            self._connect()
+        self._open = True
+        self._connection.autocommit = False  # BEGIN goes before the first statement
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            with suppress(Exception):
+                self._connection.rollback()
+            raise
+        finally:
+            self._open = False
+            self._connection.autocommit = True
+
+    def _commit(self) -> None:
+        if not self._connection.in_transaction:
+            return
+        try:
+            self._connection.commit()
+        except Exception as error:
+            if server_fields(error):
+                raise self._refused(error) from None
+            self._lost = True
+            raise self._gone(
+                f"COMMIT ({_first_line(error)})",
+                "Whether the transaction took effect is unknown. Nothing is half-done, and running again lands nothing "
+                "twice",
+            ) from error
+
+    # Connections
+
+    @contextmanager
+    def session(self) -> Iterator[RedshiftWarehouse]:
+        """A connection of its own. The files that it sent are removed when it ends well, and kept when it fails."""
+        session = RedshiftWarehouse(self._settings)
+        try:
+            yield session
+            session._remove_sent()
+        finally:
+            session.close()
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._connection.close()
+
+    def _connect(self) -> None:
+        try:
+            self._connection = redshift_connector.connect(**self._settings.connection_arguments())
+        except Exception as error:
+            raise WarehouseError(
+                f"Redshift {self._settings.host}:{self._settings.port}/{self._settings.database} cannot be reached: "
+                f"{self._told(error)}. Nothing was done. Check the REDSHIFT_ variables, the way through the network "
+                "and, with IAM, this process's rights, then run again."
+            ) from None
+        self._connection.autocommit = True
+        self._lost = False
+
+    # Staging
+
+    def stage(
+        self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]
+    ) -> Staged:
+        self._remove_sent()  # what was staged before has landed
+        lenient = staged_columns(columns)
+        schema = pa.schema(
+            [(column, pa.string() if kind.startswith("VARCHAR") else pa.int64()) for column, kind in lenient]
+        )
+        if self._parts is None:
+            self._parts = S3Parts(self._settings)
+        prefix = f"{self._settings.s3_prefix}/{name}-{uuid.uuid4().hex[:16]}"
+        arriving = Arriving(batches)
+        limits = text_limits(columns)
+        sent = self._parts.send(prefix, schema, (storable(fit(batch, schema), limits) for batch in arriving))
+        self._sent.append(sent)
+        table = f"staged_{name}"
+        self._load(table, lenient, sent)
+        ((loaded,),) = self.fetchall(f"SELECT COUNT(*) FROM {table}")
+        if not loaded == sent.rows == arriving.rows:
+            raise WarehouseError(
+                f"{arriving.rows:,} rows were read and {sent.rows:,} sent, but COPY loaded {loaded:,}. Nothing of "
+                f"{name} was landed. The files stand under {prefix} for inspection; run again."
+            )
+        return Staged(table, arriving.rows, arriving.bytes)
+
+    def _load(self, table: str, columns: list[tuple[str, str]], sent: Sent) -> None:
+        """One COPY of all files into a new temporary table."""
+        listed = ", ".join(f"{column} {kind}" for column, kind in columns)
+        physical = " DISTSTYLE KEY DISTKEY(order_id)" if "order_id" in dict(columns) else ""
+        try:
+            with self.transaction():
+                self.execute(f"DROP TABLE IF EXISTS {table}")
+                self.execute(f"CREATE TEMPORARY TABLE {table} ({listed}){physical}")
+                if sent.entries:
+                    role = self._settings.copy_role
+                    role = role if role == "default" else f"'{role}'"
+                    self.execute(f"COPY {table} FROM '{sent.manifest}' IAM_ROLE {role} FORMAT AS PARQUET MANIFEST")
+        except WarehouseError as error:
+            raise WarehouseError(
+                f"{error} This was the loading of {sent.rows:,} rows into {table}: nothing of them was landed. The "
+                f"files stand under {sent.prefix} for inspection; sys_load_error_detail says more."
+            ) from error
+
+    def _remove_sent(self) -> None:
+        while self._sent and self._parts:
+            self._parts.remove(self._sent.pop())
+
+    # Catalog
+
+    def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
+        """As the protocol says. Only svv_columns knows the columns of late-binding views, and a view whose tables
+        are out of reach has none there; pg_class knows that it stands.
+        """
+        standing = (
+            exp.select("n.nspname", "c.relname")
+            .from_("pg_catalog.pg_class AS c")
+            .join("pg_catalog.pg_namespace AS n", on="n.oid = c.relnamespace")
+            .where(exp.column("nspname", "n").isin(*schemas), exp.column("relkind", "c").isin("r", "v"))
+        )
+        columns = (
+            exp.select("table_schema", "table_name", "column_name")
+            .from_("svv_columns")
+            .where(exp.column("table_schema").isin(*schemas))
+        )
+        found: dict[str, set[str]] = {f"{schema}.{table}": set() for schema, table in self.fetchall(standing)}
+        for schema, table, column in self.fetchall(columns):
+            found.setdefault(f"{schema}.{table}", set()).add(column)
+        return found
+
+    # Errors
+
+    def _refused(self, error: Exception) -> WarehouseError:
+        told = f"Redshift refused a statement; what it belonged to was rolled back: {self._told(error)}."
+        return TransactionConflict(told) if is_conflict(error) else WarehouseError(told)
+
+    def _gone(self, what: str, effect: str) -> WarehouseError:
+        return WarehouseError(
+            self._settings.without_secrets(f"The connection to Redshift was lost at {what}. {effect}.")
+        )
+
+    def _told(self, error: Exception) -> str:
+        fields = server_fields(error)
+        if not fields:
+            return self._settings.without_secrets(_first_line(error))
+        parts = [fields.get("M", ""), fields.get("D", "")]
+        return self._settings.without_secrets(" - ".join(part for part in parts if part) + f" ({fields.get('C')})")
+
+
+def server_fields(error: Exception) -> dict[str, str]:
+    """The fields of the server's error (C code, M message, D detail), {} when it is of another kind."""
+    first = error.args[0] if error.args else None
+    return {str(key): str(value) for key, value in first.items()} if isinstance(first, dict) else {}
+
+
+def is_conflict(error: Exception) -> bool:
+    """Another transaction came in between (1023): the same one, tried again, may pass."""
+    fields = server_fields(error)
+    message = fields.get("M", "")
+    return (
+        fields.get("C") == "40001"
+        or message.startswith("1023")
+        or "Serializable isolation violation" in fields.get("D", "") + message
+        or "conflict with concurrent transaction" in message
+    )
+
+
+def text_limits(columns: Sequence[tuple[str, exp.DataType]]) -> dict[str, int]:
+    """Text column -> how many bytes of it are staged: more than it may have, so that landing still sees it as too long.
+
+    Redshift has no text longer than 65,535 bytes, and a COPY with one would fail for all rows.
+    """
+    limits = {}
+    for name, kind in columns:
+        if kind.is_type(*exp.DataType.TEXT_TYPES):
+            declared = int(kind.expressions[0].name) if kind.expressions else 256
+            limits[name] = min(max(declared + 4, SHOWN_BYTES), LONGEST_TEXT)
+    return limits
+
+
+def storable(batch: pa.RecordBatch, limits: dict[str, int]) -> pa.RecordBatch:
+    """The batch with texts that Redshift can hold: cut to their limit at a character's end, NUL as U+FFFD."""
+    for name, limit in limits.items():
+        values = batch.column(name)
+        size = pc.max(pc.binary_length(values)).as_py() or 0
+        if size > LONGEST_TEXT == limit:
+            raise WarehouseError(
+                f"The source holds {size:,} bytes in one {name}; Redshift has no text beyond {LONGEST_TEXT:,}. Nothing "
+                "was landed. Declare a shorter column in external_models.yaml, so that such rows are set aside."
+            )
+        has_nul = bool(pc.any(pc.match_substring(values, "\0")).as_py())
+        if size <= limit and not has_nul:
+            continue
+        texts = [None if text is None else _cut(text.replace("\0", "\ufffd"), limit) for text in values.to_pylist()]
+        at = batch.schema.get_field_index(name)
+        batch = batch.set_column(at, batch.schema.field(at), pa.array(texts, pa.string()))
+    return batch
+
+
+def _cut(text: str, limit: int) -> str:
+    return text.encode()[:limit].decode(errors="ignore")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
