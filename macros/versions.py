@@ -8,31 +8,41 @@ from sqlglot import exp
 from sqlmesh import macro
 
 
-def same(left: exp.Expr, right: exp.Expr) -> exp.Expr:
-    """Both are equal, or both are NULL; never NULL itself."""
-    both_null = exp.and_(left.copy().is_(exp.null()), right.copy().is_(exp.null()))
-    return exp.func("COALESCE", exp.EQ(this=left.copy(), expression=right.copy()), exp.paren(both_null))
+def never_null(column: str) -> bool:
+    """Columns that no landed row lacks: a row without them is rejected."""
+    return column in ("order_id", "landed_at", "update_time", "add_time", "pathtime")
 
 
-def less(left: exp.Expr, right: exp.Expr) -> exp.Expr:
+def same(column: str, left: str, right: str) -> exp.Expr:
+    """The column is equal on both sides, or NULL on both; never NULL itself."""
+    a, b = exp.column(column, left), exp.column(column, right)
+    if never_null(column):
+        return a.eq(b)
+    both_null = exp.and_(a.copy().is_(exp.null()), b.copy().is_(exp.null()))
+    return exp.func("COALESCE", a.eq(b), exp.paren(both_null))
+
+
+def less(column: str, left: str, right: str) -> exp.Expr:
     """The left one sorts before the right one, NULL last as Redshift sorts it; never NULL itself."""
-    only_right_null = exp.and_(exp.not_(left.copy().is_(exp.null())), right.copy().is_(exp.null()))
-    return exp.func("COALESCE", exp.LT(this=left.copy(), expression=right.copy()), exp.paren(only_right_null))
+    a, b = exp.column(column, left), exp.column(column, right)
+    if never_null(column):
+        return a < b
+    only_right_null = exp.and_(exp.not_(a.copy().is_(exp.null())), b.copy().is_(exp.null()))
+    return exp.func("COALESCE", a < b, exp.paren(only_right_null))
 
 
 def older(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
     """The row of `left` is an older version than that of `right`: the first of `columns` that differs decides."""
     condition: exp.Expr | None = None
     for name in reversed(columns):
-        a, b = exp.column(name, left), exp.column(name, right)
-        first = less(a, b)
-        condition = first if condition is None else exp.or_(first, exp.and_(same(a, b), condition))
+        first = less(name, left, right)
+        condition = first if condition is None else exp.or_(first, exp.and_(same(name, left, right), condition))
     return exp.paren(t.cast(exp.Expr, condition))
 
 
 def identical(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
     """The rows of `left` and `right` agree in all of `columns`."""
-    return exp.and_(*(same(exp.column(name, left), exp.column(name, right)) for name in columns))
+    return exp.and_(*(same(name, left, right) for name in columns))
 
 
 @macro()
@@ -42,9 +52,9 @@ def is_older(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Colum
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> a, b, update_time = exp.column("a"), exp.column("b"), exp.column("update_time")
-        >>> is_older(MacroEvaluator("redshift"), a, b, update_time).sql("redshift")
-        '(COALESCE(a.update_time < b.update_time, (NOT a.update_time IS NULL AND b.update_time IS NULL)))'
+        >>> a, b, update_time, status = (exp.column(name) for name in ("a", "b", "update_time", "status"))
+        >>> is_older(MacroEvaluator("redshift"), a, b, update_time, status).sql("redshift")[:40]
+        '(a.update_time < b.update_time OR (a.upd'
     """
     return older(left.name, right.name, [column.name for column in columns])
 

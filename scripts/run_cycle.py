@@ -9,6 +9,7 @@ lock, 2 usage or configuration.
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -143,7 +144,12 @@ def _extract(
 
 @contextmanager
 def _sqlmesh(gateway: str, project: Path) -> Iterator[tuple[Any, CycleConsole]]:
-    """A SQLMesh context of the project whose console keeps what it is told."""
+    """A SQLMesh context of the project whose console keeps what it is told.
+
+    It does not load the project: a run works with what was planned last.
+    """
+    # SQLMesh would fork to read its cache, which is not safe beside DuckDB's threads.
+    os.environ.setdefault("MAX_FORK_WORKERS", "1")
     from sqlmesh.core.console import set_console
     from sqlmesh.core.context import Context
 
