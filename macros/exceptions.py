@@ -50,14 +50,19 @@ def close_cleared_exceptions(failing: exp.Query, at: int) -> exp.Expr:
     """Close every open exception that no check finds any more, with the resolution `cleared`."""
     return statement(
         """
-        UPDATE exceptions SET resolved_at = :at, resolution = 'cleared'
-        WHERE exceptions.resolved_at IS NULL AND NOT EXISTS (
-          SELECT 1 FROM failing
-          WHERE failing.check_name = exceptions.check_name AND failing.table_name = exceptions.table_name
-            AND COALESCE(failing.order_id, -1) = COALESCE(exceptions.order_id, -1)
-            AND failing.detail = exceptions.detail
-        )
+        UPDATE exceptions SET resolved_at = :at, resolution = 'cleared' FROM (
+          SELECT open_ones.check_name, open_ones.table_name, open_ones.order_id, open_ones.detail
+          FROM open_ones
+          LEFT JOIN failing ON failing.check_name = open_ones.check_name
+            AND failing.table_name = open_ones.table_name
+            AND COALESCE(failing.order_id, -1) = COALESCE(open_ones.order_id, -1)
+            AND failing.detail = open_ones.detail
+          WHERE open_ones.resolved_at IS NULL AND failing.check_name IS NULL
+        ) AS cleared
+        WHERE exceptions.check_name = cleared.check_name AND exceptions.table_name = cleared.table_name
+          AND COALESCE(exceptions.order_id, -1) = COALESCE(cleared.order_id, -1)
+          AND exceptions.detail = cleared.detail AND exceptions.resolved_at IS NULL
         """,
-        {"exceptions": EXCEPTIONS, "failing": failing},
+        {"exceptions": EXCEPTIONS, "open_ones": EXCEPTIONS, "failing": failing},
         at=timestamp(at),
     )

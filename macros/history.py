@@ -33,7 +33,7 @@ def create_history_table(
         properties = [
             exp.DistStyleProperty(this=exp.var("KEY")),
             exp.DistKeyProperty(this=exp.to_identifier("order_id")),
-            exp.SortKeyProperty(this=[exp.to_identifier(name) for name in sortkey]),
+            exp.SortKeyProperty(this=[exp.to_identifier(name) for name in sortkey], compound=False),
         ]
         create.set("properties", exp.Properties(expressions=properties))
     return create
