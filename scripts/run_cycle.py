@@ -12,7 +12,7 @@ import datetime as dt
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,17 +83,21 @@ def run_cycle(
     config = load_config(project)
     cycle = Cycle(clock.now_utc())
     with run_lock(gateway):
-        with _sqlmesh(gateway, project) as (context, console):
-            if context.state_reader.get_environment("prod") is None:
-                with _phase(cycle, "plan", report) as phase:
-                    _first_plan(context, console, clock, gateway, config)
-                    phase.told = "made the empty marts"
-        with _phase(cycle, "extract", report) as phase:
-            cycle.extracted = _extract(url, gateway, config, clock, None, progress)
-            phase.told = _told(cycle.extracted)
-        if reconcile_since is not None:
-            with _phase(cycle, "reconcile", report) as phase:
-                phase.told = _told(_extract(url, gateway, config, clock, reconcile_since, progress))
+        with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
+            lay_foundation(warehouse, config.tables)
+            with _sqlmesh(gateway, project) as (context, console):
+                if not _is_planned(context, console):
+                    with _phase(cycle, "plan", report) as phase:
+                        _first_plan(context, console, clock)
+                        phase.told = "made the empty marts"
+            with _phase(cycle, "extract", report) as phase:
+                cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
+                phase.told = _told(cycle.extracted)
+            if reconcile_since is not None:
+                with _phase(cycle, "reconcile", report) as phase:
+                    since = Clock(reconcile_since).now()
+                    runs = extract(rows, warehouse, config, clock, since=since, kind="reconcile", progress=progress)
+                    phase.told = _told(runs)
         with _phase(cycle, "marts", report) as phase, _sqlmesh(gateway, project) as (context, console):
             _run(context, console, clock)
             cycle.warnings = console.warnings
@@ -126,22 +130,6 @@ def _told(runs: list[TableRun]) -> str:
     return f"{read:,} rows read, {landed:,} landed ({tables}), {rejected:,} rejected"
 
 
-def _extract(
-    url: str, gateway: str, config: Any, clock: Clock, since: dt.datetime | None, progress: Any
-) -> list[TableRun]:
-    source = open_source(url)
-    try:
-        warehouse = open_warehouse(gateway)
-        try:
-            seconds = None if since is None else int(Clock(since).now())
-            kind = "extract" if since is None else "reconcile"
-            return extract(source, warehouse, config, clock, since=seconds, kind=kind, progress=progress)
-        finally:
-            warehouse.close()
-    finally:
-        source.close()
-
-
 @contextmanager
 def _sqlmesh(gateway: str, project: Path) -> Iterator[tuple[Any, CycleConsole]]:
     """A SQLMesh context of the project whose console keeps what it is told.
@@ -162,13 +150,17 @@ def _sqlmesh(gateway: str, project: Path) -> Iterator[tuple[Any, CycleConsole]]:
         context.close()
 
 
-def _first_plan(context: Any, console: CycleConsole, clock: Clock, gateway: str, config: Any) -> None:
-    """Makes the empty marts, as of one quarter-hour ago: what is landed next is then an ordinary batch."""
-    warehouse = open_warehouse(gateway)
+def _is_planned(context: Any, console: CycleConsole) -> bool:
+    """Production stands; not so where the very first plan was broken off, which is then made again."""
     try:
-        lay_foundation(warehouse, config.tables)
-    finally:
-        warehouse.close()
+        environment = context.state_reader.get_environment("prod")
+    except Exception as error:
+        raise CycleFailed(_failure("SQLMesh's state cannot be read", console, error)) from error
+    return environment is not None and bool(environment.finalized_ts or environment.previous_finalized_snapshots)
+
+
+def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
+    """Makes the empty marts, as of one quarter-hour ago: what is landed next is then an ordinary batch."""
     before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
     try:
         context.plan(execution_time=dt.datetime.fromtimestamp(before, dt.UTC), auto_apply=True, no_prompts=True)

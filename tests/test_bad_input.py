@@ -1,0 +1,271 @@
+"""Bad input: each ends in a clear error or an exception row, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from extract.lock import LockHeld, run_lock
+from extract.run import ExtractFailed
+from extract.source import SourceError
+from extract.warehouse import WarehouseError
+from scripts.run_cycle import main as run_cycle_command
+from tests.conftest import START
+from tests.world import DAY, HOUR, MINUTE, World
+
+PROJECT = Path(__file__).parent.parent
+
+
+def rejected(world: World) -> list[tuple[Any, ...]]:
+    return world.query(
+        "SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows ORDER BY ALL"
+    )
+
+
+BAD_SCANS = [
+    ((None, START, 100, 0), "order_id is NULL"),
+    ((0, START, 100, 0), "order_id is zero or negative"),
+    ((-5, START, 100, 0), "order_id is zero or negative"),
+    ((5, None, 100, 0), "pathtime is NULL"),
+    ((5, 0, 100, 0), "pathtime is zero or negative"),
+    ((5, -START, 100, 0), "pathtime is zero or negative"),
+    ((5, START * 1000, 100, 0), "pathtime is beyond the year 2100 (milliseconds?)"),
+]
+
+
+@pytest.mark.parametrize(("scan", "reason"), BAD_SCANS, ids=[f"{row[0]}-{row[1]}" for row, _ in BAD_SCANS])
+def test_a_scan_that_cannot_be_keyed_or_placed_is_set_aside_with_the_reason(
+    world: World, scan: tuple[Any, ...], reason: str
+) -> None:
+    world.order(1, START)
+    world.cycle()
+    world.insert("uni_tracking_spath", [scan])
+    world.cycle()
+    world.cycle()
+    payload = ", ".join(
+        f"{name}={'NULL' if value is None else value}"
+        for name, value in zip(("order_id", "pathtime", "code", "traceseq"), scan, strict=True)
+    )
+    assert rejected(world) == [("uni_tracking_spath", scan[0], reason, payload)], "once, however often it is read"
+    assert world.scans_everywhere() == [(1, START, 100, 0)]
+    world.cycle(START + DAY + 20 * MINUTE)
+    assert world.exceptions() == [
+        ("rejected_rows", "uni_tracking_spath_raw", scan[0], f"{reason}: {payload}"),
+    ]
+
+
+def test_bad_rows_of_a_first_load_are_set_aside_too(world: World) -> None:
+    world.insert("uni_tracking_spath", [row for row, _ in BAD_SCANS])
+    world.insert("uni_tracking_info", [(None, "x", 1, START), (3, "x", 1, None)])
+    world.insert("ecs_order_info", [(0, 1, START), (3, 1, 0)])
+    world.order(1, START)
+    world.cycle()
+    assert len(rejected(world)) == len(BAD_SCANS) + 4
+    assert list(world.uti()) == [1]
+
+
+def test_a_tracking_number_that_does_not_fit_is_set_aside_whole(world: World) -> None:
+    """Cast in the merge, it would be cut without a word."""
+    world.order(1, START)
+    world.insert(
+        "uni_tracking_info", [(2, "x" * 300, 100, START), (3, "🚚" * 17, 100, START), (4, "🚚" * 16, 1, START)]
+    )
+    world.cycle()
+    assert set(world.uti()) == {1, 4}
+    assert [row[1:3] for row in rejected(world)] == [
+        (2, "tno is longer than 64 bytes"),
+        (3, "tno is longer than 64 bytes"),
+    ]
+    assert "x" * 300 in rejected(world)[0][3]
+
+
+def test_a_status_that_does_not_fit_an_integer_is_set_aside(world: World) -> None:
+    world.source("ALTER TABLE uni_tracking_info ALTER status TYPE BIGINT")
+    world.insert("uni_tracking_info", [(1, "T", 2**40, START), (2, "T", 2**31 - 1, START)])
+    world.cycle()
+    assert set(world.uti()) == {2}
+    assert rejected(world)[0][1:3] == (1, "status does not fit an INTEGER")
+
+
+def test_a_scan_dated_2099_is_kept_and_stops_nothing(world: World) -> None:
+    future = START + 74 * 365 * DAY
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(1, future, 200, 1)])
+    world.cycle()
+    world.order(2, START + 10 * MINUTE)
+    world.cycle()
+    world.cycle()
+    world.assert_whole()
+
+
+def test_an_empty_source_is_no_error(world: World) -> None:
+    world.cycle()
+    assert world.uti() == {}
+
+
+def test_missing_tables_and_columns_are_all_named_and_nothing_is_read(world: World) -> None:
+    world.order(1, START)
+    world.source("DROP TABLE ecs_order_info")
+    world.source("ALTER TABLE uni_tracking_spath DROP COLUMN traceSeq")
+    with pytest.raises(SourceError) as error:
+        world.cycle()
+    assert "ecs_order_info" in str(error.value) and "traceseq" in str(error.value).lower()
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_info_raw") == [(0,)]
+
+
+def test_a_source_that_is_not_there_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cycle_command(["--source", f"duckdb:///{world.folder}/nowhere.duckdb", "--at", "2025-09-01T01:00"]) == 1
+    assert "nowhere.duckdb" in capsys.readouterr().err
+
+
+def test_a_source_that_dies_in_the_middle_of_a_read_leaves_nothing_half_landed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from extract.source_duckdb import DuckDBSource
+
+    world.order(1, START)
+    whole = DuckDBSource.read
+
+    def dies(self, table, ranges, **options):  # type: ignore[no-untyped-def]
+        yield from whole(self, table, ranges, **options)
+        if table.name == "uni_tracking_spath":
+            raise SourceError("The source went away.")
+
+    monkeypatch.setattr(DuckDBSource, "read", dies)
+    with pytest.raises(ExtractFailed, match="The source went away"):
+        world.cycle()
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_spath_raw") == [(0,)]
+    monkeypatch.setattr(DuckDBSource, "read", whole)
+    world.cycle()
+    world.assert_whole()
+
+
+def test_two_cycles_at_once_the_second_does_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.order(1, START)
+    with run_lock("local"):
+        with pytest.raises(LockHeld):
+            world.cycle()
+        assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 75
+    assert "nothing was done" in capsys.readouterr().err
+    world.cycle()
+    world.assert_whole()
+
+
+def test_cycles_that_race_keep_one_row_per_order(world: World) -> None:
+    world.order(1, START)
+    world.now += 15 * MINUTE
+    outcomes: list[BaseException | None] = []
+
+    def cycle() -> None:
+        try:
+            world.cycle(world.now)
+            outcomes.append(None)
+        except LockHeld as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=cycle) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 3 and None in outcomes
+    world.assert_whole()
+
+
+def test_the_lock_of_a_killed_process_is_free(world: World) -> None:
+    code = "import time; from extract.lock import run_lock\nwith run_lock('local'): print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=PROJECT, text=True)
+    assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
+    with pytest.raises(LockHeld), run_lock("local"):
+        pass
+    holder.kill()
+    holder.wait()
+    with run_lock("local"):
+        pass
+
+
+def test_a_read_only_warehouse_is_an_error_that_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.order(1, START)
+    if os.geteuid() == 0:
+        # Root writes anywhere; a file that another process holds is refused the same way.
+        holder = subprocess.Popen(
+            [sys.executable, "-c", f"import duckdb; c = duckdb.connect({str(world.warehouse_file)!r}); "
+             "print('held', flush=True); input()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
+        assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 1
+        holder.kill()
+        holder.wait()
+    else:
+        world.warehouse_file.chmod(0o444)
+        assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 1
+        world.warehouse_file.chmod(0o644)
+    assert str(world.warehouse_file) in capsys.readouterr().err
+    world.cycle(START + HOUR)
+    world.assert_whole()
+
+
+def test_a_full_disk_fails_the_cycle_and_loses_nothing(make_world: Callable[..., World]) -> None:
+    """A real limit on the file's size, in a process of its own: what the kernel refuses, DuckDB reports."""
+    world = make_world()
+    world.order(1, START)
+    world.cycle()
+    source = duckdb.connect(str(world.source_file))
+    # More than fits under the limit below, so the cycle must fail.
+    source.execute(
+        f"INSERT INTO uni_tracking_spath SELECT 1000 + hash(i) % 1000000, {START} + i % 600, hash(i) % 1000, i "
+        "FROM range(400000) t(i)"
+    )
+    source.close()
+    limit = world.warehouse_file.stat().st_size + 512 * 1024
+    code = (
+        f"import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        f"from scripts.run_cycle import main; raise SystemExit(main(['--source', {world.source_url!r}, "
+        f"'--at', '2025-09-01T00:31:00']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    assert "again" in result.stderr and "Traceback" not in result.stderr
+    world.cycle(START + HOUR)
+    world.assert_whole()
+
+
+def test_a_missing_setting_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cycle_command(["--at", "2025-09-01T01:00"]) == 2
+    assert "ORDER_TRACKING_SOURCE" in capsys.readouterr().err
+
+
+def test_an_unreadable_time_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run_cycle_command(["--at", "tomorrow"])
+    assert stopped.value.code == 2
+    assert "'tomorrow' is no ISO time" in capsys.readouterr().err
+
+
+def test_a_failed_run_says_which_step_and_what_to_do(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.order(1, START)
+    world.execute("DROP VIEW order_tracking_history.hist_uti_all")
+    world.execute("ALTER TABLE order_tracking_raw.extract_log RENAME TO extract_log_gone")
+    world.execute("CREATE VIEW order_tracking_raw.extract_log AS SELECT * FROM order_tracking_raw.extract_log_gone")
+    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 1
+    told = capsys.readouterr().err
+    assert "nothing is half-landed" in told and "Run it again" in told
+
+
+def test_a_warehouse_error_is_not_swallowed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.joinpath("not_a_database.duckdb").write_text("hello" * 5000)
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(world.folder / "not_a_database.duckdb"))
+    with pytest.raises(WarehouseError, match="not_a_database"):
+        world.cycle()

@@ -1,0 +1,282 @@
+"""Section 4: from the source to raw."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from extract.clock import Clock
+from extract.config import ConfigurationError, ExtractConfig, load_config
+from extract.run import ExtractFailed, TableRun, extract
+from extract.source import open_source
+from extract.warehouse import open_warehouse
+from tests.conftest import START
+from tests.world import DAY, HOUR, MINUTE, World, moment
+
+RAW = "order_tracking_raw"
+
+
+def run(
+    world: World, now: int, config: ExtractConfig | None = None, *, since: int | None = None, kind: str = "extract"
+) -> dict[str, TableRun]:
+    """One extract into the world's warehouse, without a `sqlmesh run`."""
+    with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+        runs = extract(source, warehouse, config or load_config(), Clock(moment(now)), since=since, kind=kind)
+    return {result.table: result for result in runs}
+
+
+def raw_orders(world: World, table: str = "uni_tracking_spath") -> list[int]:
+    return [row[0] for row in world.query(f"SELECT order_id FROM {RAW}.{table}_raw ORDER BY 1")]
+
+
+def test_rows_are_stamped_with_the_last_second_of_the_last_closed_quarter_hour(world: World) -> None:
+    world.order(1, START)
+    run(world, START + 15 * MINUTE + 30)
+    for table in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
+        stamps = world.query(f"SELECT DISTINCT landed_at FROM {RAW}.{table}_raw")
+        assert stamps == [(dt.datetime(2025, 9, 1, 0, 14, 59),)]
+
+
+def test_only_what_is_not_held_lands(world: World) -> None:
+    world.order(1, START)
+    run(world, START + MINUTE)
+    world.scan(1, START + 2 * MINUTE)
+    again = run(world, START + 3 * MINUTE)
+    assert again["uni_tracking_spath"].landed.rows_read == 2
+    assert {table: result.landed.rows_landed for table, result in again.items()} == {
+        "uni_tracking_info": 1,
+        "ecs_order_info": 0,
+        "uni_tracking_spath": 1,
+    }
+
+
+def test_a_row_that_becomes_visible_within_the_buffer_is_not_missed(world: World) -> None:
+    world.order(1, START)
+    run(world, START + MINUTE)
+    world.insert("uni_tracking_spath", [(1, START - 20 * MINUTE, 150, 7)])
+    run(world, START + 15 * MINUTE)
+    assert raw_orders(world) == [1, 1]
+
+
+def test_one_future_dated_row_does_not_stop_extraction(world: World) -> None:
+    """The cutoff is the least of what landed and the source's own clock."""
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(2, START + 400 * DAY, 100, 0)])
+    run(world, START + MINUTE)
+    world.order(3, START + 10 * MINUTE)
+    run(world, START + 15 * MINUTE)
+    assert raw_orders(world) == [1, 2, 3]
+
+
+def test_a_day_without_cycles_and_a_future_dated_row_lose_nothing(world: World) -> None:
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(2, START + 400 * DAY, 100, 0)])
+    run(world, START + MINUTE)
+    for hour in range(1, 25):
+        world.order(10 + hour, START + hour * HOUR)
+    run(world, START + 25 * HOUR)
+    assert len(raw_orders(world)) == 26
+
+
+def test_reconcile_finds_what_became_visible_far_behind_the_buffer(world: World) -> None:
+    world.order(1, START - 20 * DAY)
+    world.order(2, START)
+    world.cycle()
+    world.scan(1, START - 5 * DAY, code=300)
+    world.cycle()
+    assert world.uti()[1] == (100, START - 20 * DAY)
+    world.cycle(reconcile_since=START - 35 * DAY)
+    assert world.uti()[1] == (300, START - 5 * DAY)
+    world.assert_whole()
+
+
+def test_reconcile_reads_only_the_hours_that_differ(world: World) -> None:
+    for order in range(1, 11):
+        world.order(order, START - order * DAY)
+    world.cycle()
+    world.insert("uni_tracking_spath", [(3, START - 3 * DAY + MINUTE, 150, 9)])
+    result = run(world, world.now + 15 * MINUTE, since=START - 35 * DAY, kind="reconcile")
+    assert result["uni_tracking_spath"].landed.rows_read == 2, "the hour of the late scan, and nothing else"
+    assert result["uni_tracking_spath"].landed.rows_landed == 1
+    assert result["uni_tracking_info"].landed.rows_read == 0
+
+
+def test_reconcile_counts_what_is_in_history_and_what_has_only_landed(world: World) -> None:
+    world.order(9, START)
+    world.order(1, START - 300 * DAY)
+    world.cycle()
+    assert world.history("uti") != []
+    world.order(2, START)
+    run(world, world.now + 15 * MINUTE)
+    again = run(world, world.now + 16 * MINUTE, since=0, kind="reconcile")
+    assert {result.landed.rows_read for result in again.values()} == {0}
+
+
+def test_what_reaches_behind_raw_is_compared_with_mart_and_history(world: World) -> None:
+    """Raw has forgotten these rows; an hour that differs is read again whole, and only the late scan lands."""
+    old = START - 300 * DAY
+    world.order(1, old)
+    world.order(9, START)
+    world.cycle()
+    world.order(8, START + 80 * DAY)
+    world.cycle(START + 80 * DAY + HOUR)
+    world.cycle()
+    assert raw_orders(world) == [8]
+    world.insert("uni_tracking_spath", [(1, old + 5, 150, 9)])
+    world.cycle(reconcile_since=0)
+    assert world.scans_everywhere().count((1, old, 100, 0)) == 1
+    world.assert_whole()
+
+
+def test_a_first_load_goes_on_where_it_died(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for order in range(1, 41):
+        world.order(order, START - order * DAY)
+    config = ExtractConfig(**{**vars(load_config()), "chunk_rows": 10})
+    import extract.run
+
+    landed, whole = 0, extract.run.land
+
+    def dies_in_the_third_chunk(*args: object, **options: object) -> object:
+        nonlocal landed
+        landed += 1
+        if landed > 6:
+            raise RuntimeError("the power is gone")
+        return whole(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(extract.run, "land", dies_in_the_third_chunk)
+    with pytest.raises(ExtractFailed, match="the power is gone"):
+        run(world, START + MINUTE, config, since=0, kind="since")
+    held = sum(len(raw_orders(world, table)) for table in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"))
+    assert held == 60, "six chunks of ten rows are landed, and nothing is half-landed"
+    monkeypatch.setattr(extract.run, "land", whole)
+    rest = run(world, START + 2 * HOUR, config, since=0, kind="since")
+    assert sum(result.landed.rows_read for result in rest.values()) == 60, "what had landed is not read again"
+    world.cycle(START + 2 * HOUR + 15 * MINUTE)
+    world.assert_whole()
+
+
+def test_a_plain_run_after_a_first_load_that_died_misses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for order in range(1, 41):
+        world.order(order, START - order * DAY)
+    config = ExtractConfig(**{**vars(load_config()), "chunk_rows": 10})
+    import extract.run
+
+    landed, whole = 0, extract.run.land
+
+    def dies(*args: object, **options: object) -> object:
+        nonlocal landed
+        landed += 1
+        if landed > 4:
+            raise RuntimeError("the power is gone")
+        return whole(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(extract.run, "land", dies)
+    with pytest.raises(ExtractFailed):
+        run(world, START + MINUTE, config)
+    monkeypatch.setattr(extract.run, "land", whole)
+    world.cycle()
+    world.assert_whole()
+
+
+def test_a_backfill_of_a_later_window_does_not_move_the_watermark_over_a_gap(world: World) -> None:
+    world.order(1, START)
+    run(world, START + MINUTE)
+    world.order(2, START + 2 * HOUR)
+    world.order(3, START + 10 * HOUR)
+    run(world, START + 11 * HOUR, since=START + 9 * HOUR, kind="since")
+    assert raw_orders(world) == [1, 3]
+    run(world, START + 11 * HOUR + MINUTE)
+    assert raw_orders(world) == [1, 2, 3]
+
+
+def test_every_run_is_logged_with_what_it_did(world: World) -> None:
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(0, START, 100, 0)])
+    run(world, START + MINUTE)
+    rows = world.query(
+        f"SELECT table_name, kind, rows_read, rows_landed, rows_rejected, bytes > 0, watermark, error "
+        f"FROM {RAW}.extract_log WHERE rows_read > 0 ORDER BY 1"
+    )
+    assert rows == [
+        ("ecs_order_info", "since", 1, 1, 0, True, START, None),
+        ("uni_tracking_info", "since", 1, 1, 0, True, START, None),
+        ("uni_tracking_spath", "since", 2, 1, 1, True, START, None),
+    ]
+
+
+def test_a_table_that_fails_is_logged_and_the_others_land(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.order(1, START)
+    import extract.run
+
+    whole = extract.run.land
+
+    def fails_for_ecs(warehouse: object, table: object, *args: object, **options: object) -> object:
+        if table.name == "ecs_order_info":  # type: ignore[attr-defined]
+            raise RuntimeError("the disk is full")
+        return whole(warehouse, table, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(extract.run, "land", fails_for_ecs)
+    with pytest.raises(ExtractFailed, match="Not landed whole: ecs_order_info"):
+        run(world, START + MINUTE)
+    assert raw_orders(world) == [1] and raw_orders(world, "ecs_order_info") == []
+    assert world.query(f"SELECT table_name, error FROM {RAW}.extract_log WHERE error IS NOT NULL") == [
+        ("ecs_order_info", "the disk is full")
+    ]
+    monkeypatch.setattr(extract.run, "land", whole)
+    run(world, START + 2 * MINUTE)
+    assert raw_orders(world, "ecs_order_info") == [1]
+
+
+def test_a_monotonic_id_replaces_the_buffer(world: World, tmp_path: Path) -> None:
+    """With `cursor: id` a scan that becomes visible days after its event time lands in the next cycle."""
+    settings = tmp_path / "tables.yaml"
+    text = (Path(__file__).parent.parent / "extract" / "tables.yaml").read_text()
+    settings.write_text(text.rstrip() + "\n    cursor: id\n    id_column: id\n    id_overlap: 2\n")
+    config = load_config(settings=settings)
+    world.source("ALTER TABLE uni_tracking_spath ADD COLUMN id BIGINT")
+    for identifier in range(1, 11):
+        world.insert("uni_tracking_spath", [(identifier, START - identifier * DAY, 100, 0, identifier)])
+    run(world, START + MINUTE, config)
+    world.insert("uni_tracking_spath", [(50, START - 100 * DAY, 100, 0, 11)])
+    result = run(world, START + 15 * MINUTE, config)["uni_tracking_spath"].landed
+    assert (result.rows_read, result.rows_landed) == (3, 1), "the new id and the overlap"
+    assert 50 in raw_orders(world)
+
+
+def test_the_anchors_snapshot_is_opened_before_the_others_are_read(world: World) -> None:
+    opened: list[str] = []
+    world.order(1, START)
+    with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+        read = source.read
+
+        def told(table, ranges, **options):  # type: ignore[no-untyped-def]
+            batches = read(table, ranges, **options)
+            for batch in batches:
+                opened.append(table.name)
+                yield batch
+
+        source.read = told  # type: ignore[method-assign]
+        extract(source, warehouse, load_config(), Clock(moment(START + MINUTE)))
+    assert opened[0] == "uni_tracking_info"
+
+
+def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> None:
+    settings = tmp_path / "tables.yaml"
+    settings.write_text(
+        "buffer_minutes: 30\nchunk_rows: 10\ntables:\n"
+        "  nowhere: {source: a, time: t}\n"
+        "  uni_tracking_spath: {source: b, time: pathTime, cursor: id}\n"
+        "  ecs_order_info: {source: c, time: add_time, cursor: guess}\n"
+    )
+    with pytest.raises(ConfigurationError) as error:
+        load_config(settings=settings)
+    for part in ("nowhere_raw", "no id_column", "'guess'"):
+        assert part in str(error.value)
+
+
+def test_a_table_that_is_not_configured_is_named(world: World) -> None:
+    with pytest.raises(ConfigurationError, match="No such table: orders"):
+        load_config().select(["orders"])
