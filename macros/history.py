@@ -58,7 +58,10 @@ def add_missing_columns(
 def create_history_view(
     short: str, periods: t.Collection[str], columns: t.Mapping[str, exp.DataType], redshift: bool
 ) -> exp.Expr:
-    """CREATE OR REPLACE VIEW over all periods, with the period's name first; without any period: no rows."""
+    """CREATE VIEW over all periods, with the period's name first; without any period: no rows.
+
+    Redshift replaces a view only by one with the same columns and types, so there an old one is dropped first.
+    """
     names = [*columns, "archived_at"]
     period_type = exp.DataType.build("VARCHAR(7)")
     if periods:
@@ -75,8 +78,13 @@ def create_history_view(
         query = exp.select(*(exp.cast(exp.null(), kind.copy()).as_(name) for name, kind in kinds.items())).where(
             exp.false()
         )
-    create = exp.Create(this=table_node(history_view(short)), kind="VIEW", replace=True, expression=query)
+    create = exp.Create(this=table_node(history_view(short)), kind="VIEW", replace=not redshift, expression=query)
     if redshift:
-        # Late binding: the view can be replaced under the views that read it.
+        # Late binding: the view can be made anew under the views that read it.
         create.set("no_schema_binding", True)
     return create
+
+
+def drop_history_view(short: str) -> exp.Expr:
+    """DROP VIEW IF EXISTS of the view over all periods."""
+    return exp.Drop(this=table_node(history_view(short)), kind="VIEW", exists=True)

@@ -17,7 +17,13 @@ import typing as t
 from sqlglot import exp
 
 from macros.exceptions import record_exceptions
-from macros.history import add_missing_columns, create_history_table, create_history_view, history_table
+from macros.history import (
+    add_missing_columns,
+    create_history_table,
+    create_history_view,
+    drop_history_view,
+    history_table,
+)
 from macros.periods import period_bounds
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import identical, older
@@ -159,6 +165,7 @@ def archive_statements(scope: Scope) -> list[exp.Expr]:
     statements += add_missing_columns(scope["short"], scope["history"], scope["columns"])
     periods = sorted({*scope["history"], *new_periods})
     if statements:
+        statements += [drop_history_view(scope["short"])] if scope["redshift"] else []
         statements.append(create_history_view(scope["short"], periods, scope["columns"], scope["redshift"]))
     names = list(scope["columns"])
     statements += [
