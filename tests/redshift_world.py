@@ -97,6 +97,7 @@ class RedshiftWorld(World):
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with closing(self.standin._postgres.connect(DATABASE)) as connection, connection.cursor() as cursor:
+            connection.set_client_encoding("UTF8")
             cursor.execute(sql, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 

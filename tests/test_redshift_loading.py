@@ -1,0 +1,286 @@
+"""From the source to raw on the Redshift stand-in: files, COPY, landing, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from extract.clock import Clock
+from extract.config import ConfigurationError, load_config
+from extract.foundation import lay_foundation
+from extract.landing import log
+from extract.lock import LockHeld, run_lock
+from extract.redshift_settings import RedshiftSettings
+from extract.run import ExtractFailed, TableRun
+from extract.run import extract as run_extract
+from extract.s3_parts import S3Parts
+from extract.source import open_source
+from extract.warehouse import WarehouseError, open_warehouse
+from extract.warehouse_redshift import RedshiftWarehouse, storable, text_limits
+from scripts.run_cycle import main as cycle_command
+from tests.conftest_redshift import START
+from tests.redshift_world import RedshiftWorld
+from tests.world import HOUR, MINUTE, moment
+
+pytestmark = pytest.mark.xdist_group("redshift")
+
+RAW = "order_tracking_raw.uni_tracking_spath_raw"
+
+
+def extract(world: RedshiftWorld, minutes: int = 15) -> list[TableRun]:
+    """An extract, and nothing after it, at START and so many minutes."""
+    with (
+        closing(open_source(world.source_url)) as source,
+        closing(open_warehouse("redshift")) as warehouse,
+    ):
+        return run_extract(source, warehouse, load_config(), Clock(moment(START + minutes * MINUTE)))
+
+
+def raw_scans(world: RedshiftWorld) -> list[tuple[Any, ...]]:
+    return world.query(f"SELECT order_id, pathtime FROM {RAW} ORDER BY 1, 2")
+
+
+@pytest.fixture
+def world(redshift_world: RedshiftWorld) -> RedshiftWorld:
+    """A world with two orders that nothing has read yet."""
+    redshift_world.order(1, START - HOUR)
+    redshift_world.order(2, START - MINUTE)
+    return redshift_world
+
+
+def test_rows_are_not_landed_twice_when_the_connection_is_lost_after_commit(world: RedshiftWorld) -> None:
+    seen: list[str] = []
+
+    def landing_commit(sql: str) -> bool:
+        """The COMMIT that follows the landing of scans (COPY has its own transaction before)."""
+        seen.append(sql)
+        return sql.lower().startswith("commit") and any("INSERT INTO " + RAW in text for text in seen)
+
+    world.standin.fail_when(landing_commit, drop_connection=True, after=True)
+    with pytest.raises(ExtractFailed, match="Whether the transaction took effect is unknown") as failed:
+        extract(world)
+    assert "running again lands nothing twice" in str(failed.value)
+    landed = raw_scans(world)
+    assert len(landed) == 2, "the fault was to strike after the COMMIT"
+    (again,) = [run for run in extract(world) if run.table == "uni_tracking_spath"]
+    assert again.landed.rows_landed == 0
+    assert raw_scans(world) == landed
+
+
+@pytest.mark.parametrize(
+    "what", ["^copy staged_uni_tracking_spath", f"^insert into {RAW}", "^insert into .*extract_log"]
+)
+def test_a_table_lands_whole_or_not_at_all(world: RedshiftWorld, what: str) -> None:
+    world.standin.fail_when(what, message="disk full", times=1)
+    with pytest.raises(ExtractFailed, match="disk full") as failed:
+        extract(world)
+    assert "Password" not in str(failed.value)
+    failing = world.query("SELECT table_name FROM order_tracking_raw.extract_log WHERE error LIKE '%disk full%'")
+    assert len(failing) == 1, "the failure is in the log"
+    table = f"order_tracking_raw.{failing[0][0]}_raw"
+    assert world.query(f"SELECT COUNT(*) FROM {table}") == [(0,)]
+    left = world.objects_in_s3()
+    assert left and all(failing[0][0] in key for key in left), "its files, and only its, are left for inspection"
+    extract(world)
+    assert len(raw_scans(world)) == 2
+    assert world.query(f"SELECT COUNT(*) FROM {table}") == [(2,)]
+
+
+def test_a_connection_lost_in_the_landing_lands_nothing_and_the_next_run_does(world: RedshiftWorld) -> None:
+    world.standin.fail_when(f"^insert into {RAW}", drop_connection=True)
+    with pytest.raises(ExtractFailed, match="connection to Redshift was lost"):
+        extract(world)
+    assert raw_scans(world) == []
+    extract(world)
+    assert len(raw_scans(world)) == 2
+
+
+def test_two_landings_of_the_same_rows_at_once_land_them_once(
+    world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the run lock: the second one gets 1023 at its COMMIT, is tried again and finds the rows held."""
+    monkeypatch.setattr("extract.warehouse.CONFLICT_PAUSES", (0.01, 0.01))
+    runs: list[int] = []
+
+    def log_after_another(warehouse: Any, table: Any, result: Any, **options: Any) -> None:
+        if table.name == "uni_tracking_spath" and not runs:
+            runs.append(result.rows_landed)
+            extract(world)  # a whole other run, between our INSERT and our COMMIT
+        log(warehouse, table, result, **options)
+        if table.name == "uni_tracking_spath":
+            runs.append(result.rows_landed)
+
+    monkeypatch.setattr("extract.landing.log", log_after_another)
+    extract(world)
+    assert len(raw_scans(world)) == 2
+    assert runs == [2, 2, 0], "ours that conflicted, the other's, ours again"
+
+
+def test_a_conflict_that_lasts_is_given_up_with_a_message(
+    world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extract.warehouse.CONFLICT_PAUSES", (0.01, 0.01))
+    fault = world.standin.fail_when(f"^insert into {RAW}", error_code="40001", message="1023", times=99)
+    with pytest.raises(ExtractFailed, match="1023"):
+        extract(world)
+    assert fault.times == 96, "three attempts"
+    assert raw_scans(world) == []
+
+
+def test_copy_that_loads_fewer_rows_than_were_sent_lands_nothing(
+    world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a file of the manifest is skipped: the count has to tell."""
+    monkeypatch.setattr("extract.s3_parts.GROUP_BYTES", 1)
+    monkeypatch.setattr("extract.s3_parts.PART_BYTES", 1)
+    send = S3Parts.send
+
+    def losing(self: Any, prefix: str, schema: pa.Schema, batches: Any) -> Any:
+        sent = send(self, prefix, schema, (row for batch in batches for row in one_by_one(batch)))
+        if "spath" in prefix:
+            assert len(sent.entries) == 2, "a file a batch"
+            body = json.dumps({"entries": sent.entries[:1]}).encode()
+            self._client.put_object(Bucket="landing", Key=sent.manifest.removeprefix("s3://landing/"), Body=body)
+        return sent
+
+    monkeypatch.setattr("extract.s3_parts.S3Parts.send", losing)
+    with pytest.raises(ExtractFailed, match="2 rows were read and 2 sent, but COPY loaded 1"):
+        extract(world)
+    assert raw_scans(world) == []
+
+
+def one_by_one(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    return (batch.slice(row, 1) for row in range(batch.num_rows))
+
+
+def test_files_have_the_staged_tables_schema_are_encrypted_and_named_with_their_length(
+    world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extract.s3_parts.GROUP_BYTES", 1)
+    monkeypatch.setattr("extract.s3_parts.PART_BYTES", 1)
+    parts = S3Parts(RedshiftSettings.from_environment())
+    schema = pa.schema([("order_id", pa.int64()), ("tno", pa.string())])
+    batch = pa.record_batch([pa.array([1, None]), pa.array(["a", None])], schema=schema)
+    sent = parts.send("s3://landing/extract/test", schema, [batch, batch.slice(0, 0), batch])
+    assert (sent.rows, len(sent.entries)) == (4, 2)
+    for entry in sent.entries:
+        key = entry["url"].removeprefix("s3://landing/")
+        there = world.s3.client.get_object(Bucket="landing", Key=key)
+        assert there["ServerSideEncryption"] == "AES256"
+        body = there["Body"].read()
+        assert entry["mandatory"] is True
+        assert entry["meta"]["content_length"] == len(body)
+        assert pq.read_schema(io.BytesIO(body)).equals(schema)
+    parts.remove(sent)
+    assert world.objects_in_s3() == []
+
+
+def test_text_that_redshift_cannot_hold_is_set_aside_and_stops_nothing(world: RedshiftWorld) -> None:
+    world.insert("uni_tracking_info", [(3, "x" * 100_000, 1, START), (4, "a\0b", 1, START), (5, "é" * 33, 1, START)])
+    extract(world)
+    rejected = dict(world.query("SELECT order_id, reason FROM order_tracking_raw.rejected_rows"))
+    assert rejected == {3: "tno is longer than 64 bytes", 5: "tno is longer than 64 bytes"}
+    assert world.query("SELECT tno FROM order_tracking_raw.uni_tracking_info_raw WHERE order_id = 4") == [("a\ufffdb",)]
+
+
+def test_a_cut_text_is_still_too_long_and_ends_with_a_whole_character() -> None:
+    config = load_config()
+    limits = text_limits(list(config.tables[0].columns.items()))
+    batch = pa.record_batch({"tno": pa.array(["é" * 5000, "short", None])})
+    cut = storable(batch, limits).column(0).to_pylist()
+    assert cut[1:] == ["short", None]
+    assert cut[0] and len(cut[0].encode()) == limits["tno"] > 64
+
+
+def test_the_foundation_needs_no_right_to_create_once_it_stands_and_keeps_the_history_views(
+    world: RedshiftWorld,
+) -> None:
+    world.standin.statements.clear()
+    with closing(open_warehouse("redshift")) as warehouse:
+        lay_foundation(warehouse, load_config().tables)
+    assert [sql for sql in world.standin.statements if sql.upper().startswith(("CREATE", "ALTER", "DROP"))] == []
+
+
+# The run lock
+
+
+def test_a_second_command_is_refused_while_one_runs(world: RedshiftWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    with run_lock("redshift"):
+        with pytest.raises(LockHeld, match="order-tracking lock"), run_lock("redshift"):
+            pass
+        assert cycle_command(["--gateway", "redshift", "--source", world.source_url]) == 75
+    assert "nothing was done" in capsys.readouterr().err
+    with run_lock("redshift"):
+        pass
+
+
+def test_a_killed_process_gives_the_lock_back(world: RedshiftWorld) -> None:
+    code = "from extract.lock import run_lock\nwith run_lock('redshift'):\n print('held', flush=True)\n input()"
+    root = Path(__file__).resolve().parent.parent
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout and holder.stdin
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(LockHeld), run_lock("redshift"):
+        pass
+    holder.kill()
+    holder.wait()
+    for _ in range(100):
+        try:
+            with run_lock("redshift"):
+                return
+        except LockHeld:
+            time.sleep(0.05)
+    pytest.fail("the lock is still held")
+
+
+# Settings
+
+
+def test_every_missing_setting_is_named_at_once_before_anything_is_done(
+    make_redshift_world: Callable[..., RedshiftWorld],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("REDSHIFT_HOST", "REDSHIFT_COPY_ROLE", "STATE_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REDSHIFT_S3_PREFIX", "bucket/without/scheme")
+    assert cycle_command(["--gateway", "redshift"]) == 2
+    told = capsys.readouterr().err
+    for name in ("REDSHIFT_HOST", "REDSHIFT_COPY_ROLE", "STATE_PASSWORD", "REDSHIFT_S3_PREFIX"):
+        assert name in told
+
+
+def test_iam_asks_for_a_cluster_or_a_workgroup_and_for_no_password() -> None:
+    base = {"REDSHIFT_HOST": "h", "REDSHIFT_DATABASE": "d", "REDSHIFT_S3_PREFIX": "s3://bucket/p"}
+    base |= {"REDSHIFT_COPY_ROLE": "default", "REDSHIFT_IAM": "1", "REDSHIFT_REGION": "eu-west-1"}
+    base |= {f"STATE_{name}": "x" for name in ("HOST", "DATABASE", "USER", "PASSWORD")}
+    with pytest.raises(ConfigurationError, match=r"REDSHIFT_CLUSTER_IDENTIFIER.*REDSHIFT_DB_USER"):
+        RedshiftSettings.from_environment(base)
+    serverless = RedshiftSettings.from_environment(base | {"REDSHIFT_SERVERLESS_WORK_GROUP": "w"})
+    assert serverless.connection_arguments()["is_serverless"] is True
+    assert "password" not in serverless.connection_arguments()
+    cluster = {"REDSHIFT_CLUSTER_IDENTIFIER": "c", "REDSHIFT_DB_USER": "u"}
+    arguments = RedshiftSettings.from_environment(base | cluster).connection_arguments()
+    assert (arguments["cluster_identifier"], arguments["db_user"]) == ("c", "u")
+    assert (arguments["ssl"], arguments["sslmode"]) == (True, "verify-full")
+
+
+def test_no_password_is_shown_by_settings_or_errors(world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDSHIFT_PASSWORD", "hunter2-secret")
+    settings = RedshiftSettings.from_environment()
+    assert "hunter2-secret" not in repr(settings)
+    assert "Standin-Password-1" not in repr(settings)
+    with pytest.raises(WarehouseError, match="cannot be reached") as failed:
+        RedshiftWarehouse.open(settings)
+    assert "hunter2-secret" not in str(failed.value)
