@@ -72,27 +72,33 @@ def stream(connection: pymysql.connections.Connection, sql: str) -> Iterator[pa.
     nothing else before the last row, and must be closed when the iterator is given up early.
     """
     columns = _execute(connection, sql)
-    buffer, filled, scanned = bytearray(BUFFER_BYTES), 0, 0
+    buffer, scanned = bytearray(BUFFER_BYTES), 0
+    # What PyMySQL's reader took off the socket beyond the columns. Asked for more than it holds, `readinto1`
+    # would wait for the network although these bytes may be the last.
+    first = connection._rfile.read1()
+    buffer[: len(first)] = first
+    got = filled = len(first)
     found: list[np.ndarray] = []
     while True:
-        got = connection._rfile.readinto1(memoryview(buffer)[filled:])
         if not got:
             raise CutStream("the connection was closed in the middle of the rows")
-        filled += got
         starts, scanned, ended = _find_rows(buffer, scanned, filled)
         found += starts
-        if not ended and filled < len(buffer) - len(buffer) // 8:
-            continue
-        if found:
-            yield _decode(buffer, filled, np.concatenate(found), columns)
+        if ended or filled >= len(buffer) - len(buffer) // 8:
+            if found:
+                yield _decode(buffer, filled, np.concatenate(found), columns)
+            if not ended:
+                rest = buffer[scanned:filled]
+                if len(rest) > len(buffer) // 2:
+                    buffer = bytearray(2 * len(buffer))
+                buffer[: len(rest)] = rest
+                found, filled, scanned = [], len(rest), 0
         if ended:
             if buffer[scanned + 4] == _ERROR:
                 pymysql.err.raise_mysql_exception(bytes(buffer[scanned + 4 : filled]))
             return
-        rest = buffer[scanned:filled]
-        buffer = bytearray(2 * len(buffer)) if len(rest) > len(buffer) // 2 else buffer
-        buffer[: len(rest)] = rest
-        found, filled, scanned = [], len(rest), 0
+        got = connection._rfile.readinto1(memoryview(buffer)[filled:])
+        filled += got
 
 
 def _execute(connection: pymysql.connections.Connection, sql: str) -> list[Column]:

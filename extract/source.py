@@ -106,8 +106,7 @@ def duckdb_path(url: str) -> str:
     path = urlsplit(url).path
     if not url.lower().startswith("duckdb:///") or len(path) < 2:
         raise SourceError(
-            f"{url!r} names no DuckDB file; nothing was read. "
-            "Write duckdb:///relative/file or duckdb:////absolute/file."
+            "The duckdb URL names no file; nothing was read. Write duckdb:///relative/file or duckdb:////absolute/file."
         )
     return url[len("duckdb:///") :]
 

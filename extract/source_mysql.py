@@ -110,7 +110,7 @@ class MySQLSource:
             raise SourceError(
                 f"The source {self._address} failed while {action}: {self._address.told(error)}. What was read "
                 "of it does not count. Once the source answers again, run again: nothing is lost or doubled."
-            ) from None
+            ) from error
 
 
 def _columns(kinds: dict[str, tuple[str, str]]) -> Columns:
