@@ -32,13 +32,13 @@ lint: $(TOOLS) ## Check style, types and SQL layout
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@PYTHON_DOTENV_DISABLED=1 ORDER_TRACKING_DUCKDB=:memory: $(BIN)/sqlmesh format --check
-	@PYTHON_DOTENV_DISABLED=1 ORDER_TRACKING_DUCKDB=:memory: $(BIN)/sqlmesh lint
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/sqlmesh format --check
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/sqlmesh lint
 
 format: $(TOOLS) ## Rewrite Python and SQL in the project's style
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
-	@PYTHON_DOTENV_DISABLED=1 ORDER_TRACKING_DUCKDB=:memory: $(BIN)/sqlmesh format
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/sqlmesh format
 
 plan: $(RUNTIME) ## Show what a change of the models does, and apply it after asking
 	@$(BIN)/python -m scripts.plan $(ARGS)

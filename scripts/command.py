@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from dotenv import load_dotenv
+
 from extract.clock import parse_time
-from extract.config import ConfigurationError
+from extract.config import PROJECT, ConfigurationError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -27,8 +29,18 @@ def configured_source(url: str | None) -> str:
     return found
 
 
+def load_settings_file() -> None:
+    """Takes what the environment does not set from the project's .env file, where there is one.
+
+    SQLMesh reads the same file by itself, but lets it override the environment; so it is told not to.
+    """
+    load_dotenv(PROJECT / ".env", override=False)
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+
+
 def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that every command has: --gateway and --at."""
+    """A parser with the options that every command has: --gateway and --at. Reads the project's .env file first."""
+    load_settings_file()
     parser = argparse.ArgumentParser(
         prog=f"python -m {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
