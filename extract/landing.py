@@ -9,8 +9,8 @@ from sqlglot import exp
 from extract.clock import landing_stamp
 from extract.config import Table
 from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
+from extract.settled import settled_rows
 from extract.warehouse import Staged, Warehouse
-from macros.history import history_view
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import identical
 
@@ -60,7 +60,7 @@ def land(
             _reject(warehouse, table, staged, stamp)
         landed = 0
         if first is not None:
-            landed = warehouse.execute(_landing(table, staged, stamp, first, first < raw_floor))
+            landed = warehouse.execute(_landing(warehouse, table, staged, stamp, first, first < raw_floor))
         result = Landed(
             rows_read=staged.rows,
             rows_landed=landed,
@@ -143,7 +143,9 @@ def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: int) -> N
     )
 
 
-def _landing(table: Table, staged: Staged, stamp: int, first: int, reaches_back: bool) -> exp.Expr:
+def _landing(
+    warehouse: Warehouse, table: Table, staged: Staged, stamp: int, first: int, reaches_back: bool
+) -> exp.Expr:
     """The INSERT of what is not held yet: one copy of each row, stamped."""
     names = list(table.columns)
     return statement(
@@ -154,7 +156,7 @@ def _landing(table: Table, staged: Staged, stamp: int, first: int, reaches_back:
         LEFT JOIN held ON held.order_id = fresh.order_id AND :same
         WHERE held.order_id IS NULL
         """,
-        {"raw": table.raw, "staged": staged.table, "held": held_rows(table, first, reaches_back)},
+        {"raw": table.raw, "staged": staged.table, "held": held_rows(warehouse, table, first, reaches_back)},
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
         narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
@@ -164,15 +166,10 @@ def _landing(table: Table, staged: Staged, stamp: int, first: int, reaches_back:
     )
 
 
-def held_rows(table: Table, first: int, reaches_back: bool) -> exp.Query:
-    """What the warehouse holds from an event time on: raw and, for rows that raw may have forgotten, mart and history."""
-    places = [table.raw, *((table.mart, history_view(str(table.facts["short"]))) if reaches_back else ())]
-    return union_all(
-        [
-            exp.select(*columns_of(table.identity)).from_(table_node(place)).where(exp.column(table.time) >= first)
-            for place in places
-        ]
-    )
+def held_rows(warehouse: Warehouse, table: Table, first: int, reaches_back: bool) -> exp.Query:
+    """What is held from an event time on: raw and, for rows that raw may have forgotten, mart and history."""
+    raw = exp.select(*columns_of(table.identity)).from_(table_node(table.raw)).where(exp.column(table.time) >= first)
+    return union_all([raw, *(settled_rows(warehouse, table, table.identity, first) if reaches_back else ())])
 
 
 def log(

@@ -10,9 +10,9 @@ import datetime as dt
 from sqlglot import exp
 
 from extract.config import Table
+from extract.settled import settled_rows
 from extract.source import TimeRange
 from extract.warehouse import Warehouse
-from macros.history import history_view
 from macros.marts import identity_columns
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import identical, older
@@ -63,18 +63,10 @@ def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | Non
 
 def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Query:
     """order_id and event time of every scan, or of the newest version of every order, that the warehouse holds."""
-    short = str(table.facts["short"])
-    marts_stand = bool(warehouse.columns_of_schemas(["order_tracking"]).get(table.mart))
     identity = identity_columns([*table.columns, "landed_at"], table.time, table.facts["versioned"])
     names = ["order_id", *identity]
-    places = [*((table.mart,) if marts_stand else ()), history_view(short)]
-    settled = union_all(
-        [
-            exp.select(*columns_of(names)).from_(table_node(place)).where(exp.column(table.time) >= (since or 0))
-            for place in places
-        ]
-    )
-    pending = _pending(warehouse, table, names, since, marts_stand)
+    settled = union_all(settled_rows(warehouse, table, names, since or 0))
+    pending = _pending(warehouse, table, names, since)
     if not table.facts["versioned"]:
         same = identical("settled", "pending", identity)
         kept = statement("SELECT :columns FROM settled", {"settled": settled}, columns=_two(table, "settled"))
@@ -107,11 +99,11 @@ def _two(table: Table, place: str) -> list[exp.Expr]:
     return columns_of(["order_id", table.time], place)
 
 
-def _pending(warehouse: Warehouse, table: Table, names: list[str], since: int | None, marts_stand: bool) -> exp.Query:
+def _pending(warehouse: Warehouse, table: Table, names: list[str], since: int | None) -> exp.Query:
     """What landed after the mart's newest row, less two quarter-hours: the mart may not have it yet."""
     query = exp.select(*columns_of(names)).from_(table_node(table.raw)).where(exp.column(table.time) >= (since or 0))
     newest = None
-    if marts_stand:
+    if table.mart in warehouse.columns_of_schemas([table.mart.split(".")[0]]):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart}")
     if newest is not None:
         query = query.where(exp.column("landed_at") > timestamp(int(_epoch(newest)) - 1800))

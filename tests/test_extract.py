@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -280,3 +281,12 @@ def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> 
 def test_a_table_that_is_not_configured_is_named(world: World) -> None:
     with pytest.raises(ConfigurationError, match="No such table: orders"):
         load_config().select(["orders"])
+
+
+def test_an_extract_before_the_first_plan_lands_old_rows_too(make_world: Callable[..., World]) -> None:
+    world = make_world(planned=False)
+    world.order(1, START - 300 * DAY)
+    run(world, START + MINUTE)
+    world.insert("uni_tracking_spath", [(1, START - 299 * DAY, 150, 9)])
+    run(world, START + 2 * MINUTE, since=0, kind="reconcile")
+    assert raw_orders(world) == [1, 1]
