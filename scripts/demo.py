@@ -127,7 +127,8 @@ def _demo(every_cycle: bool) -> int:
     _exceptions("restore", "--all", at=midnight)
     with _step("The next cycle takes them into the mart"):
         seconds.append(cycle_at(midnight + QUARTER_HOUR).seconds)
-    print(f"  Now without a partner: {len(_orders_without_partner())}. The next daily check closes the findings.")
+    left = len(set(orders) & set(_orders_without_partner()))
+    print(f"  order_status shows a partner for {len(orders) - left} of them; the next daily check closes the findings.")
 
     print("\nCycle times")
     quarter = QUARTER_HOUR.total_seconds()
