@@ -240,12 +240,17 @@ def test_the_days_arrivals_alone_are_enough_to_continue(file: str) -> None:
     assert content(file) == derived(whole, int(day.timestamp()))
 
 
-def test_the_newest_scan_wins_and_a_tie_goes_to_the_highest_trace_seq(url: str) -> None:
+@pytest.mark.parametrize(
+    "moments", [((150, 100), (201, 201), (202, 203), (300, 203)), ((202, 203),)], ids=["in steps", "at once"]
+)
+def test_the_newest_scan_wins_and_a_tie_goes_to_the_highest_trace_seq(
+    url: str, moments: tuple[tuple[int, int], ...]
+) -> None:
     rows = [(1, 7, 100, 101, 100, 0), (1, 7, 200, 201, 201, 1), (1, 7, 200, 202, 203, 2), (1, 7, 150, 300, 205, 3)]
     trace = pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=TRACE_SCHEMA.names).cast(
         TRACE_SCHEMA
     )
-    for at, status in ((150, 100), (201, 201), (202, 203), (300, 203)):
+    for at, status in moments:
         with SourceWriter(url) as writer:
             writer.advance(trace, at)
         assert content(url)[UTI] == [(1, "TN1", status, 100 if at == 150 else 200)]
