@@ -51,7 +51,7 @@ audit: $(RUNTIME) ## List the open exceptions; fails while there are any
 
 lock: ## Pin what a clean environment of today installs (after a change of pyproject.toml)
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/pip install --quiet -e '.[dev]'
+	@build/lock/bin/pip install --quiet --quiet -e '.[dev]'
 	@{ grep '^#' requirements.lock; build/lock/bin/pip freeze --exclude-editable; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock && rm -rf build/lock
 
@@ -62,12 +62,12 @@ clean: ## Remove .venv, caches and the demo's files; never a warehouse
 # Installed again only when the pins or the project's dependencies change.
 $(RUNTIME): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing the dependencies in $(VENV) ..."
-	@$(BIN)/pip install --quiet -c requirements.lock -e .
+	@$(BIN)/pip install --quiet --quiet -c requirements.lock -e .
 	@touch $@
 
 $(TOOLS): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing the dependencies and the development tools in $(VENV) ..."
-	@$(BIN)/pip install --quiet -c requirements.lock -e '.[dev]'
+	@$(BIN)/pip install --quiet --quiet -c requirements.lock -e '.[dev]'
 	@touch $(RUNTIME) $@
 
 $(BIN)/python:
