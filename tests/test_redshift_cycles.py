@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import duckdb
 import pytest
 
+from scripts.exceptions import main as exceptions_command
+from scripts.simulate import simulate
 from tests.conftest_redshift import START
-from tests.redshift_standin import refusals
-from tests.redshift_world import RedshiftWorld
-from tests.world import DAY, HOUR, MINUTE
+from tests.redshift_standin import Properties, RedshiftStandin, refusals
+from tests.redshift_world import MARTS, RedshiftWorld, copy_tables
+from tests.world import DAY, HOUR, World, at, moment
 
 pytestmark = pytest.mark.xdist_group("redshift")
 
+SORTKEYS = {
+    "uti": ("update_time", "order_id"),
+    "ecs": ("partner_id", "add_time", "order_id"),
+    "uts": ("pathtime", "order_id"),
+}
 
-def test_every_row_of_the_source_has_its_one_place(make_redshift_world: Callable[..., RedshiftWorld]) -> None:
-    """The first cycle of all: plan, foundation, first load, what is old goes to history at the next."""
+
+def layouts(standin: RedshiftStandin, schema: str, prefix: str) -> dict[str, Properties]:
+    """Table -> what the stand-in was told of its layout, of the tables whose name begins so."""
+    names = standin.fetch(
+        f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' AND tablename LIKE '{prefix}%'"
+    )
+    return {name: standin.properties(f"{schema}.{name}") for (name,) in names}
+
+
+def assert_layouts(standin: RedshiftStandin) -> None:
+    """Every mart and history table is distributed by the order and sorted as designed, every raw table by arrival."""
+    for short, mart in zip(SORTKEYS, MARTS, strict=True):
+        wanted = {Properties("key", "order_id", SORTKEYS[short])}
+        assert set(layouts(standin, "sqlmesh__order_tracking", f"order_tracking__{mart}__").values()) == wanted, mart
+        history = layouts(standin, "order_tracking_history", f"hist_{short}_")
+        assert len(history) >= 2, f"the test wants two periods of {short}"
+        assert set(history.values()) == wanted, history
+        raw = layouts(standin, "order_tracking_raw", mart.removeprefix("mart_"))
+        assert set(raw.values()) == {Properties("key", "order_id", ("landed_at",))}, raw
+
+
+def test_first_load_leaves_every_row_in_its_one_place_and_every_table_laid_out_as_designed(
+    make_redshift_world: Callable[..., RedshiftWorld],
+) -> None:
+    """The first cycle of all: foundation, plan, first load; what is old goes to history at the next."""
     world = make_redshift_world(planned=False)
     for order in range(1, 21):
         world.order(order, START - order * 20 * DAY, partner=order % 3)
@@ -24,6 +56,83 @@ def test_every_row_of_the_source_has_its_one_place(make_redshift_world: Callable
     world.cycle()
     world.assert_whole()
     assert len(world.uti()) + len(world.history("uti")) == 20
-    assert world.history("uts")
     assert world.objects_in_s3() == []
+    assert_layouts(world.standin)
     assert [sql for sql in world.standin.statements if refusals(sql)] == []
+
+
+def test_an_order_is_archived_comes_back_and_its_metadata_is_restored(redshift_world: RedshiftWorld) -> None:
+    world = redshift_world
+    world.order(1, START - 200 * DAY, partner=7)
+    world.order(2, START)
+    world.cycle()
+    assert world.uti().keys() == {2}
+    assert [order for _, order in world.history("uti")] == [1]
+    assert [order for _, order in world.history("ecs")] == [1]
+
+    world.cycle(START + HOUR)  # lookback: a cycle reads the batch before its own once more
+    world.scan(1, START + HOUR, code=300)
+    world.cycle(START + 2 * HOUR)
+    assert world.uti()[1] == (300, START + HOUR)
+    assert world.history("uti") == []
+
+    world.cycle(START + DAY)
+    found = ("order_without_ecs", "mart_ecs_order_info", 1, "history holds its row, the order came back: restore it")
+    assert found in world.exceptions()
+    time = moment(world.now).isoformat()
+    assert exceptions_command(["--gateway", "redshift", "--at", time, "restore", "1"]) == 0
+    world.cycle()
+    assert world.history("ecs") == []
+    assert world.query("SELECT partner_id FROM order_tracking.mart_ecs_order_info WHERE order_id = 1") == [(7,)]
+    world.cycle(START + 2 * DAY)
+    assert world.exceptions() == []
+    world.assert_whole()
+
+
+def test_the_same_history_ends_in_the_same_rows_on_both_engines(
+    make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
+) -> None:
+    """Nine simulated months, then cycles an hour, a day and months apart; every column, archived_at too."""
+    now = START
+    ours = make_world()
+    ours.source_file.unlink()
+    theirs = make_redshift_world()
+    theirs.source_file.unlink()
+    source = f"duckdb:///{ours.source_file}"
+    for step in (HOUR, DAY, 40 * DAY, 70 * DAY):
+        now += step
+        simulate(source, orders=60, months=9, seed=7, at=moment(now), progress=False)
+        ours.cycle(now)
+        theirs.cycle(now)
+    copied = tmp_path / "standin.duckdb"
+    copy_tables(theirs, copied)
+    with duckdb.connect() as both:
+        both.execute(f"ATTACH '{ours.warehouse_file}' AS warehouse (READ_ONLY)")  # as its views call it
+        both.execute(f"ATTACH '{copied}' AS theirs (READ_ONLY)")
+        tables = [
+            f"{schema}.{table}"
+            for schema, table in both.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'theirs'"
+            ).fetchall()
+            if table != "extract_log"
+        ]
+        assert len(tables) == 10
+        for table in tables:
+            rows = {name: _rows(both, f"{name}.{table}") for name in ("warehouse", "theirs")}
+            assert rows["warehouse"] == rows["theirs"], table
+            if "exceptions" not in table:
+                assert rows["theirs"], f"{table} is empty: the history shows nothing"
+    ours.assert_whole()
+
+
+def _rows(both: duckdb.DuckDBPyConnection, table: str) -> list[tuple[object, ...]]:
+    names = sorted(row[0] for row in both.execute(f"DESCRIBE {table}").fetchall())
+    return both.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL").fetchall()
+
+
+def test_a_day_boundary_in_redshifts_statements_is_utc(redshift_world: RedshiftWorld) -> None:
+    """What lands at midnight is stamped in the quarter-hour before, whatever the server calls the day."""
+    redshift_world.order(1, at("2025-09-01T23:59:59"))
+    redshift_world.cycle(at("2025-09-02T00:00:00"))
+    stamps = redshift_world.query("SELECT DISTINCT landed_at::text FROM order_tracking.mart_uni_tracking_spath")
+    assert stamps == [("2025-09-01 23:59:59",)]

@@ -1,0 +1,179 @@
+"""The first hour on a real cluster: what no stand-in can show, tried in a scratch schema that is dropped at the end.
+
+    python -m scripts.redshift_smoke
+
+Tries the isolation level, the case setting, one load through S3 and COPY, statements with names in three parts, a view
+over tables that come and go, the plan of the three-way join (it must not move rows: DS_DIST_NONE) and two transactions
+at once. Touches nothing but its own schema. Exit code 1 when one of them is not as the project needs it.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from extract.config import ConfigurationError
+from extract.warehouse import TransactionConflict, Warehouse, WarehouseError, open_warehouse
+
+ROWS = 1000
+JOINED = ("uti", "ecs", "uts")
+MOVES = re.compile(r"DS_(?:BCAST|DIST)\w*")
+
+
+class NotAsNeeded(Exception):
+    """A finding that stands against running the project on this cluster; the message says what to do."""
+
+
+def isolation_level(warehouse: Warehouse, schema: str) -> str:
+    """Serializable or snapshot: the project works with both; with serializable a conflict is seen, and tried again."""
+    rows = warehouse.fetchall("SELECT isolation_level FROM stv_db_isolation_level WHERE db_name = CURRENT_DATABASE()")
+    return str(rows[0][0]).strip() if rows else "not told"
+
+
+def case_setting(warehouse: Warehouse, schema: str) -> str:
+    """Names must fold to lower case, quoted ones too."""
+    ((value,),) = warehouse.fetchall("SHOW enable_case_sensitive_identifier")
+    if str(value).lower() not in ("off", "false"):
+        raise NotAsNeeded("enable_case_sensitive_identifier is on: set it to false for the users of this project")
+    return "off"
+
+
+def load(warehouse: Warehouse, schema: str) -> str:
+    """Rows of every kind through S3 and COPY, compared with what was sent."""
+    columns = [("order_id", exp.DataType.build("BIGINT")), ("tno", exp.DataType.build("VARCHAR(64)"))]
+    orders = pa.array([None, *range(1, ROWS)], pa.int64())
+    texts = pa.array(['grün 🚚, "x"\n\\N', *(f"T{n}" for n in range(1, ROWS))], pa.string())
+    batch = pa.record_batch([orders, texts], names=["order_id", "tno"])
+    with warehouse.session() as session:
+        staged = session.stage("smoke", columns, [batch])
+        session.execute(f"CREATE TABLE {schema}.loaded (order_id BIGINT, tno VARCHAR(64))")
+        landed = session.execute(
+            f"INSERT INTO {schema}.loaded (order_id, tno) SELECT order_id, CAST(tno AS VARCHAR(64)) FROM {staged.table}"
+        )
+    ((first,),) = warehouse.fetchall(f"SELECT tno FROM {schema}.loaded WHERE order_id IS NULL")
+    if landed != ROWS or first != texts[0].as_py():
+        raise NotAsNeeded(f"{ROWS} rows were sent, {landed} landed; the first text is {first!r}")
+    return f"{landed} rows"
+
+
+def three_part_names(warehouse: Warehouse, schema: str) -> str:
+    """SQLMesh writes the database before schema and table, in every kind of statement."""
+    ((database,),) = warehouse.fetchall("SELECT CURRENT_DATABASE()")
+    table = f'"{database}"."{schema}"."named"'
+    with warehouse.transaction():
+        warehouse.execute(f"CREATE TABLE {table} (order_id BIGINT) DISTSTYLE KEY DISTKEY(order_id) SORTKEY(order_id)")
+        warehouse.execute(f"INSERT INTO {table} (order_id) SELECT 1 UNION ALL SELECT 2")
+        warehouse.execute(f"UPDATE {table} SET order_id = {table}.order_id + 1 WHERE {table}.order_id = 2")
+        warehouse.execute(
+            f"DELETE FROM {table} USING (SELECT 3 AS order_id) AS gone WHERE {table}.order_id = gone.order_id"
+        )
+    rows = warehouse.fetchall(f"SELECT order_id FROM {table}")
+    if rows != [(1,)]:
+        raise NotAsNeeded(f"DELETE and UPDATE left {rows} instead of one row")
+    return "as they should be"
+
+
+def late_binding(warehouse: Warehouse, schema: str) -> str:
+    """A history view is dropped and made anew with another column, under a view that reads it; the catalog knows it."""
+    view, table = f"{schema}.lower_view", f"{schema}.period"
+    with warehouse.transaction():
+        warehouse.execute(f"CREATE TABLE {table} (order_id BIGINT)")
+        warehouse.execute(f"CREATE VIEW {view} AS SELECT order_id FROM {table} WITH NO SCHEMA BINDING")
+        warehouse.execute(f"CREATE VIEW {schema}.upper_view AS SELECT order_id FROM {view} WITH NO SCHEMA BINDING")
+    with warehouse.transaction():
+        warehouse.execute(f"ALTER TABLE {table} ADD COLUMN pieces INTEGER")
+        warehouse.execute(f"DROP VIEW IF EXISTS {view}")
+        warehouse.execute(f"CREATE VIEW {view} AS SELECT order_id, pieces FROM {table} WITH NO SCHEMA BINDING")
+    warehouse.fetchall(f"SELECT order_id FROM {schema}.upper_view")
+    held = warehouse.columns_of_schemas([schema])
+    if held.get(view) != {"order_id", "pieces"}:
+        raise NotAsNeeded(f"svv_columns says {held.get(view)} of a late-binding view with order_id and pieces")
+    return "as it should be"
+
+
+def join_plan(warehouse: Warehouse, schema: str) -> str:
+    """The three-way join on order_id must stay on the slices."""
+    for name in JOINED:
+        warehouse.execute(f"CREATE TABLE {schema}.{name} (order_id BIGINT) DISTSTYLE KEY DISTKEY(order_id)")
+        warehouse.execute(f"INSERT INTO {schema}.{name} (order_id) SELECT order_id FROM {schema}.loaded")
+        warehouse.execute(f"ANALYZE {schema}.{name}")
+    plan = warehouse.fetchall(
+        f"EXPLAIN SELECT COUNT(*) FROM {schema}.uti JOIN {schema}.ecs ON ecs.order_id = uti.order_id "
+        f"JOIN {schema}.uts ON uts.order_id = uti.order_id"
+    )
+    return moves_nothing([str(row[0]) for row in plan])
+
+
+def moves_nothing(plan: Sequence[str]) -> str:
+    """Checks the lines of an EXPLAIN: every join DS_DIST_NONE."""
+    moves = MOVES.findall("\n".join(plan))
+    if not moves or set(moves) != {"DS_DIST_NONE"}:
+        raise NotAsNeeded(f"the three-way join shows {', '.join(moves) or 'no distribution'} instead of DS_DIST_NONE")
+    return "DS_DIST_NONE"
+
+
+def two_at_once(warehouse: Warehouse, schema: str) -> str:
+    """Each reads what the other writes: one of them must be told so (1023), and be known as a conflict."""
+    for name in ("left_one", "right_one"):
+        warehouse.execute(f"CREATE TABLE {schema}.{name} (order_id BIGINT)")
+    with warehouse.session() as first, warehouse.session() as second:
+        try:
+            with first.transaction():
+                first.fetchall(f"SELECT COUNT(*) FROM {schema}.left_one")
+                first.execute(f"INSERT INTO {schema}.right_one (order_id) SELECT 1")
+                with second.transaction():
+                    second.fetchall(f"SELECT COUNT(*) FROM {schema}.right_one")
+                    second.execute(f"INSERT INTO {schema}.left_one (order_id) SELECT 1")
+        except TransactionConflict:
+            return "a conflict, seen as one"
+    return "no conflict (snapshot isolation); the run lock alone keeps two runs apart"
+
+
+Step = Callable[[Warehouse, str], str]
+STEPS: tuple[Step, ...] = (case_setting, load, three_part_names, late_binding, join_plan, two_at_once)
+TOLD: tuple[Step, ...] = (isolation_level,)
+"""Steps that only tell: where they cannot, nothing stands against going on."""
+
+
+def smoke(warehouse: Warehouse) -> bool:
+    """Does every step, prints a line each, drops the scratch schema; True when all is as needed."""
+    schema = f"order_tracking_smoke_{uuid.uuid4().hex[:8]}"
+    warehouse.execute(f"CREATE SCHEMA {schema}")
+    good = True
+    try:
+        for step in (*TOLD, *STEPS):
+            try:
+                mark, told = "ok", step(warehouse, schema)
+            except (NotAsNeeded, WarehouseError) as error:
+                mark, told = ("?" if step in TOLD else "NO"), str(error)
+                good = good and step in TOLD
+            print(f"{mark:<3} {step.__name__:<18} {told}", flush=True)
+    finally:
+        with suppress(WarehouseError):
+            warehouse.execute(f"DROP SCHEMA {schema} CASCADE")
+    return good
+
+
+def main(arguments: list[str] | None = None) -> int:
+    from scripts.command import command_line, run_command
+
+    parser = command_line("scripts.redshift_smoke", __doc__)
+    parser.set_defaults(gateway="redshift")
+
+    def command(options: Any) -> int:
+        if options.gateway != "redshift":
+            raise ConfigurationError("This is for Redshift; nothing was done.")
+        with closing(open_warehouse(options.gateway)) as warehouse:
+            return 0 if smoke(warehouse) else 1
+
+    return run_command(parser, command, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
