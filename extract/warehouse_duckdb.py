@@ -128,7 +128,8 @@ class DuckDBWarehouse:
 
 def failed(error: duckdb.Error) -> WarehouseError:
     return WarehouseError(
-        f"The warehouse refused a statement; what it belonged to was rolled back: {first_line(error)}"
+        f"The warehouse refused a statement; what it belonged to was rolled back: {first_line(error)} "
+        "Run it again once the cause is mended."
     )
 
 

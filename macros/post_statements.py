@@ -21,17 +21,19 @@ from macros.retention import (
     delete_consumed_raw_statement,
     departed_orders,
     trim_statements,
+    widen_statements,
 )
 from macros.sql import statement, table_node, union_all
 
 
 @macro()
 def clean_history(evaluator):  # type: ignore[no-untyped-def]
-    """Step 1, for uti and ecs: delete history rows that this batch made stale."""
+    """Step 1: give history the columns that the mart has gained; delete the rows that this batch made stale."""
     scope = production_scope(evaluator)
     if scope is None or not scope["history"]:
         return []
-    return clean_statements(scope, periods_of_batch(evaluator, scope))
+    stale = periods_of_batch(evaluator, scope) if scope["versioned"] else []
+    return [*widen_statements(scope), *clean_statements(scope, stale)]
 
 
 @macro()

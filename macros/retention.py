@@ -155,18 +155,28 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     ]
 
 
+def widen_statements(scope: Scope) -> list[exp.Expr]:
+    """Before step 1: history gets the columns that the mart has gained."""
+    added = add_missing_columns(scope["short"], scope["history"], scope["columns"])
+    return [*added, *renew_view(scope, scope["history"])] if added else []
+
+
+def renew_view(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
+    """Make the view over all periods anew."""
+    create = create_history_view(scope["short"], sorted(periods), scope["columns"], scope["redshift"])
+    return [drop_history_view(scope["short"]), create] if scope["redshift"] else [create]
+
+
 def archive_statements(scope: Scope) -> list[exp.Expr]:
     """Step 2: copy what is due to the period it belongs to, unless history holds it, or a newer version of it."""
-    new_periods = [p for p in scope["due"] if p >= scope["history_start"] and p not in scope["history"]]
+    new_periods = [period for period in routed(scope) if period not in scope["history"]]
     statements: list[exp.Expr] = [
         create_history_table(scope["short"], period, scope["columns"], scope["sortkey"], scope["redshift"])
         for period in new_periods
     ]
-    statements += add_missing_columns(scope["short"], scope["history"], scope["columns"])
-    periods = sorted({*scope["history"], *new_periods})
-    if statements:
-        statements += [drop_history_view(scope["short"])] if scope["redshift"] else []
-        statements.append(create_history_view(scope["short"], periods, scope["columns"], scope["redshift"]))
+    if new_periods or (routed(scope) and not scope["redshift"]):
+        # Without transactions a crash may have left a new table that the view does not know.
+        statements += renew_view(scope, {*scope["history"], *new_periods})
     names = list(scope["columns"])
     statements += [
         statement(

@@ -63,6 +63,8 @@ FROM ranked
 WHERE
   first_arrival = 1;
 
+@clean_history();
+
 @archive_check_trim();
 
 @delete_consumed_raw()

@@ -13,6 +13,11 @@ from dotenv import load_dotenv
 from extract.clock import parse_time
 from extract.config import PROJECT, ConfigurationError
 
+
+class CycleFailed(Exception):
+    """SQLMesh could not finish; the message says in which step, what that means and what to do."""
+
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_LOCKED = 75
@@ -65,7 +70,6 @@ def run_command(
     from extract.run import ExtractFailed
     from extract.source import SourceError
     from extract.warehouse import WarehouseError
-    from scripts.run_cycle import CycleFailed
 
     options = parser.parse_args(arguments)
     try:

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         from sqlmesh.core.context import Context
         from sqlmesh.utils.errors import SQLMeshError
 
-        from scripts.run_cycle import CycleFailed
+        from scripts.command import CycleFailed
 
         config = load_config()
         with run_lock(options.gateway):

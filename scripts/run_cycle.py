@@ -25,14 +25,10 @@ from extract.redshift_settings import check_gateway
 from extract.run import TableRun, extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
-from scripts.command import configured_source
+from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
 
 Report = Callable[[str], None]
-
-
-class CycleFailed(Exception):
-    """SQLMesh could not finish; the message says in which step, what that means and what to do."""
 
 
 @dataclass

@@ -19,6 +19,7 @@ from extract.source import SourceError
 from extract.warehouse import WarehouseError
 from scripts.run_cycle import main as run_cycle_command
 from tests.conftest import START
+from tests.test_retention import physical
 from tests.world import DAY, HOUR, MINUTE, World
 
 PROJECT = Path(__file__).parent.parent
@@ -181,7 +182,7 @@ def test_cycles_that_race_keep_one_row_per_order(world: World) -> None:
 
 
 def test_the_lock_of_a_killed_process_is_free(world: World) -> None:
-    code = "import time; from extract.lock import run_lock\nwith run_lock('local'): print('held', flush=True); time.sleep(60)"
+    code = "import time; from extract.lock import run_lock\nwith run_lock('local'): print('held', flush=True); time.sleep(9)"
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=PROJECT, text=True)
     assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
     with pytest.raises(LockHeld), run_lock("local"):
@@ -254,14 +255,19 @@ def test_an_unreadable_time_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "'tomorrow' is no ISO time" in capsys.readouterr().err
 
 
-def test_a_failed_run_says_which_step_and_what_to_do(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_says_which_step_and_what_to_do(world: World) -> None:
     world.order(1, START)
-    world.execute("DROP VIEW order_tracking_history.hist_uti_all")
-    world.execute("ALTER TABLE order_tracking_raw.extract_log RENAME TO extract_log_gone")
-    world.execute("CREATE VIEW order_tracking_raw.extract_log AS SELECT * FROM order_tracking_raw.extract_log_gone")
-    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 1
-    told = capsys.readouterr().err
-    assert "nothing is half-landed" in told and "Run it again" in told
+    world.cycle()
+    table = physical(world, "mart_uni_tracking_spath")
+    world.execute(f"ALTER TABLE {table} RENAME COLUMN code TO codes")
+    command = [sys.executable, "-m", "scripts.run_cycle", "--source", world.source_url, "--at", "2025-09-01T00:30:00"]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("sqlmesh run failed"), result.stderr
+    assert "mart_uni_tracking_spath" in result.stderr and "run the cycle again" in result.stderr
+    world.execute(f"ALTER TABLE {table} RENAME COLUMN codes TO code")
+    world.cycle()
+    world.assert_whole()
 
 
 def test_a_warehouse_error_is_not_swallowed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
