@@ -11,7 +11,7 @@ import pytest
 from scripts.run_cycle import run_cycle
 from tests.world import SOURCE_TABLES, World, at, moment
 
-pytest_plugins = ["tests.conftest_redshift"]  # "tests.conftest_mysql"
+pytest_plugins = ["tests.conftest_mysql", "tests.conftest_redshift"]
 
 START = at("2025-09-01T00:00:00")
 
