@@ -107,11 +107,18 @@ def release_views(backend: Backend, memory: Memory, plan: Plan) -> None:
         backend.query("DROP VIEW IF EXISTS " + ", ".join(map(sql_name, views)) + " CASCADE")
 
 
+# Not to_regclass: that wants rights on the schema, and fails the client's transaction without them.
+_STANDS = """
+SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname || '.' || c.relname = {name}
+"""
+
+
 def restore_views(backend: Backend, memory: Memory) -> None:
     """Create again the late-binding views that went with a table, as far as their tables exist (again)."""
     missing = {}
     for name, sql in list(memory.late_views.items()):
-        if backend.query(f"SELECT to_regclass({sql_string(sql_name(name))})").value is None:
+        if backend.query(_STANDS.format(name=sql_string(".".join(map(short_name, name.split(".")))))).value is None:
             missing[name] = sql
     progress = True
     while missing and progress:
