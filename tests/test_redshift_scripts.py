@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import redshift_connector
-from sqlmesh.core.config import load_configs
+from sqlmesh.core.config import Config, load_configs
 
 from extract.config import PROJECT
 from extract.lock import run_lock
@@ -109,21 +110,16 @@ def documented_sql(heading: str) -> list[str]:
 
 @pytest.fixture
 def roles(world: RedshiftWorld) -> Iterator[RedshiftWorld]:
+    world.execute("GRANT USAGE ON SCHEMA standin TO public; GRANT SELECT ON standin.svv_columns TO public")
     arguments = RedshiftSettings.from_environment().connection_arguments()
     with closing(redshift_connector.connect(**arguments)) as connection:
         connection.autocommit = True
         for sql in (*documented_sql("Users"), *documented_sql("Rights")):
             connection.cursor().execute(sql)
     yield world
-    users = [name for (name,) in world.query("SELECT usename FROM pg_user WHERE usename LIKE 'ot_%'")]
-    groups = [
-        name
-        for (name,) in world.query(
-            "SELECT groname FROM pg_group WHERE groname LIKE 'ot_%' AND groname <> ALL(%s)", users
-        )
-    ]
-    world.execute("; ".join(f"DROP OWNED BY {name}" for name in (*users, *groups)))
-    world.execute("; ".join(f"DROP ROLE {name}" for name in (*users, *groups)))
+    names = sorted(name for (name,) in world.query("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ot_%'"))
+    for sql in [f"DROP OWNED BY {name}" for name in names] + [f"DROP ROLE {name}" for name in names]:
+        world.execute(sql)
 
 
 def acting_as(monkeypatch: pytest.MonkeyPatch, user: str) -> Any:
@@ -173,9 +169,7 @@ def test_alerts_go_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_local_user_needs_no_setting_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    for name in os.environ:
+    for name in list(os.environ):
         if name.startswith(("REDSHIFT_", "STATE_", "ALERT_")):
             monkeypatch.delenv(name)
     config = _config()
@@ -194,5 +188,5 @@ def test_a_password_with_special_characters_reaches_sqlmesh_whole(
 
 
 def _config() -> Any:
-    (config,) = load_configs(None, __import__("sqlmesh").core.config.Config, [Path(PROJECT)]).values()
+    (config,) = load_configs(None, Config, [Path(PROJECT)]).values()
     return config
