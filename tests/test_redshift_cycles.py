@@ -99,11 +99,12 @@ def test_the_same_history_ends_in_the_same_rows_on_both_engines(
     theirs = make_redshift_world()
     theirs.source_file.unlink()
     source = f"duckdb:///{ours.source_file}"
-    for step in (HOUR, DAY, 40 * DAY, 70 * DAY):
+    for step in (HOUR, DAY, 70 * DAY, HOUR):
         now += step
+        since = START - 300 * DAY if step == 70 * DAY else None  # what became visible long after its time
         simulate(source, orders=60, months=9, seed=7, at=moment(now), progress=False)
-        ours.cycle(now)
-        theirs.cycle(now)
+        ours.cycle(now, reconcile_since=since)
+        theirs.cycle(now, reconcile_since=since)
     copied = tmp_path / "standin.duckdb"
     copy_tables(theirs, copied)
     with duckdb.connect() as both:
@@ -122,7 +123,6 @@ def test_the_same_history_ends_in_the_same_rows_on_both_engines(
             assert rows["warehouse"] == rows["theirs"], table
             if "exceptions" not in table:
                 assert rows["theirs"], f"{table} is empty: the history shows nothing"
-    ours.assert_whole()
 
 
 def _rows(both: duckdb.DuckDBPyConnection, table: str) -> list[tuple[object, ...]]:
