@@ -46,6 +46,11 @@ class Table:
         return str(self.facts["time"])
 
     @property
+    def texts(self) -> list[str]:
+        """The columns that hold text."""
+        return [name for name, kind in self.columns.items() if kind.is_type(*exp.DataType.TEXT_TYPES)]
+
+    @property
     def identity(self) -> list[str]:
         """The columns in which a row that is held already agrees: for a scan its key, otherwise the whole content."""
         return scan_key() if not self.facts["versioned"] else list(self.columns)

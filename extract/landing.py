@@ -161,7 +161,7 @@ def _landing(
         columns=columns_of(names, "fresh"),
         narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
         fault=fault(table),
-        same=identical("held", "fresh", [name for name in table.identity if name != "order_id"]),
+        same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.texts),
         stamp=timestamp(stamp),
     )
 

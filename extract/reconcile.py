@@ -6,6 +6,7 @@ The same comparison carries a first load (every hour differs) and its resumption
 from __future__ import annotations
 
 import datetime as dt
+import typing as t
 
 from sqlglot import exp
 
@@ -13,9 +14,8 @@ from extract.config import Table
 from extract.settled import settled_rows
 from extract.source import TimeRange
 from extract.warehouse import Warehouse
-from macros.marts import identity_columns
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
-from macros.versions import identical, older
+from macros.versions import identical
 
 HOUR = 3600
 Counts = dict[int, tuple[int, int]]
@@ -63,56 +63,34 @@ def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | Non
 
 def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Query:
     """order_id and event time of every scan, or of the newest version of every order, that the warehouse holds."""
-    identity = identity_columns([*table.columns, "landed_at"], table.time, table.facts["versioned"])
-    names = ["order_id", *identity]
-    settled = union_all(settled_rows(warehouse, table, names, since or 0))
-    pending = _pending(warehouse, table, names, since)
-    if not table.facts["versioned"]:
-        same = identical("settled", "pending", identity)
-        kept = statement("SELECT :columns FROM settled", {"settled": settled}, columns=_two(table, "settled"))
-    else:
-        same = exp.not_(older("settled", "pending", identity))
-        kept = statement(
-            """
-            SELECT :columns FROM settled
-            LEFT JOIN pending ON pending.order_id = settled.order_id AND :superseded
-            WHERE pending.order_id IS NULL
-            """,
-            {"settled": settled, "pending": pending},
-            columns=_two(table, "settled"),
-            superseded=older("settled", "pending", identity),
-        )
+    columns = ["order_id", table.time] if table.facts["versioned"] else table.identity
+    settled = union_all(settled_rows(warehouse, table, columns, since or 0))
+    pending = _pending(warehouse, table, columns, since)
+    if table.facts["versioned"]:
+        newest = exp.func("MAX", exp.column(table.time)).as_(table.time)
+        return exp.select("order_id", newest).from_(union_all([settled, pending]).subquery("held")).group_by("order_id")
     added = statement(
         """
         SELECT :columns FROM pending
-        LEFT JOIN settled ON settled.order_id = pending.order_id AND :same
+        LEFT JOIN settled ON settled.order_id = pending.order_id AND :identical
         WHERE settled.order_id IS NULL
         """,
         {"settled": settled, "pending": pending},
-        columns=_two(table, "pending"),
-        same=same,
+        columns=columns_of(columns, "pending"),
+        identical=identical("settled", "pending", columns[1:], table.texts),
     )
-    return union_all([kept, added])  # type: ignore[list-item]
+    return union_all([settled, t.cast(exp.Query, added)])
 
 
-def _two(table: Table, place: str) -> list[exp.Expr]:
-    return columns_of(["order_id", table.time], place)
-
-
-def _pending(warehouse: Warehouse, table: Table, names: list[str], since: int | None) -> exp.Query:
+def _pending(warehouse: Warehouse, table: Table, columns: list[str], since: int | None) -> exp.Query:
     """What landed after the mart's newest row, less two quarter-hours: the mart may not have it yet."""
-    query = exp.select(*columns_of(names)).from_(table_node(table.raw)).where(exp.column(table.time) >= (since or 0))
+    query = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= (since or 0))
     newest = None
     if table.mart in warehouse.columns_of_schemas([table.mart.split(".")[0]]):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart}")
     if newest is not None:
         query = query.where(exp.column("landed_at") > timestamp(int(_epoch(newest)) - 1800))
-    if not table.facts["versioned"]:
-        return query.distinct()
-    order = [exp.Ordered(this=exp.column(name), desc=True, nulls_first=True) for name in names[1:]]
-    rank = exp.Window(this=exp.RowNumber(), partition_by=[exp.column("order_id")], order=exp.Order(expressions=order))
-    ranked = query.select(rank.as_("newest_first")).subquery("ranked")
-    return exp.select(*columns_of(names)).from_(ranked).where("newest_first = 1")
+    return query.distinct()
 
 
 def _epoch(moment: dt.datetime) -> float:

@@ -114,6 +114,7 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
         "columns": columns,
         "sortkey": [column.name for column in snapshot.model.physical_properties["sortkey"].expressions],
         "identity": identity_columns(columns, facts["time"], facts["versioned"]),
+        "texts": [name for name, kind in columns.items() if kind.is_type(*exp.DataType.TEXT_TYPES)],
         "start": int(evaluator.locals["start_dt"].timestamp()),
         # SQLMesh hands out the last microsecond of the interval.
         "end": int((evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)).timestamp()),

@@ -3,7 +3,7 @@
 A scope (made in post_statements.py) says what one evaluation works on:
   mart, raw, uti     table names; uti is the anchor that says which orders are active
   short, time        the mart's short name and its event-time column; versioned: one row per order
-  columns, sortkey   of the mart; identity: the columns in which a row and its copy agree
+  columns, sortkey   of the mart; identity: the columns in which a row and its copy agree; texts: those with text
   start, end         the interval, half-open; cutoff: what is older has aged out (all epoch seconds)
   history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's
   due                period -> oldest event time, of the rows that must leave the mart now; history_start
@@ -119,11 +119,40 @@ def may_hold(scope: Scope, period: str) -> exp.Query | None:
     return union_all(queries) if queries else None
 
 
-def is_copy(scope: Scope, held: str, row: str) -> exp.Expr:
-    """The history row `held` makes the mart's `row` superfluous: its copy or, of a version, a newer one."""
+def with_copy(scope: Scope, period: str) -> exp.Query:
+    """What is due in a period and superfluous in the mart: history holds its copy or, of a version, a newer one."""
+    is_copy: exp.Expr = identical("held", "due", scope["identity"], scope["texts"])
     if scope["versioned"]:
-        return exp.not_(older(held, row, scope["identity"]))
-    return identical(held, row, scope["identity"])
+        is_copy = exp.not_(older("held", "due", scope["identity"]))
+    return t.cast(
+        exp.Query,
+        statement(
+            "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
+            {"due": due_rows(scope, period), "held": t.cast(exp.Query, may_hold(scope, period))},
+            columns=columns_of(["order_id", *scope["identity"]], "due"),
+            is_copy=is_copy,
+        ),
+    )
+
+
+def without_copy(scope: Scope, period: str) -> exp.Query:
+    """What is due in a period and not in history yet."""
+    due = due_rows(scope, period)
+    if may_hold(scope, period) is None:
+        return due
+    return t.cast(
+        exp.Query,
+        statement(
+            """
+            SELECT :columns FROM due
+            LEFT JOIN copied ON copied.order_id = due.order_id AND :identical
+            WHERE copied.order_id IS NULL
+            """,
+            {"due": due, "copied": with_copy(scope, period)},
+            columns=columns_of(scope["columns"], "due"),
+            identical=identical("copied", "due", scope["identity"], scope["texts"]),
+        ),
+    )
 
 
 def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
@@ -180,21 +209,11 @@ def archive_statements(scope: Scope) -> list[exp.Expr]:
     names = list(scope["columns"])
     statements += [
         statement(
-            """
-            INSERT INTO history (:target, archived_at)
-            SELECT :columns, :end FROM due
-            LEFT JOIN held ON held.order_id = due.order_id AND :is_copy
-            WHERE held.order_id IS NULL
-            """,
-            {
-                "history": history_table(scope["short"], period),
-                "due": due_rows(scope, period),
-                "held": t.cast(exp.Query, may_hold(scope, period)),
-            },
+            "INSERT INTO history (:target, archived_at) SELECT :columns, :end FROM missing",
+            {"history": history_table(scope["short"], period), "missing": without_copy(scope, period)},
             target=[exp.to_identifier(name) for name in names],
-            columns=columns_of(names, "due"),
+            columns=columns_of(names, "missing"),
             end=timestamp(scope["end"]),
-            is_copy=is_copy(scope, "held", "due"),
         )
         for period in routed(scope)
     ]
@@ -210,11 +229,7 @@ def check_statements(scope: Scope) -> list[exp.Expr]:
 
 def unrouted_rows(scope: Scope, period: str) -> exp.Query:
     """What is due in a period and has no copy in history, as exceptions."""
-    held = may_hold(scope, period)
-    query = exp.select("due.order_id").from_(due_rows(scope, period).subquery("due")).distinct()
-    if held:
-        on = exp.and_("held.order_id = due.order_id", is_copy(scope, "held", "due"))
-        query = query.join(held.subquery("held"), on=on, join_type="left").where("held.order_id IS NULL")
+    query = exp.select("missing.order_id").distinct().from_(without_copy(scope, period).subquery("missing"))
     detail = f"half-year {period} has no copy in history, which begins with {scope['history_start']}"
     for name, value in (
         ("check_name", "archive_unrouted"),
@@ -229,20 +244,9 @@ def trim_statements(scope: Scope) -> list[exp.Expr]:
     """Step 4: delete what is due and has its copy (or a newer version) in history, and nothing else."""
     return [
         statement(
-            """
-            DELETE FROM mart USING copied
-            WHERE mart.order_id = copied.order_id AND :identical AND :in_range
-            """,
-            {
-                "mart": scope["mart"],
-                "copied": statement(
-                    "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
-                    {"due": due_rows(scope, period), "held": t.cast(exp.Query, may_hold(scope, period))},
-                    columns=columns_of(["order_id", *scope["identity"]], "due"),
-                    is_copy=is_copy(scope, "held", "due"),
-                ),
-            },
-            identical=identical("mart", "copied", scope["identity"]),
+            "DELETE FROM mart USING copied WHERE mart.order_id = copied.order_id AND :identical AND :in_range",
+            {"mart": scope["mart"], "copied": with_copy(scope, period)},
+            identical=identical("mart", "copied", scope["identity"], scope["texts"]),
             in_range=in_range(scope, period, "mart"),
         )
         for period in routed(scope)

@@ -14,7 +14,7 @@ def never_null(column: str) -> bool:
 
 
 def same(column: str, left: str, right: str) -> exp.Expr:
-    """The column is equal on both sides, or NULL on both; never NULL itself."""
+    """The column is equal on both sides, or NULL on both; never NULL itself. No join should rest on it: `identical`."""
     a, b = exp.column(column, left), exp.column(column, right)
     if never_null(column):
         return a.eq(b)
@@ -40,9 +40,26 @@ def older(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
     return exp.paren(t.cast(exp.Expr, condition))
 
 
-def identical(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
-    """The rows of `left` and `right` agree in all of `columns`."""
-    return exp.and_(*(same(name, left, right) for name in columns))
+def identical(left: str, right: str, columns: t.Sequence[str], texts: t.Collection[str] = ()) -> exp.Expr:
+    """The rows of `left` and `right` agree in all of `columns`, NULL included; `texts` are those that hold text.
+
+    Each part compares something of one side with something of the other, so that an engine can hash it: DuckDB turns
+    an outer join on anything else into a loop over both tables.
+    """
+    parts: list[exp.Expr] = []
+    for name in columns:
+        a, b = exp.column(name, left), exp.column(name, right)
+        if never_null(name):
+            parts.append(a.eq(b))
+            continue
+        blank = exp.Literal.string("") if name in texts else exp.Literal.number(0)
+        parts.append(exp.func("COALESCE", a, blank).eq(exp.func("COALESCE", b, blank.copy())))
+        parts.append(_null_flag(a).eq(_null_flag(b)))
+    return exp.and_(*parts)
+
+
+def _null_flag(column: exp.Expr) -> exp.Expr:
+    return exp.Case().when(column.copy().is_(exp.null()), exp.Literal.number(1)).else_(exp.Literal.number(0))
 
 
 @macro()
@@ -61,13 +78,13 @@ def is_older(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Colum
 
 @macro()
 def is_identical(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
-    """The rows aliased `left` and `right` agree in all of `columns`, NULL included.
+    """The rows aliased `left` and `right` agree in all of `columns`, which hold numbers; NULL included.
 
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> a, b, code = exp.column("a"), exp.column("b"), exp.column("code")
-        >>> is_identical(MacroEvaluator("redshift"), a, b, code).sql("redshift")
-        'COALESCE(a.code = b.code, (a.code IS NULL AND b.code IS NULL))'
+        >>> a, b, pathtime, code = (exp.column(name) for name in ("a", "b", "pathtime", "code"))
+        >>> is_identical(MacroEvaluator("redshift"), a, b, pathtime, code).sql("redshift")[:69]
+        'a.pathtime = b.pathtime AND COALESCE(a.code, 0) = COALESCE(b.code, 0)'
     """
     return identical(left.name, right.name, [column.name for column in columns])

@@ -179,13 +179,17 @@ WITH uti AS (
   FROM order_tracking_raw.uni_tracking_info_raw AS landed
   LEFT JOIN order_tracking.mart_uni_tracking_info AS mart
     ON mart.order_id = landed.order_id
-    AND NOT @is_older(mart, landed, update_time, landed_at, tno, status)
   LEFT JOIN order_tracking_history.hist_uti_all AS archived
     ON archived.order_id = landed.order_id
-    AND NOT @is_older(archived, landed, update_time, landed_at, tno, status)
   WHERE
-    mart.order_id IS NULL
-    AND archived.order_id IS NULL
+    (
+      mart.order_id IS NULL
+      OR @is_older(mart, landed, update_time, landed_at, tno, status)
+    )
+    AND (
+      archived.order_id IS NULL
+      OR @is_older(archived, landed, update_time, landed_at, tno, status)
+    )
     AND landed.landed_at < @settled_before()
   UNION ALL
   SELECT DISTINCT
@@ -196,13 +200,16 @@ WITH uti AS (
   FROM order_tracking_raw.ecs_order_info_raw AS landed
   LEFT JOIN order_tracking.mart_ecs_order_info AS mart
     ON mart.order_id = landed.order_id
-    AND NOT @is_older(mart, landed, add_time, landed_at, partner_id)
   LEFT JOIN order_tracking_history.hist_ecs_all AS archived
     ON archived.order_id = landed.order_id
-    AND NOT @is_older(archived, landed, add_time, landed_at, partner_id)
   WHERE
-    mart.order_id IS NULL
-    AND archived.order_id IS NULL
+    (
+      mart.order_id IS NULL OR @is_older(mart, landed, add_time, landed_at, partner_id)
+    )
+    AND (
+      archived.order_id IS NULL
+      OR @is_older(archived, landed, add_time, landed_at, partner_id)
+    )
     AND landed.landed_at < @settled_before()
   UNION ALL
   SELECT DISTINCT
