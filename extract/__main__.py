@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
                 source.close()
         for run in runs:
             landed = run.landed
-            print(  # noqa: T201
+            print(
                 f"{run.table:<20} {run.seconds:6.1f} s  {landed.rows_read:,} rows read, "
                 f"{landed.rows_landed:,} landed, {landed.rows_rejected:,} rejected"
             )
