@@ -159,7 +159,12 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
     """Makes the empty marts, as of one quarter-hour ago: what is landed next is then an ordinary batch."""
     before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
     try:
-        context.plan(execution_time=dt.datetime.fromtimestamp(before, dt.UTC), auto_apply=True, no_prompts=True)
+        context.plan(
+            execution_time=dt.datetime.fromtimestamp(before, dt.UTC),
+            auto_apply=True,
+            no_prompts=True,
+            skip_tests=True,  # the unit tests judge a change, and this is none
+        )
     except Exception as error:
         raise CycleFailed(_failure("The first plan failed", console, error)) from error
 
