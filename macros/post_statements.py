@@ -33,7 +33,7 @@ def clean_history(evaluator):  # type: ignore[no-untyped-def]
     if scope is None or not scope["history"]:
         return []
     stale = periods_of_batch(evaluator, scope) if scope["versioned"] else []
-    return [*widen_statements(scope), *clean_statements(scope, stale)]
+    return as_commands(evaluator, [*widen_statements(scope), *clean_statements(scope, stale)])
 
 
 @macro()
@@ -46,14 +46,14 @@ def archive_check_trim(evaluator):  # type: ignore[no-untyped-def]
         return []
     scope["cutoff"] = retention_cutoff(evaluator, scope)
     scope["due"] = due_periods(evaluator, scope)
-    return [*archive_statements(scope), *check_statements(scope), *trim_statements(scope)]
+    return as_commands(evaluator, [*archive_statements(scope), *check_statements(scope), *trim_statements(scope)])
 
 
 @macro()
 def delete_consumed_raw(evaluator):  # type: ignore[no-untyped-def]
     """Step 5: forget raw rows that are past the raw retention and were consumed long ago."""
     scope = production_scope(evaluator)
-    return [delete_consumed_raw_statement(scope)] if scope else []
+    return as_commands(evaluator, [delete_consumed_raw_statement(scope)]) if scope else []
 
 
 @macro()
@@ -68,7 +68,7 @@ def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
         day=exp.cast(exp.Literal.string(evaluator.locals["end_ds"]), "DATE"),
     )
     checked_at = int((evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)).timestamp())
-    return [*record_exceptions(found, checked_at), close_cleared_exceptions(found, checked_at)]
+    return as_commands(evaluator, [*record_exceptions(found, checked_at), close_cleared_exceptions(found, checked_at)])
 
 
 @macro()
@@ -96,6 +96,18 @@ def refuse_rebuild_from_trimmed_raw(evaluator):  # type: ignore[no-untyped-def]
             "forward-only (docs/operations.md, 'A mart would be rebuilt')."
         )
     return []
+
+
+def as_commands(evaluator, statements):  # type: ignore[no-untyped-def]
+    """The statements as finished SQL of the engine: their names are physical already, there is nothing to resolve.
+
+    As trees SQLMesh would copy, walk and qualify each of them several times, which cost more than running them.
+    """
+    commands = []
+    for each in statements:
+        verb, _, rest = each.sql(dialect=evaluator.engine_adapter.dialect, identify=True).partition(" ")
+        commands.append(exp.Command(this=verb, expression=rest))
+    return commands
 
 
 def production_scope(evaluator):  # type: ignore[no-untyped-def]

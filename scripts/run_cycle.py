@@ -175,7 +175,9 @@ def _run(context: Any, console: CycleConsole, clock: Clock) -> None:
 
     now = clock.now_utc()
     try:
-        status = context.run(start=_reached(context), end=now, execution_time=now, skip_janitor=True)
+        status = context.run(
+            start=min(_reached(context), now - dt.timedelta(days=1)), end=now, execution_time=now, skip_janitor=True
+        )
     except Exception as error:
         raise CycleFailed(_failure("sqlmesh run failed", console, error)) from error
     if status == CompletionStatus.FAILURE:
