@@ -83,9 +83,7 @@ def simulate(
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 written, 1 the source failed, 2 bad usage."""
     parser = argparse.ArgumentParser(prog="python -m scripts.simulate", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--source", required=True, help="duckdb:///FILE or mysql://user:password@host:port/db"
-    )
+    parser.add_argument("--source", required=True, help="duckdb:///FILE or mysql://user:password@host:port/db")
     parser.add_argument("--orders", type=int, required=True, help="orders that exist at T, about")
     parser.add_argument("--months", type=int, required=True, help="months of history before T")
     parser.add_argument("--seed", type=int, required=True)
@@ -103,13 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
     for table, rows in counts.items():
         print(f"{table:<20} {rows:>14,} rows")
     started = months_before(at, given.months)
-    print(
-        f"as of {_shown(_epoch(at))}; the first write reaches {given.months} months back from its own moment"
-    )
+    print(f"as of {_shown(_epoch(at))}; the first write reaches {given.months} months back from its own moment")
     source = "" if given.source.startswith("mysql") else f" --source {given.source}"
-    print(
-        f"next: python -m extract{source} --since {started:%Y-%m-%dT%H:%M:%SZ} --at {at:%Y-%m-%dT%H:%M:%SZ}"
-    )
+    print(f"next: python -m extract{source} --since {started:%Y-%m-%dT%H:%M:%SZ} --at {at:%Y-%m-%dT%H:%M:%SZ}")
     if not source:  # the URL holds a password, and a terminal's history is no place for one
         print("      with ORDER_TRACKING_SOURCE set to the same URL")
     return 0
