@@ -182,7 +182,10 @@ def test_cycles_that_race_keep_one_row_per_order(world: World) -> None:
 
 
 def test_the_lock_of_a_killed_process_is_free(world: World) -> None:
-    code = "import time; from extract.lock import run_lock\nwith run_lock('local'): print('held', flush=True); time.sleep(9)"
+    code = (
+        "import time; from extract.lock import run_lock\n"
+        "with run_lock('local'): print('held', flush=True); time.sleep(60)"
+    )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=PROJECT, text=True)
     assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
     with pytest.raises(LockHeld), run_lock("local"):

@@ -140,7 +140,10 @@ def test_an_exception_is_opened_once_seen_again_cleared_and_opened_anew(world: W
     world.cycle()
     daily(world, 1)
     daily(world, 2)
-    kept = f"SELECT order_id, times_seen, first_seen_at::DATE::VARCHAR, resolution FROM {HISTORY}.order_tracking_exceptions"
+    kept = (
+        "SELECT order_id, times_seen, first_seen_at::DATE::VARCHAR, resolution "
+        f"FROM {HISTORY}.order_tracking_exceptions"
+    )
     assert world.query(kept) == [(1, 2, "2025-09-02", None)]
     world.insert("ecs_order_info", [(1, 1, START)])
     daily(world, 3, reconcile_since=START - DAY)
