@@ -13,7 +13,7 @@ TOOLS := $(VENV)/.installed-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint format plan cycle audit lock clean
+.PHONY: help demo test soak lint format plan cycle audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ demo: $(RUNTIME) ## A simulated source, its first load and a day of 15-minute cy
 test: $(TOOLS) ## All tests; what could not run is named at the end
 	@if [ -z "$${ORDER_TRACKING_TEST_MYSQL:-}" ]; then scripts/install_mariadb.sh; fi
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+soak: $(TOOLS) ## What `make test` only samples, in full: weekly replays, a crash at every statement (an hour or so)
+	@ORDER_TRACKING_TEST_THOROUGH=1 PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+	  tests/test_traces.py tests/test_crashes.py tests/test_redshift_faults.py $(ARGS)
 
 lint: $(TOOLS) ## Check style, types and SQL layout
 	@$(BIN)/ruff check .

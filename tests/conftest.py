@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from scripts.run_cycle import run_cycle
+from tests.thorough import SAMPLED, THOROUGH
 from tests.world import SOURCE_TABLES, World, at, moment
 
 pytest_plugins = ["tests.conftest_mysql", "tests.conftest_redshift"]
@@ -67,3 +68,11 @@ def make_world(
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Nothing is left out in silence: what this run only sampled is named in its last lines."""
+    if not THOROUGH:
+        terminalreporter.section("sampled, not run in full")
+        for line in SAMPLED:
+            terminalreporter.write_line(line)

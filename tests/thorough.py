@@ -1,0 +1,22 @@
+"""How thorough a run is: `make test` samples what repeats itself hundreds of times, `make soak` runs all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
+
+SAMPLED = (
+    "replays of the recorded traces: a cycle every four weeks (make soak: every week)",
+    "crashes of a cycle: before every fourth statement (make soak: before every one)",
+    "failures on the Redshift stand-in: at every third write (make soak: at every one)",
+)
+
+T = TypeVar("T")
+
+
+def sample(items: Sequence[T], step: int) -> Sequence[T]:
+    """Every step-th of the items; all of them in a thorough run."""
+    return items if THOROUGH else items[::step]
