@@ -1,4 +1,5 @@
-"""Recorded traces, replayed week by week (in `make test` every fourth week): after every cycle the warehouse is where the trace alone says it must be.
+"""Recorded traces, replayed week by week (`make test`: every fourth week): after every cycle the warehouse is where the
+trace alone says it must be.
 
 What is expected is computed from the trace in one query per cycle, which knows nothing of the pipeline: an order is
 active while its newest scan that has arrived is not older than six calendar months before the newest of all.
