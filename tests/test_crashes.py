@@ -146,7 +146,7 @@ def test_a_crash_at_any_statement_of_the_marts_loses_nothing_and_the_next_cycle_
     world.assert_whole()
     undisturbed = everything(world)
     for number in sample(watching.effective[1:], 4):
-        world.warehouse_file.write_bytes(landed)
+        put_back(world, landed)
         crash = Crash(number)
         with watched_marts(crash), pytest.raises(Died):
             world.cycle(LATER)
@@ -166,7 +166,7 @@ def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make
     undisturbed = everything(world)
     assert len(watching.statements) >= 12
     for number in sample(range(len(watching.statements)), 4):
-        world.warehouse_file.write_bytes(before)
+        put_back(world, before)
         with watched_extract(Crash(number)), pytest.raises((Died, ExtractFailed)):
             world.cycle(LATER, reconcile_since=1)
         assert_landed_as_logged(world)
@@ -183,7 +183,7 @@ def test_a_cycle_killed_at_any_moment_is_made_good_by_the_next(make_world: Calla
         world.cycle(LATER + 15 * MINUTE, reconcile_since=1)
     world.cycle(LATER + 15 * MINUTE)
     undisturbed = everything(world, landed_at=False)
-    world.warehouse_file.write_bytes(before)
+    put_back(world, before)
     with watched_marts(Crash(0)), pytest.raises(Died):
         world.cycle(LATER, reconcile_since=1)
     landed = keep(world)
@@ -191,10 +191,10 @@ def test_a_cycle_killed_at_any_moment_is_made_good_by_the_next(make_world: Calla
     for number in range(6) if THOROUGH else (0, 3, 5):
         told = f"after kill {number}"
         if number < 2:  # while it starts or extracts
-            world.warehouse_file.write_bytes(before)
+            put_back(world, before)
             killed_after(world, chance.uniform(0.7, 1.0) * starting)
         else:  # while it fills the marts, archives and trims: all that is in the source has landed before
-            world.warehouse_file.write_bytes(landed)
+            put_back(world, landed)
             killed_after(world, chance.uniform(0, working), told="reconcile")
             assert_nothing_lost(world, told)
         world.cycle(LATER + 15 * MINUTE, reconcile_since=1 if number < 2 else None)
@@ -233,6 +233,12 @@ def keep(world: World) -> bytes:
     """The warehouse as it stands, with nothing left outside its file."""
     world.execute("CHECKPOINT")
     return world.warehouse_file.read_bytes()
+
+
+def put_back(world: World, warehouse: bytes) -> None:
+    """The warehouse as it was kept, without the log that a killed process leaves beside its file."""
+    world.warehouse_file.with_name(world.warehouse_file.name + ".wal").unlink(missing_ok=True)
+    world.warehouse_file.write_bytes(warehouse)
 
 
 def everything(world: World, *, landed_at: bool = True) -> dict[str, list[tuple[Any, ...]]]:
