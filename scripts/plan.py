@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
                         no_prompts=options.yes,
                         include_unmodified=options.environment != "prod",
                     )
-            except SQLMeshError as error:
+            except (SQLMeshError, ValueError) as error:
                 raise CycleFailed(f"The plan failed: {error}. What was applied before stays; plan again.") from error
         return 0
 
