@@ -94,6 +94,7 @@ def test_a_column_added_everywhere_reaches_history_before_the_next_archive(copy:
 def test_dropping_a_mart_column_is_refused(copy: Copy) -> None:
     copy.world.order(1, START)
     copy.cycle("2025-09-01T00:20:00")
+    copy.edit("config.yaml", "linter:\n  enabled: true", "linter:\n  enabled: false")  # it would refuse even sooner
     model = "models/mart_uni_tracking_spath.sql"
     copy.edit(model, "    code INTEGER,\n", "")
     copy.edit(model, "  code::INTEGER AS code, /* What the scan says */\n", "")
