@@ -22,7 +22,7 @@ from tests.thorough import THOROUGH
 from tests.world import DAY, World, moment
 
 WEEK = 7 * DAY
-WEEKS = {"trace_a": 1, "trace_b": 1} if THOROUGH else {"trace_a": 4, "trace_b": 26}
+WEEKS = {"trace_a": 1, "trace_b": 1} if THOROUGH else {"trace_b": 26}
 DATA = Path(__file__).parent / "data"
 
 EXPECTED = """
@@ -64,10 +64,11 @@ def test_every_order_of_trace_b_goes_and_comes_back_as_it_must(make_world: Calla
     assert (len(seen.archived), len(seen.came_back)) == ((390, 251) if THOROUGH else (387, 243))
 
 
+@pytest.mark.skipif(not THOROUGH, reason="208 cycles of about 3 s: make soak")
 @pytest.mark.xdist_group("trace_a")
 def test_every_order_of_trace_a_goes_and_comes_back_as_it_must(make_world: Callable[..., World]) -> None:
     seen = replay(make_world, "trace_a")
-    assert (len(seen.archived), len(seen.came_back)) == ((2666, 910) if THOROUGH else (2641, 843))
+    assert (len(seen.archived), len(seen.came_back)) == (2666, 910)
 
 
 def replay(make_world: Callable[..., World], name: str) -> Seen:
@@ -92,6 +93,8 @@ def replay(make_world: Callable[..., World], name: str) -> Seen:
                 flush=True,
             )
     assert_whole(world, trace)
+    if THOROUGH:  # what landed with the last cycle is judged by the next daily check
+        world.cycle(world.now + 2 * DAY)
     assert_only_archived_metadata_is_missing(world, seen)
     return seen
 
