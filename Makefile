@@ -24,7 +24,7 @@ demo: $(RUNTIME) ## A simulated source, its first load and a day of 15-minute cy
 	@$(BIN)/python -m scripts.demo $(ARGS)
 
 # Tests never read a .env file, and never write the warehouse that it names.
-test: $(TOOLS) ## All tests; what could not run is named at the end
+test: $(TOOLS) ## The tests; what could not run, or was only sampled, is named at the end
 	@if [ -z "$${ORDER_TRACKING_TEST_MYSQL:-}" ]; then scripts/install_mariadb.sh; fi
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
