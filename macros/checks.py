@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.sql import timestamp
+from macros.marts import mart_facts
+from macros.sql import statement, timestamp
 
 GRACE_SECONDS = 2 * 900
 
@@ -24,6 +25,17 @@ def settled_before(evaluator):  # type: ignore[no-untyped-def]
     """
     now = int(evaluator.locals["execution_dt"].timestamp())
     return timestamp(now // 900 * 900 - GRACE_SECONDS)
+
+
+def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
+    """Query of the orders whose status or scans landed within the grace: the checks pass them over."""
+    queries = [
+        statement(
+            "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=settled_before(evaluator)
+        )
+        for raw in (mart_facts("mart_uni_tracking_info")["raw"], mart_facts("mart_uni_tracking_spath")["raw"])
+    ]
+    return exp.union(*queries)
 
 
 @macro()

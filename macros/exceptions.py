@@ -46,8 +46,12 @@ def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
     return [seen, opened]
 
 
-def close_cleared_exceptions(failing: exp.Query, at: int) -> exp.Expr:
-    """Close every open exception that no check finds any more, with the resolution `cleared`."""
+def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -> exp.Expr:
+    """Close every open exception that no check finds any more, with the resolution `cleared`.
+
+    Args:
+        unjudged: Query of the order_id of orders that no check has looked at: what is open of them stays as it is.
+    """
     return statement(
         """
         UPDATE exceptions SET resolved_at = :at, resolution = 'cleared' FROM (
@@ -57,12 +61,13 @@ def close_cleared_exceptions(failing: exp.Query, at: int) -> exp.Expr:
             AND failing.table_name = open_ones.table_name
             AND COALESCE(failing.order_id, -1) = COALESCE(open_ones.order_id, -1)
             AND failing.detail = open_ones.detail
-          WHERE open_ones.resolved_at IS NULL AND failing.check_name IS NULL
+          LEFT JOIN unjudged ON unjudged.order_id = open_ones.order_id
+          WHERE open_ones.resolved_at IS NULL AND failing.check_name IS NULL AND unjudged.order_id IS NULL
         ) AS cleared
         WHERE exceptions.check_name = cleared.check_name AND exceptions.table_name = cleared.table_name
           AND COALESCE(exceptions.order_id, -1) = COALESCE(cleared.order_id, -1)
           AND exceptions.detail = cleared.detail AND exceptions.resolved_at IS NULL
         """,
-        {"exceptions": EXCEPTIONS, "open_ones": EXCEPTIONS, "failing": failing},
+        {"exceptions": EXCEPTIONS, "open_ones": EXCEPTIONS, "failing": failing, "unjudged": unjudged},
         at=timestamp(at),
     )

@@ -1,4 +1,7 @@
-"""The macros that the marts call: after the insert clean, archive, check, trim, forget raw; before it, one refusal."""
+"""The macros that the marts call: before the insert one refusal, after it the retention; and the keeping of exceptions.
+
+They execute what they do by themselves and hand nothing back: see `retain`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from sqlglot import exp
 from sqlmesh import macro
 from sqlmesh.utils.errors import SQLMeshError
 
+from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
@@ -16,44 +20,23 @@ from macros.production import deployability, production_snapshot
 from macros.retention import (
     archive_statements,
     batch_orders,
-    check_statements,
     clean_statements,
     delete_consumed_raw_statement,
     departed_orders,
     trim_statements,
+    unrouted_rows,
     widen_statements,
 )
 from macros.sql import statement, table_node, union_all
 
 
 @macro()
-def clean_history(evaluator):  # type: ignore[no-untyped-def]
-    """Step 1: give history the columns that the mart has gained; delete the rows that this batch made stale."""
+def apply_retention(evaluator):  # type: ignore[no-untyped-def]
+    """After a mart's insert: clean history, archive, check, trim, and only then forget raw."""
     scope = production_scope(evaluator)
-    if scope is None or not scope["history"]:
-        return []
-    stale = periods_of_batch(evaluator, scope) if scope["versioned"] else []
-    return as_commands(evaluator, [*widen_statements(scope), *clean_statements(scope, stale)])
-
-
-@macro()
-def archive_check_trim(evaluator):  # type: ignore[no-untyped-def]
-    """Steps 2 to 4, on one cutoff: copy what has aged out to the history table of its half-year; what did not get
-    there becomes an exception, and stays; delete from the mart exactly what has its copy in history.
-    """
-    scope = production_scope(evaluator)
-    if scope is None:
-        return []
-    scope["cutoff"] = retention_cutoff(evaluator, scope)
-    scope["due"] = due_periods(evaluator, scope)
-    return as_commands(evaluator, [*archive_statements(scope), *check_statements(scope), *trim_statements(scope)])
-
-
-@macro()
-def delete_consumed_raw(evaluator):  # type: ignore[no-untyped-def]
-    """Step 5: forget raw rows that are past the raw retention and were consumed long ago."""
-    scope = production_scope(evaluator)
-    return as_commands(evaluator, [delete_consumed_raw_statement(scope)]) if scope else []
+    if scope is not None:
+        retain(scope, evaluator.engine_adapter)
+    return []
 
 
 @macro()
@@ -68,7 +51,9 @@ def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
         day=exp.cast(exp.Literal.string(evaluator.locals["end_ds"]), "DATE"),
     )
     checked_at = int((evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)).timestamp())
-    return as_commands(evaluator, [*record_exceptions(found, checked_at), close_cleared_exceptions(found, checked_at)])
+    closed = close_cleared_exceptions(found, checked_at, unjudged_orders(evaluator))
+    execute(evaluator.engine_adapter, [*record_exceptions(found, checked_at), closed])
+    return []
 
 
 @macro()
@@ -98,16 +83,31 @@ def refuse_rebuild_from_trimmed_raw(evaluator):  # type: ignore[no-untyped-def]
     return []
 
 
-def as_commands(evaluator, statements):  # type: ignore[no-untyped-def]
-    """The statements as finished SQL of the engine: their names are physical already, there is nothing to resolve.
+def retain(scope, engine):  # type: ignore[no-untyped-def]
+    """The five steps of one mart's retention, in this order and on one cutoff.
 
-    As trees SQLMesh would copy, walk and qualify each of them several times, which cost more than running them.
+    They are executed here, one after another in the transaction of the insert (where the engine has any): handed back
+    to SQLMesh they would be written out, parsed and qualified again, which costs more than running them.
     """
-    commands = []
+    if scope["history"]:
+        execute(engine, widen_statements(scope))
+        if scope["versioned"]:
+            execute(engine, clean_statements(scope, periods_of_batch(scope, engine)))
+    scope["cutoff"] = retention_cutoff(scope, engine)
+    scope["due"] = due_periods(scope, engine)
+    if scope["due"]:
+        execute(engine, archive_statements(scope))
+        unrouted = unrouted_rows(scope)
+        if engine.fetchone(unrouted.limit(1)):
+            execute(engine, record_exceptions(unrouted, scope["end"]))
+        execute(engine, trim_statements(scope))
+    execute(engine, [delete_consumed_raw_statement(scope)])
+
+
+def execute(engine, statements):  # type: ignore[no-untyped-def]
+    """Executes finished statements in the engine's dialect; their names are physical already."""
     for each in statements:
-        verb, _, rest = each.sql(dialect=evaluator.engine_adapter.dialect, identify=True).partition(" ")
-        commands.append(exp.Command(this=verb, expression=rest))
-    return commands
+        engine.execute(each.sql(dialect=engine.dialect, identify=True, copy=False))
 
 
 def production_scope(evaluator):  # type: ignore[no-untyped-def]
@@ -131,16 +131,17 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
         # SQLMesh hands out the last microsecond of the interval.
         "end": int((evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)).timestamp()),
         "history_start": str(evaluator.var("history_start")),
+        "retention_months": int(evaluator.var("retention_months")),
         "raw_retention_days": int(evaluator.var("raw_retention_days")),
         "redshift": evaluator.engine_adapter.dialect == "redshift",
     }
-    tables = history_tables(evaluator)
+    tables = history_tables(evaluator.engine_adapter)
     scope["history"] = tables.get(facts["short"], {})
     scope["uti_history"] = tables.get("uti", {})
     return scope
 
 
-def history_tables(evaluator):  # type: ignore[no-untyped-def]
+def history_tables(engine):  # type: ignore[no-untyped-def]
     """The history tables that exist: short name of the mart -> period -> its columns."""
     query = (
         exp.select("table_name", "column_name")
@@ -148,7 +149,7 @@ def history_tables(evaluator):  # type: ignore[no-untyped-def]
         .where(exp.column("table_schema").eq(HISTORY_SCHEMA))
     )
     tables: dict[str, dict[str, set[str]]] = {}
-    for table, column in evaluator.engine_adapter.fetchall(query):
+    for table, column in engine.fetchall(query):
         prefix, _, rest = str(table).partition("_")
         short, _, period = rest.partition("_")
         if prefix == "hist" and period != "all":
@@ -156,7 +157,7 @@ def history_tables(evaluator):  # type: ignore[no-untyped-def]
     return tables
 
 
-def retention_cutoff(evaluator, scope):  # type: ignore[no-untyped-def]
+def retention_cutoff(scope, engine):  # type: ignore[no-untyped-def]
     """What is older than this (epoch seconds) has aged out: so many months before the newest status.
 
     At most the end of the interval: one future-dated row must not archive the mart. The newest status is looked for
@@ -164,14 +165,14 @@ def retention_cutoff(evaluator, scope):  # type: ignore[no-untyped-def]
     """
     newest = statement("SELECT MAX(update_time) FROM uti", {"uti": scope["uti"]})
     recent = newest.copy().where(exp.column("update_time") >= scope["end"] - 86400)
-    (moment,) = evaluator.engine_adapter.fetchone(recent)
+    (moment,) = engine.fetchone(recent)
     if moment is None:
-        (moment,) = evaluator.engine_adapter.fetchone(newest)
+        (moment,) = engine.fetchone(newest)
     latest = scope["end"] if moment is None else min(int(moment), scope["end"])
-    return months_before(latest, int(evaluator.var("retention_months")))
+    return months_before(latest, scope["retention_months"])
 
 
-def due_periods(evaluator, scope):  # type: ignore[no-untyped-def]
+def due_periods(scope, engine):  # type: ignore[no-untyped-def]
     """Period -> oldest event time of the mart's rows that must leave now."""
     if scope["short"] == "ecs":
         queries = [
@@ -180,11 +181,11 @@ def due_periods(evaluator, scope):  # type: ignore[no-untyped-def]
             .join(table_node(scope["mart"]).as_("mart"), on="mart.order_id = departed.order_id")
             for period in sorted(scope["uti_history"])
         ]
-        rows = evaluator.engine_adapter.fetchall(union_all(queries)) if queries else []
+        rows = engine.fetchall(union_all(queries)) if queries else []
         return {period: int(oldest) for period, oldest in rows if oldest is not None}
     time = exp.column(scope["time"])
     aged = exp.select(exp.func("MIN", time), exp.func("MAX", time)).from_(table_node(scope["mart"]))
-    oldest, newest = evaluator.engine_adapter.fetchone(aged.where(time < scope["cutoff"]))
+    oldest, newest = engine.fetchone(aged.where(time < scope["cutoff"]))
     if oldest is None:
         return {}
     periods = periods_between(int(oldest), int(newest))
@@ -199,10 +200,10 @@ def due_periods(evaluator, scope):  # type: ignore[no-untyped-def]
         .where(time < scope["cutoff"])
         .group_by("1")
     )
-    return {str(name): int(first) for name, first in evaluator.engine_adapter.fetchall(grouped)}
+    return {str(name): int(first) for name, first in engine.fetchall(grouped)}
 
 
-def periods_of_batch(evaluator, scope):  # type: ignore[no-untyped-def]
+def periods_of_batch(scope, engine):  # type: ignore[no-untyped-def]
     """The periods whose history tables hold orders of this batch: mostly none."""
     queries = [
         exp.select(exp.Literal.string(period).as_("period"))
@@ -211,4 +212,4 @@ def periods_of_batch(evaluator, scope):  # type: ignore[no-untyped-def]
         .distinct()
         for period in sorted(scope["history"])
     ]
-    return [period for (period,) in evaluator.engine_adapter.fetchall(union_all(queries))]
+    return [period for (period,) in engine.fetchall(union_all(queries))]

@@ -7,6 +7,7 @@ A scope (made in post_statements.py) says what one evaluation works on:
   start, end         the interval, half-open; cutoff: what is older has aged out (all epoch seconds)
   history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's
   due                period -> oldest event time, of the rows that must leave the mart now; history_start
+  retention_months, raw_retention_days
 Every statement can be repeated, and a crash between any two leaves every row in at least one place.
 """
 
@@ -16,7 +17,7 @@ import typing as t
 
 from sqlglot import exp
 
-from macros.exceptions import record_exceptions
+from macros.exceptions import EXCEPTIONS
 from macros.history import (
     add_missing_columns,
     create_history_table,
@@ -32,16 +33,25 @@ Scope = dict[str, t.Any]
 
 
 def batch_orders(scope: Scope) -> exp.Query:
-    """The orders of this batch: what landed in the interval; for ecs also those whose status landed."""
+    """The orders of this batch: what landed in the interval.
+
+    For ecs also those whose status landed, and those that the daily check found in the mart although their order is
+    archived (a mart that was built anew from raw holds such rows): this cycle puts them right.
+    """
     landed = statement(
         "SELECT order_id FROM raw WHERE landed_at >= :start AND landed_at < :end",
         {},
         start=timestamp(scope["start"]),
         end=timestamp(scope["end"]),
     )
-    sources = dict.fromkeys((scope["raw"], scope["anchor_raw"])) if scope["short"] == "ecs" else (scope["raw"],)
-    queries = [t.cast(exp.Query, exp.replace_tables(landed, {"raw": raw})) for raw in sources]
-    return exp.union(*queries) if len(queries) > 1 else t.cast(exp.Select, queries[0]).distinct()
+    if scope["short"] != "ecs":
+        return t.cast(exp.Select, exp.replace_tables(landed, {"raw": scope["raw"]})).distinct()
+    found = statement(
+        "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
+        {"exceptions": EXCEPTIONS},
+    )
+    queries = [exp.replace_tables(landed, {"raw": raw}) for raw in (scope["raw"], scope["anchor_raw"])]
+    return exp.union(*(t.cast(exp.Query, query) for query in (*queries, found)))
 
 
 def routed(scope: Scope) -> list[str]:
@@ -220,24 +230,18 @@ def archive_statements(scope: Scope) -> list[exp.Expr]:
     return statements
 
 
-def check_statements(scope: Scope) -> list[exp.Expr]:
-    """Step 3: what is due and has no copy in history becomes an exception, one per order and period."""
-    if not scope["due"]:
-        return []
-    return record_exceptions(union_all([unrouted_rows(scope, period) for period in sorted(scope["due"])]), scope["end"])
+def unrouted_rows(scope: Scope) -> exp.Query:
+    """Step 3: what is due and has no copy in history, as exceptions: one per order and period."""
+    return union_all([unrouted_rows_of(scope, period) for period in sorted(scope["due"])])
 
 
-def unrouted_rows(scope: Scope, period: str) -> exp.Query:
-    """What is due in a period and has no copy in history, as exceptions."""
-    query = exp.select("missing.order_id").distinct().from_(without_copy(scope, period).subquery("missing"))
+def unrouted_rows_of(scope: Scope, period: str) -> exp.Query:
+    """What is due in one period and has no copy in history."""
     detail = f"half-year {period} has no copy in history, which begins with {scope['history_start']}"
-    for name, value in (
-        ("check_name", "archive_unrouted"),
-        ("table_name", scope["name"]),
-        ("detail", detail),
-    ):
-        query = query.select(exp.cast(exp.Literal.string(value), "VARCHAR").as_(name))
-    return query
+    texts = (("check_name", "archive_unrouted"), ("table_name", scope["name"]), ("detail", detail))
+    told = [exp.cast(exp.Literal.string(text), "VARCHAR").as_(name) for name, text in texts]
+    query = exp.select("missing.order_id", *told, copy=False)
+    return query.from_(without_copy(scope, period).subquery("missing", copy=False), copy=False).distinct(copy=False)
 
 
 def trim_statements(scope: Scope) -> list[exp.Expr]:

@@ -65,8 +65,4 @@ WHERE
     OR NOT @is_older(ranked, held, add_time, landed_at, partner_id)
   );
 
-@clean_history();
-
-@archive_check_trim();
-
-@delete_consumed_raw()
+@apply_retention()

@@ -70,8 +70,4 @@ WHERE
     OR NOT @is_older(ranked, held, update_time, landed_at, tno, status)
   );
 
-@clean_history();
-
-@archive_check_trim();
-
-@delete_consumed_raw()
+@apply_retention()

@@ -63,8 +63,4 @@ FROM ranked
 WHERE
   first_arrival = 1;
 
-@clean_history();
-
-@archive_check_trim();
-
-@delete_consumed_raw()
+@apply_retention()

@@ -9,7 +9,6 @@ lock, 2 usage or configuration.
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -132,10 +131,11 @@ def _sqlmesh(gateway: str, project: Path) -> Iterator[tuple[Any, CycleConsole]]:
 
     It does not load the project: a run works with what was planned last.
     """
-    # SQLMesh would fork to read its cache, which is not safe beside DuckDB's threads.
-    os.environ.setdefault("MAX_FORK_WORKERS", "1")
+    from sqlmesh.core import constants
     from sqlmesh.core.console import set_console
     from sqlmesh.core.context import Context
+
+    constants.MAX_FORK_WORKERS = 1  # it would fork to read its cache: slow, and not safe beside DuckDB's threads
 
     console = CycleConsole()
     set_console(console)

@@ -70,6 +70,11 @@ def world(make_world: Callable[..., World]) -> World:
     return make_world()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, or one process would wait for the other at the end (pyproject.toml keeps this order)."""
+    items.sort(key=lambda item: item.path.name != "test_traces.py")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Nothing is left out in silence: what this run only sampled is named in its last lines."""
     if not THOROUGH:

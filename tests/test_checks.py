@@ -133,6 +133,20 @@ def test_newly_landed_orders_have_two_cycles_of_grace(world: World) -> None:
     }
 
 
+def test_what_is_open_stays_open_while_its_order_is_in_the_grace(world: World) -> None:
+    """The checks pass over an order that has just got a status: that is no proof that it is mended."""
+    world.order(1, START)
+    world.source("DELETE FROM ecs_order_info")
+    world.cycle()
+    daily(world, 1)
+    world.scan(1, START + 2 * DAY + 10 * MINUTE)
+    daily(world, 2)
+    kept = f"SELECT order_id, times_seen, resolution FROM {HISTORY}.order_tracking_exceptions"
+    assert world.query(kept) == [(1, 1, None)]
+    daily(world, 3)
+    assert world.query(kept) == [(1, 2, None)]
+
+
 def test_an_exception_is_opened_once_seen_again_cleared_and_opened_anew(world: World) -> None:
     world.order(1, START)
     world.order(2, START)

@@ -1,5 +1,4 @@
-"""Recorded traces, replayed week by week (`make test` takes longer steps): after every cycle the warehouse is
-where the trace alone says it must be.
+"""Recorded traces, replayed week by week: after every cycle the warehouse is where the trace alone says it must be.
 
 What is expected is computed from the trace in one query per cycle, which knows nothing of the pipeline: an order is
 active while its newest scan that has arrived is not older than six calendar months before the newest of all.
@@ -18,11 +17,9 @@ import pytest
 
 from scripts.exceptions import main as exceptions
 from scripts.source_writer import SourceWriter
-from tests.thorough import THOROUGH
 from tests.world import DAY, World, moment
 
 WEEK = 7 * DAY
-WEEKS = {"trace_a": 1, "trace_b": 1} if THOROUGH else {"trace_b": 26}
 DATA = Path(__file__).parent / "data"
 
 EXPECTED = """
@@ -61,10 +58,9 @@ class Seen:
 @pytest.mark.xdist_group("trace_b")
 def test_every_order_of_trace_b_goes_and_comes_back_as_it_must(make_world: Callable[..., World]) -> None:
     seen = replay(make_world, "trace_b")
-    assert (len(seen.archived), len(seen.came_back)) == ((390, 251) if THOROUGH else (387, 243))
+    assert (len(seen.archived), len(seen.came_back)) == (390, 251)
 
 
-@pytest.mark.skipif(not THOROUGH, reason="208 cycles of about 3 s: make soak")
 @pytest.mark.xdist_group("trace_a")
 def test_every_order_of_trace_a_goes_and_comes_back_as_it_must(make_world: Callable[..., World]) -> None:
     seen = replay(make_world, "trace_a")
@@ -72,14 +68,13 @@ def test_every_order_of_trace_a_goes_and_comes_back_as_it_must(make_world: Calla
 
 
 def replay(make_world: Callable[..., World], name: str) -> Seen:
-    """One cycle a step, then the restore of all metadata that waits for it, and a last look at everything."""
+    """One cycle a week, then the restore of all metadata that waits for it, and a last look at everything."""
     trace = pq.read_table(DATA / f"{name}.parquet")
     arrivals = trace["arrival_time"].to_pylist()
     world = make_world(history_start="2010_h1", planned=False)
     world.source_file.unlink()
     seen = Seen()
-    step = WEEKS[name] * WEEK
-    cycles = range(min(arrivals), max(arrivals) + step, step)
+    cycles = range(min(arrivals), max(arrivals) + WEEK, WEEK)
     for number, now in enumerate(cycles, start=1):
         with SourceWriter(world.source_url) as source:
             arrived = source.advance(trace, now)
@@ -93,8 +88,7 @@ def replay(make_world: Callable[..., World], name: str) -> Seen:
                 flush=True,
             )
     assert_whole(world, trace)
-    if THOROUGH:  # what landed with the last cycle is judged by the next daily check
-        world.cycle(world.now + 2 * DAY)
+    world.cycle(world.now + 2 * DAY)  # what landed with the last cycle is judged by the next daily check
     assert_only_archived_metadata_is_missing(world, seen)
     return seen
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
 
 SAMPLED = (
-    "replays of the recorded traces: b in half-year steps, a not at all (make soak: both, every week)",
     "crashes of a cycle: before every fourth statement (make soak: before every one)",
     "failures on the Redshift stand-in: at every third write (make soak: at every one)",
 )
