@@ -54,13 +54,13 @@ def make_redshift_world(
 ) -> Callable[..., RedshiftWorld]:
     """A world at START whose warehouse is the stand-in; `planned=False` leaves planning to its first cycle."""
 
-    def make(*, planned: bool = True, now: int = START) -> RedshiftWorld:
+    def make(*, history_start: str = "2024_h1", planned: bool = True, now: int = START) -> RedshiftWorld:
         redshift_databases.put_back("planned" if planned else "empty")
         for item in s3_server.client.list_objects_v2(Bucket=s3_server.bucket).get("Contents", []):
             s3_server.client.delete_object(Bucket=s3_server.bucket, Key=item["Key"])
         for name, value in environment(redshift, s3_server).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", "2024_h1")
+        monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", history_start)
         return RedshiftWorld(tmp_path, now, redshift, s3_server)
 
     return make

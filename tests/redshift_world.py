@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from scripts.run_cycle import Cycle
 from tests.redshift_standin import RedshiftStandin, S3Server
@@ -148,4 +149,7 @@ KINDS = {"character varying": "VARCHAR", "timestamp without time zone": "TIMESTA
 def _fill(warehouse: duckdb.DuckDBPyConnection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     rows = list(rows)
     if rows:
-        warehouse.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        columns = pa.table({str(at): list(values) for at, values in enumerate(zip(*rows, strict=True))})
+        warehouse.register("rows", columns)
+        warehouse.execute(f"INSERT INTO {table} SELECT * FROM rows")
+        warehouse.unregister("rows")

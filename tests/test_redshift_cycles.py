@@ -6,16 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scripts.exceptions import main as exceptions_command
 from scripts.simulate import simulate
+from scripts.source_writer import SourceWriter
 from tests.conftest_redshift import START
 from tests.redshift_standin import Properties, RedshiftStandin, refusals
 from tests.redshift_world import MARTS, RedshiftWorld, copy_tables
+from tests.test_traces import DATA
 from tests.world import DAY, HOUR, World, at, moment
 
 pytestmark = pytest.mark.xdist_group("redshift")
+
+HALF_YEAR = 182 * DAY
 
 SORTKEYS = {
     "uti": ("update_time", "order_id"),
@@ -89,23 +95,45 @@ def test_an_order_is_archived_comes_back_and_its_metadata_is_restored(redshift_w
     world.assert_whole()
 
 
-def test_the_same_history_ends_in_the_same_rows_on_both_engines(
+def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:
-    """Nine simulated months, then cycles an hour, a day and months apart; every column, archived_at too."""
+    """Nine simulated months, then cycles an hour, a day and months apart."""
     now = START
     ours = make_world()
     ours.source_file.unlink()
-    theirs = make_redshift_world()
-    theirs.source_file.unlink()
-    source = f"duckdb:///{ours.source_file}"
+    theirs = make_redshift_world()  # over the same source
+    ours.source_file.unlink()
     for step in (HOUR, DAY, 70 * DAY, HOUR):
         now += step
         since = START - 300 * DAY if step == 70 * DAY else None  # what became visible long after its time
-        simulate(source, orders=60, months=9, seed=7, at=moment(now), progress=False)
+        simulate(ours.source_url, orders=60, months=9, seed=7, at=moment(now), progress=False)
         ours.cycle(now, reconcile_since=since)
         theirs.cycle(now, reconcile_since=since)
-    copied = tmp_path / "standin.duckdb"
+    assert_same_tables(ours, theirs, tmp_path)
+
+
+def test_the_recorded_traces_end_in_the_same_rows_on_both_engines(
+    make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
+) -> None:
+    """Both traces in one warehouse, a cycle every half-year; that they are the right rows is tests/test_traces.py."""
+    traces = pa.concat_tables([pq.read_table(DATA / f"{name}.parquet") for name in ("trace_a", "trace_b")])
+    arrivals = traces["arrival_time"].to_pylist()
+    ours = make_world(history_start="2010_h1", planned=False)
+    ours.source_file.unlink()
+    theirs = make_redshift_world(history_start="2010_h1", planned=False)  # over the same source
+    ours.source_file.unlink()
+    for now in range(min(arrivals), max(arrivals) + HALF_YEAR, HALF_YEAR):
+        with SourceWriter(ours.source_url) as source:
+            source.advance(traces, now)
+        ours.cycle(now, reconcile_since=1)
+        theirs.cycle(now, reconcile_since=1)
+    assert_same_tables(ours, theirs, tmp_path)
+
+
+def assert_same_tables(ours: World, theirs: RedshiftWorld, folder: Path) -> None:
+    """Marts, history, raw and exceptions agree in every row and column, archived_at and landed_at too."""
+    copied = folder / "standin.duckdb"
     copy_tables(theirs, copied)
     with duckdb.connect() as both:
         both.execute(f"ATTACH '{ours.warehouse_file}' AS warehouse (READ_ONLY)")  # as its views call it

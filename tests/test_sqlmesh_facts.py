@@ -155,8 +155,10 @@ def land(project: Project, *rows: tuple[int, int, str]) -> None:
         project.query(f"INSERT INTO src.rows VALUES ({order}, {value}, TIMESTAMP '2025-09-01 {landed_at}')")
 
 
-def test_all_post_statements_are_rendered_before_the_first_runs_and_after_the_insert(project: Project) -> None:
-    """So the cutoff sees the batch, and no step sees what an earlier one did."""
+def test_post_statements_are_rendered_once_an_evaluation_after_the_insert_and_before_one_of_them_runs(
+    project: Project,
+) -> None:
+    """A macro that executes its statements while it is rendered does so once, and sees the batch."""
     project.plan(NINE)
     land(project, (1, 1, "09:14:59"))
     project.forget()
