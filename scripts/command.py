@@ -49,9 +49,20 @@ def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gateway", default=os.environ.get("ORDER_TRACKING_GATEWAY") or "local")
-    parser.add_argument("--at", type=time_argument, metavar="T", help="work for this moment, ISO, UTC (default: now)")
+    parser.set_defaults(gateway=os.environ.get("ORDER_TRACKING_GATEWAY") or "local", at=None)
+    add_common_options(parser)
     return parser
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """--gateway and --at; a subcommand takes them too, so that they may stand before or after its name."""
+    unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--gateway", default=unset, help="local or redshift (default: ORDER_TRACKING_GATEWAY, or local)"
+    )
+    parser.add_argument(
+        "--at", type=time_argument, metavar="T", default=unset, help="work for this moment, ISO, UTC (default: now)"
+    )
 
 
 def time_argument(text: str) -> Any:

@@ -87,17 +87,21 @@ def _demo(every_cycle: bool) -> int:
     _own_settings()
     _start_anew()
     from scripts.run_cycle import Cycle, run_cycle
-    from scripts.simulate import simulate
+    from scripts.simulate import simulate, simulated_trace
+    from scripts.source_writer import SourceWriter
 
     source = f"duckdb:///{SOURCE}"
+    midnight = START + CYCLES * QUARTER_HOUR
 
     def cycle_at(moment: dt.datetime, since: dt.datetime | None = None) -> Cycle:
-        simulate(source, orders=ORDERS, months=MONTHS, seed=SEED, at=moment, progress=False)
+        with SourceWriter(source) as writer:
+            writer.advance(to_come, int(moment.timestamp()))
         return run_cycle(at=moment, source=source, reconcile_since=since)
 
     with _step(f"A source with {MONTHS} months of orders") as told:
         rows = simulate(source, orders=ORDERS, months=MONTHS, seed=SEED, at=START, progress=False)
         told.append(", ".join(f"{table} {count:,}" for table, count in rows.items()))
+        to_come = simulated_trace(ORDERS, MONTHS, SEED, midnight + QUARTER_HOUR, since=START)
     with _step("First load: plan, extract, marts") as told:
         first = run_cycle(at=START, source=source)
         told.append(", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in first.phases))
@@ -111,7 +115,6 @@ def _demo(every_cycle: bool) -> int:
         with _step(f"  {len(seconds)} of {CYCLES} cycles took the time there is; the rest of the day with one"):
             cycle_at(START + (CYCLES - 4) * QUARTER_HOUR)
         print("  All of them, one by one: make demo ARGS=--every-cycle")
-    midnight = START + CYCLES * QUARTER_HOUR
     with _step("The cycle after midnight: reconcile, checks") as told:
         last = cycle_at(midnight, midnight - dt.timedelta(days=35))
         told.append(", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in last.phases))

@@ -202,7 +202,7 @@ def as_markdown(exceptions: Sequence[OpenException]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import command_line, run_command
+    from scripts.command import add_common_options, command_line, run_command
 
     parser = command_line("scripts.exceptions", __doc__)
     actions = parser.add_subparsers(dest="action", required=True)
@@ -215,6 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
     resolving = actions.add_parser("resolve", help="close one exception by hand")
     resolving.add_argument("key", metavar="KEY")
     resolving.add_argument("--note", required=True, metavar="TEXT", help="what was done")
+    for action in (listing, restoring, resolving):
+        add_common_options(action)
 
     def command(options: Any) -> int:
         if options.action == "restore" and bool(options.orders) == options.all:

@@ -256,7 +256,8 @@ def test_resolve_closes_one_exception_with_a_note(world: World, capsys: pytest.C
     key = capsys.readouterr().out.splitlines()[1].split()[0]
     assert exceptions_command(["resolve", "nothing", "--note", "x"]) == 2
     assert exceptions_command(["resolve", key, "--note", " "]) == 2
-    assert exceptions_command(["--at", "2025-09-02T01:00:00", "resolve", key, "--note", "a test order, dropped"]) == 0
+    settled = ["resolve", key, "--note", "a test order, dropped", "--at", "2025-09-02T01:00:00"]
+    assert exceptions_command(settled) == 0
     assert world.query(f"SELECT resolution FROM {HISTORY}.order_tracking_exceptions") == [("a test order, dropped",)]
     daily(world, 2)
     assert world.exceptions() == [], "a rejected row that an operator has settled stays settled"
