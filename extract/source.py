@@ -69,7 +69,8 @@ class Source(Protocol):
     def read(
         self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Streams the rows that stand in any of the ranges, each once, in batches of at most BATCH_ROWS.
+        """Streams the rows that stand in any of the ranges, each once, in batches: of at most BATCH_ROWS rows from a
+        file, of what came in about 4 MB from a server.
 
         Columns: the table's, in order, then `source_id` (int64) where it has an id column. One consistent
         snapshot, opened when the first batch is asked for. With `since_id` only rows whose id is greater;

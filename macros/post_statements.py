@@ -13,7 +13,6 @@ from sqlmesh.utils.errors import SQLMeshError
 
 from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
-from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
 from macros.periods import months_before, period_bounds, periods_between
 from macros.production import deployability, production_snapshot
@@ -23,11 +22,12 @@ from macros.retention import (
     clean_statements,
     delete_consumed_raw_statement,
     departed_orders,
+    every_period,
     trim_statements,
     unrouted_rows,
     widen_statements,
 )
-from macros.sql import statement, table_node, union_all
+from macros.sql import statement, table_node
 
 
 @macro()
@@ -96,6 +96,7 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
     scope["cutoff"] = retention_cutoff(scope, engine)
     scope["due"] = due_periods(scope, engine)
     if scope["due"]:
+        scope["holding"] = periods_holding(scope, engine)
         execute(engine, archive_statements(scope))
         unrouted = unrouted_rows(scope)
         if engine.fetchone(unrouted.limit(1)):
@@ -175,14 +176,16 @@ def retention_cutoff(scope, engine):  # type: ignore[no-untyped-def]
 def due_periods(scope, engine):  # type: ignore[no-untyped-def]
     """Period -> oldest event time of the mart's rows that must leave now."""
     if scope["short"] == "ecs":
-        queries = [
-            exp.select(exp.Literal.string(period).as_("period"), exp.func("MIN", exp.column("add_time")))
-            .from_(departed_orders(scope, period).subquery("departed"))
-            .join(table_node(scope["mart"]).as_("mart"), on="mart.order_id = departed.order_id")
-            for period in sorted(scope["uti_history"])
-        ]
-        rows = engine.fetchall(union_all(queries)) if queries else []
-        return {period: int(oldest) for period, oldest in rows if oldest is not None}
+        if not scope["uti_history"]:
+            return {}
+        oldest = statement(
+            """
+            SELECT departed.period, MIN(mart.add_time) FROM departed
+            JOIN mart ON mart.order_id = departed.order_id GROUP BY departed.period
+            """,
+            {"departed": departed_orders(scope, scope["uti_history"]), "mart": scope["mart"]},
+        )
+        return {str(period): int(first) for period, first in engine.fetchall(oldest)}
     time = exp.column(scope["time"])
     aged = exp.select(exp.func("MIN", time), exp.func("MAX", time)).from_(table_node(scope["mart"]))
     oldest, newest = engine.fetchone(aged.where(time < scope["cutoff"]))
@@ -205,11 +208,20 @@ def due_periods(scope, engine):  # type: ignore[no-untyped-def]
 
 def periods_of_batch(scope, engine):  # type: ignore[no-untyped-def]
     """The periods whose history tables hold orders of this batch: mostly none."""
-    queries = [
-        exp.select(exp.Literal.string(period).as_("period"))
-        .from_(table_node(history_table(scope["short"], period)).as_("history"))
-        .join(batch_orders(scope).subquery("batch"), on="batch.order_id = history.order_id")
-        .distinct()
-        for period in sorted(scope["history"])
-    ]
-    return [period for (period,) in engine.fetchall(union_all(queries))]
+    return periods_with(scope, engine, batch_orders(scope))
+
+
+def periods_holding(scope, engine):  # type: ignore[no-untyped-def]
+    """The periods in which copies of what is due are to be looked for: for ecs where its orders are, else any."""
+    if scope["short"] != "ecs" or not scope["history"]:
+        return [*scope["history"]]
+    return periods_with(scope, engine, departed_orders(scope, scope["due"]))
+
+
+def periods_with(scope, engine, orders):  # type: ignore[no-untyped-def]
+    """The periods whose history tables of this mart hold any of these orders."""
+    found = statement(
+        "SELECT DISTINCT history.period FROM history JOIN wanted ON wanted.order_id = history.order_id",
+        {"history": every_period(scope["short"], scope["history"], ["order_id"]), "wanted": orders},
+    )
+    return [str(period) for (period,) in engine.fetchall(found)]

@@ -7,6 +7,7 @@ A scope (made in post_statements.py) says what one evaluation works on:
   start, end         the interval, half-open; cutoff: what is older has aged out (all epoch seconds)
   history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's
   due                period -> oldest event time, of the rows that must leave the mart now; history_start
+  holding            the periods whose history may hold a row of an order that leaves now
   retention_months, raw_retention_days
 Every statement can be repeated, and a crash between any two leaves every row in at least one place.
 """
@@ -85,27 +86,41 @@ def due_rows(scope: Scope, period: str) -> exp.Query:
             LEFT JOIN active ON active.order_id = departed.order_id
             WHERE active.order_id IS NULL AND :in_range
             """,
-            {"departed": departed_orders(scope, period), "mart": scope["mart"], "active": scope["uti"]},
+            {"departed": departed_orders(scope, [period]), "mart": scope["mart"], "active": scope["uti"]},
             columns=columns_of(scope["columns"], "mart"),
             in_range=in_range(scope, period, "mart"),
         ),
     )
 
 
-def departed_orders(scope: Scope, period: str) -> exp.Query:
-    """The orders that uti archived to this period: since the interval's start, and any that are in this batch."""
-    anchor = history_table("uti", period)
+def departed_orders(scope: Scope, periods: t.Iterable[str]) -> exp.Query:
+    """Period and order_id of what uti archived: since the interval's start, and any orders that are in this batch."""
+    archived = every_period("uti", periods, ["order_id", "archived_at"])
     return t.cast(
         exp.Query,
         statement(
             """
-            SELECT archived.order_id FROM archived WHERE archived.archived_at > :start
+            SELECT archived.period, archived.order_id FROM archived WHERE archived.archived_at > :start
             UNION
-            SELECT archived.order_id FROM archived JOIN batch ON batch.order_id = archived.order_id
+            SELECT archived.period, archived.order_id FROM archived JOIN batch ON batch.order_id = archived.order_id
             """,
-            {"archived": anchor, "batch": batch_orders(scope)},
+            {"archived": archived, "batch": batch_orders(scope)},
             start=timestamp(scope["start"]),
         ),
+    )
+
+
+def every_period(short: str, periods: t.Iterable[str], columns: t.Iterable[str]) -> exp.Query:
+    """The rows of these history tables of a mart, with the period first."""
+    names = columns_of(columns)
+    kind = exp.DataType.build("VARCHAR(7)")
+    return union_all(
+        [
+            exp.select(exp.cast(exp.Literal.string(period), kind).as_("period"), *names).from_(
+                table_node(history_table(short, period))
+            )
+            for period in sorted(periods)
+        ]
     )
 
 
@@ -113,9 +128,9 @@ def may_hold(scope: Scope, period: str) -> exp.Query | None:
     """The history rows that may be copies of what is due in a period; None while there is no such table.
 
     A copy is never older than the row, so it lies at or after it: for scans in the same period, for uti there or
-    later, and for ecs, whose period is that of its order, anywhere.
+    later, and for ecs, whose period is that of its order, wherever history holds an order that leaves now.
     """
-    tables = sorted({*scope["history"], *routed(scope)})
+    tables = sorted({*scope["holding"], *routed(scope)})
     if scope["short"] == "uts":
         tables = [name for name in tables if name == period]
     elif scope["short"] == "uti":

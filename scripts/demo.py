@@ -34,6 +34,8 @@ QUARTER_HOUR = dt.timedelta(minutes=15)
 CYCLES = 96
 BUDGET_SECONDS = 48
 """From the start to the last of the single cycles; what follows takes about ten seconds more."""
+FEWEST_CYCLES = 8
+"""So many single cycles in any case, or there would be nothing to see."""
 
 TABLES = (
     ("order_tracking.mart_uni_tracking_info", "active order (its current status)"),
@@ -168,8 +170,8 @@ def _day(deadline: float | None) -> Iterator[dt.datetime]:
     moments = [START + n * QUARTER_HOUR for n in range(1, CYCLES)]
     print(f"A day of 15-minute cycles, from {START:%Y-%m-%d %H:%M}", flush=True)
     with tqdm(moments, unit="cycle", disable=not terminal, leave=False) as bar:
-        for moment in bar:
-            if deadline is not None and time.monotonic() > deadline:
+        for number, moment in enumerate(bar):
+            if deadline is not None and number >= FEWEST_CYCLES and time.monotonic() > deadline:
                 return
             bar.set_description(f"{moment:%H:%M}")
             yield moment
