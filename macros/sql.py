@@ -43,9 +43,9 @@ def _put(table: exp.Table, replacement: str | exp.Expr, tree: exp.Expr, *, is_ta
     elif isinstance(table.parent, (exp.Schema, exp.Create, exp.Insert, exp.Alter, exp.Drop)):
         table.replace(node)
     elif isinstance(node, exp.Query):
-        table.replace(node.subquery(short))
+        table.replace(node.subquery(short, copy=False))
     else:
-        table.replace(exp.alias_(node, short, table=True))
+        table.replace(exp.alias_(node, short, table=True, copy=False))
 
 
 def _qualifiers(table: exp.Table) -> dict[str, exp.Expr]:
@@ -75,10 +75,10 @@ def columns_of(names: t.Iterable[str], table: str | None = None) -> list[exp.Exp
 
 
 def union_all(queries: t.Sequence[exp.Query]) -> exp.Query:
-    """The queries' rows, one after another."""
+    """The queries' rows, one after another; the queries become part of it."""
     result = queries[0]
     for query in queries[1:]:
-        result = exp.union(result, query, distinct=False)
+        result = exp.union(result, query, distinct=False, copy=False)
     return result
 
 

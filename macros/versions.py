@@ -36,8 +36,12 @@ def older(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
     condition: exp.Expr | None = None
     for name in reversed(columns):
         first = less(name, left, right)
-        condition = first if condition is None else exp.or_(first, exp.and_(same(name, left, right), condition))
-    return exp.paren(t.cast(exp.Expr, condition))
+        condition = (
+            first
+            if condition is None
+            else exp.or_(first, exp.and_(same(name, left, right), condition, copy=False), copy=False)
+        )
+    return exp.paren(t.cast(exp.Expr, condition), copy=False)
 
 
 def identical(left: str, right: str, columns: t.Sequence[str], texts: t.Collection[str] = ()) -> exp.Expr:
@@ -55,7 +59,7 @@ def identical(left: str, right: str, columns: t.Sequence[str], texts: t.Collecti
         blank = exp.Literal.string("") if name in texts else exp.Literal.number(0)
         parts.append(exp.func("COALESCE", a, blank).eq(exp.func("COALESCE", b, blank.copy())))
         parts.append(_null_flag(a).eq(_null_flag(b)))
-    return exp.and_(*parts)
+    return exp.and_(*parts, copy=False)
 
 
 def _null_flag(column: exp.Expr) -> exp.Expr:
