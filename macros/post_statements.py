@@ -15,7 +15,7 @@ from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
 from macros.periods import months_before, period_bounds, periods_between
-from macros.production import deployability, production_snapshot
+from macros.production import environment_name, production_snapshot, snapshot_of_written_table
 from macros.retention import (
     archive_statements,
     batch_orders,
@@ -57,30 +57,49 @@ def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
 
 
 @macro()
-def refuse_rebuild_from_trimmed_raw(evaluator):  # type: ignore[no-untyped-def]
-    """Before the insert: fail when SQLMesh is about to build this mart anew although raw has forgotten rows.
+def refuse_to_endanger_production(evaluator):  # type: ignore[no-untyped-def]
+    """Before the insert: fail where SQLMesh is about to write a mart that production uses as it must not be written."""
+    snapshot = snapshot_of_written_table(evaluator)
+    if snapshot is not None:
+        refuse_write_from_elsewhere(snapshot, environment_name())
+        refuse_rebuild_from_trimmed_raw(snapshot, evaluator.engine_adapter)
+    return []
+
+
+def refuse_write_from_elsewhere(snapshot, environment):  # type: ignore[no-untyped-def]
+    """A dev environment has a table of its own, but for a mart whose last change was of metadata alone (an owner, say).
+
+    Such a one SQLMesh shares, and where production has an interval to do, the plan of the dev environment would do it.
+    """
+    if environment != "prod":
+        raise SQLMeshError(
+            f"The environment {environment} would write {snapshot.name} of production; nothing was changed. Run the "
+            "cycle, so that production has nothing left to do, and plan again; a mart must stay forward-only."
+        )
+
+
+def refuse_rebuild_from_trimmed_raw(snapshot, engine):  # type: ignore[no-untyped-def]
+    """A mart must not be built anew although raw has forgotten rows.
 
     Without a recorded interval SQLMesh replaces the whole table by what raw holds. That is right once, and the loss
     of everything older after raw was trimmed (a lost state database, a change that is not forward-only).
     """
-    snapshot = evaluator.locals.get("snapshot")
-    if snapshot is None or snapshot.intervals or not deployability(evaluator).is_deployable(snapshot):
-        return []
+    if snapshot.intervals:
+        return
     source = mart_facts(snapshot.model.name.split(".")[-1])["raw"]
     log = statement(
         "SELECT COALESCE(SUM(rows_landed), 0) FROM log WHERE table_name = :name",
         {"log": f"{RAW_SCHEMA}.extract_log"},
         name=source.split(".")[-1].removesuffix("_raw"),
     )
-    (landed,) = evaluator.engine_adapter.fetchone(log)
-    (held,) = evaluator.engine_adapter.fetchone(statement("SELECT COUNT(*) FROM raw", {"raw": source}))
+    (landed,) = engine.fetchone(log)
+    (held,) = engine.fetchone(statement("SELECT COUNT(*) FROM raw", {"raw": source}))
     if int(held) < int(landed):
         raise SQLMeshError(
             f"{snapshot.name} would be built anew from {source}, which has forgotten {int(landed) - int(held)} of the "
             f"{int(landed)} rows that landed; nothing was changed. Restore SQLMesh's state, or make the change "
             "forward-only (docs/operations.md, 'A mart would be rebuilt')."
         )
-    return []
 
 
 def retain(scope, engine):  # type: ignore[no-untyped-def]

@@ -18,7 +18,6 @@ import typing as t
 
 from sqlglot import exp
 
-from macros.exceptions import EXCEPTIONS
 from macros.history import (
     add_missing_columns,
     create_history_table,
@@ -34,25 +33,16 @@ Scope = dict[str, t.Any]
 
 
 def batch_orders(scope: Scope) -> exp.Query:
-    """The orders of this batch: what landed in the interval.
-
-    For ecs also those whose status landed, and those that the daily check found in the mart although their order is
-    archived (a mart that was built anew from raw holds such rows): this cycle puts them right.
-    """
+    """The orders of this batch: what landed in the interval; for ecs also those whose status landed."""
     landed = statement(
         "SELECT order_id FROM raw WHERE landed_at >= :start AND landed_at < :end",
         {},
         start=timestamp(scope["start"]),
         end=timestamp(scope["end"]),
     )
-    if scope["short"] != "ecs":
-        return t.cast(exp.Select, exp.replace_tables(landed, {"raw": scope["raw"]})).distinct()
-    found = statement(
-        "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
-        {"exceptions": EXCEPTIONS},
-    )
-    queries = [exp.replace_tables(landed, {"raw": raw}) for raw in (scope["raw"], scope["anchor_raw"])]
-    return exp.union(*(t.cast(exp.Query, query) for query in (*queries, found)))
+    raws = [scope["raw"], scope["anchor_raw"]] if scope["short"] == "ecs" else [scope["raw"]]
+    queries = [t.cast(exp.Select, exp.replace_tables(landed, {"raw": raw})) for raw in raws]
+    return exp.union(*queries) if len(queries) > 1 else queries[0].distinct()
 
 
 def routed(scope: Scope) -> list[str]:

@@ -29,7 +29,7 @@ MODEL (
   )
 );
 
-@refuse_rebuild_from_trimmed_raw();
+@refuse_to_endanger_production();
 
 WITH batch AS (
   SELECT

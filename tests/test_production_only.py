@@ -198,3 +198,39 @@ def test_without_sqlmeshs_knowledge_of_what_is_written_nothing_runs() -> None:
 
     with pytest.raises(SQLMeshError, match="does not tell whether an evaluation writes production"):
         deployability(Evaluator())  # type: ignore[arg-type]
+
+
+def test_a_dev_plan_of_a_changed_owner_never_writes_production(behind: World, project: Path) -> None:
+    """Where metadata alone changed, SQLMesh lets the dev environment do what production has left to do."""
+    before = outside_dev(behind)
+    for mart in MARTS:
+        edit(project, mart, "owner data_engineering", "owner another_team")
+    with pytest.raises(AssertionError, match="environment dev would write"):
+        plan(project, "dev", LATER)
+    assert outside_dev(behind) == before
+    behind.cycle(LATER)
+    behind_marts(behind)
+    plan(project, "dev", LATER)  # production has nothing left to do
+
+
+def test_a_changed_owner_in_production_leaves_dev_harmless(behind: World, project: Path) -> None:
+    for mart in MARTS:
+        edit(project, mart, "owner data_engineering", "owner another_team")
+    plan(project, "prod", LATER - HOUR)
+    before = outside_dev(behind)
+    edit(project, "order_status", "status::INTEGER AS status,", "status::INTEGER AS status, 1::INTEGER AS one,")
+    with pytest.raises(AssertionError, match="environment dev would write"):
+        plan(project, "dev", LATER)
+    assert outside_dev(behind) == before
+    behind.cycle(LATER)
+    behind_marts(behind)
+
+
+def test_a_dev_plan_of_a_mart_that_is_not_forward_only_touches_only_dev(behind: World, project: Path) -> None:
+    before = outside_dev(behind)
+    edit(project, "mart_uni_tracking_info", "    forward_only TRUE,\n", "")
+    edit(project, "mart_uni_tracking_info", "ranked.newest_first = 1", "ranked.newest_first < 2")
+    plan(project, "dev", LATER)
+    assert outside_dev(behind) == before
+    plan(project, "another", LATER, start="2025-01-01")
+    assert outside_dev(behind) == before
