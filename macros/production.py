@@ -9,7 +9,6 @@ from sqlglot import exp
 from sqlmesh.core.macros import MacroEvaluator
 from sqlmesh.utils.errors import SQLMeshError
 
-
 NOTHING_DONE = "nothing was archived or trimmed. Go back to the pinned version, or adapt macros/production.py."
 
 
