@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from tests.conftest import START
-from tests.world import DAY, World, at
+from tests.world import DAY, HOUR, World, at
 
 PROJECT = Path(__file__).parent.parent
 AGED = at("2025-02-10T00:00:00")
@@ -89,6 +89,31 @@ def test_a_column_added_everywhere_reaches_history_before_the_next_archive(copy:
             "SELECT order_id, pieces FROM order_tracking.mart_uni_tracking_info ORDER BY 1"
         ).fetchall()
     assert held == [(2, None), (4, 5)]
+
+
+def test_taking_an_added_column_back_is_refused_and_costs_nothing(copy: Copy) -> None:
+    """Rolling back the files does not roll back the tables: the plan refuses, and cycles go on as planned before."""
+    world = copy.world
+    world.order(1, AGED)
+    copy.cycle("2025-09-01T00:20:00")
+    before = {file: file.read_text() for file in copy.folder.rglob("*") if file.suffix in (".sql", ".yaml")}
+    world.source("ALTER TABLE uni_tracking_info ADD COLUMN pieces INTEGER")
+    copy.add_pieces_to_uti()
+    assert copy.run("scripts.plan", "--yes", "--at", "2025-09-01T00:25:00").returncode == 0
+    old = at("2025-02-27T00:00:00")
+    world.insert("uni_tracking_info", [(3, "T3", 100, START + HOUR, 7), (4, "T4", 100, old, 5)])
+    copy.cycle("2025-09-01T01:20:00")
+
+    for file, text in before.items():
+        file.write_text(text)
+    planned = copy.run("scripts.plan", "--yes", "--at", "2025-09-01T01:25:00")
+    assert planned.returncode == 1
+    assert "destructive" in (planned.stdout + planned.stderr).lower()
+    world.insert("uni_tracking_info", [(5, "T5", 100, START + 2 * HOUR, 9)])
+    copy.cycle("2025-09-01T02:20:00")
+    held = "SELECT order_id, pieces FROM order_tracking.mart_uni_tracking_info ORDER BY 1"
+    assert world.query(held) == [(3, 7), (5, None)]
+    assert world.history("uti", "order_id, pieces") == [("2025_h1", 1, None), ("2025_h1", 4, 5)]
 
 
 def test_dropping_a_mart_column_is_refused(copy: Copy) -> None:
