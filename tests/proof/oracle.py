@@ -94,20 +94,23 @@ class Oracle:
             return self.rows_of_hours_that_differ(table, 0), True
         first = min(watermark, now) - BUFFER
         if first < now - LONG_WINDOW:
-            return self.rows_of_hours_that_differ(table, first), True
+            return self.rows_of_hours_that_differ(table, first, seen_until=watermark), True
         rows = [row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] >= first]
         return rows, True
 
-    def rows_of_hours_that_differ(self, table: str, since: int) -> list[Row]:
-        there: dict[int, list[int]] = {}
+    def rows_of_hours_that_differ(self, table: str, since: int, seen_until: int = 0) -> list[Row]:
+        """And of all hours from `since` to `seen_until`."""
+        there: dict[int, list[tuple[int, int]]] = {}
         for row in self.source[table].elements():
             if placeable(table, row) and row[TIME[table]] >= since:
-                there.setdefault(row[TIME[table]] // HOUR, []).append(row[0] or 0)
-        here: dict[int, list[int]] = {}
+                there.setdefault(row[TIME[table]] // HOUR, []).append((row[0] or 0, row[TIME[table]]))
+        here: dict[int, list[tuple[int, int]]] = {}
         for order, time in self.held_times(table):
             if time >= since:
-                here.setdefault(time // HOUR, []).append(order)
-        differ = {hour for hour in there if tally(there[hour]) != tally(here.get(hour, []))}
+                here.setdefault(time // HOUR, []).append((order, time))
+        differ = {
+            hour for hour in there if hour * HOUR <= seen_until or tally(there[hour]) != tally(here.get(hour, []))
+        }
         return [
             row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ
         ]
@@ -325,8 +328,9 @@ def null_last(value: Any) -> tuple[bool, Any]:
     return (True, 0) if value is None else (False, value)
 
 
-def tally(orders: list[int]) -> tuple[int, int]:
-    return len(orders), sum(orders)
+def tally(rows: list[tuple[int, int]]) -> tuple[int, int, int]:
+    """How many, and the sums of orders and times: what two sides are compared by."""
+    return len(rows), sum(order for order, _ in rows), sum(time for _, time in rows)
 
 
 def placeable(table: str, row: Row) -> bool:
