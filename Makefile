@@ -13,7 +13,7 @@ TOOLS := $(VENV)/.installed-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test soak lint format plan cycle audit lock clean
+.PHONY: help demo test soak prove mutants lint format plan cycle audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,13 @@ test: $(TOOLS) ## The tests; what could not run, or was only sampled, is named a
 soak: $(TOOLS) ## What `make test` only samples, in full: a crash at every statement
 	@ORDER_TRACKING_TEST_THOROUGH=1 PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
 	  tests/test_crashes.py tests/test_redshift_faults.py $(ARGS)
+
+prove: $(TOOLS) ## N random histories against the oracle (N=200); SEED=123 plays one again
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.play --histories $(or $(N),$(if $(SEED),1,200)) \
+	  $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutants: $(TOOLS) ## Put the classic mistakes into a copy of the project, one by one: each must be caught
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.mutants $(ARGS)
 
 lint: $(TOOLS) ## Check style, types and SQL layout
 	@$(BIN)/ruff check .

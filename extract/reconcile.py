@@ -18,11 +18,14 @@ from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import identical
 
 HOUR = 3600
-Counts = dict[int, tuple[int, int]]
+Counts = dict[int, tuple[int, int, int]]
 
 
 def hours_that_differ(source: Counts, warehouse: Counts) -> dict[int, int]:
-    """Hour -> rows in the source, of the hours in which count or sum of order_id is not the same."""
+    """Hour -> rows in the source, of the hours in which count or sums are not the same.
+
+    The sum of the times tells a status that was renewed within the hour, where count and orders stay as they were.
+    """
     return {hour: counts[0] for hour, counts in sorted(source.items()) if warehouse.get(hour) != counts}
 
 
@@ -49,16 +52,18 @@ def chunks_of(hours: dict[int, int], chunk_rows: int) -> list[tuple[list[TimeRan
 
 
 def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | None) -> Counts:
-    """Epoch hour -> (COUNT(*), SUM(order_id)) of what the warehouse holds: mart, history, and what has landed since."""
+    """Epoch hour -> (COUNT(*), SUM(order_id), SUM(time)) of what the warehouse holds: mart, history, what landed since."""
     counts = statement(
         """
-        SELECT CAST(FLOOR(:time / 3600.0) AS BIGINT) AS hour, COUNT(*), SUM(CAST(order_id AS DECIMAL(38, 0)))
+        SELECT CAST(FLOOR(:time / 3600.0) AS BIGINT) AS hour, COUNT(*), SUM(CAST(order_id AS DECIMAL(38, 0))),
+          SUM(CAST(:time AS DECIMAL(38, 0)))
         FROM held GROUP BY 1
         """,
         {"held": held_once(warehouse, table, since)},
         time=exp.column(table.time),
     )
-    return {int(hour): (int(count), int(total)) for hour, count, total in warehouse.fetchall(counts)}
+    rows = warehouse.fetchall(counts)
+    return {int(hour): (int(count), int(orders), int(times)) for hour, count, orders, times in rows}
 
 
 def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Query:

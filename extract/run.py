@@ -15,7 +15,7 @@ from extract.clock import Clock
 from extract.config import ExtractConfig, Table
 from extract.foundation import EXTRACT_LOG, lay_foundation
 from extract.landing import Landed, land, log
-from extract.reconcile import chunks_of, hours_that_differ, warehouse_hourly_counts
+from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
 from extract.source import Source, TimeRange
 from extract.warehouse import Warehouse, again_after_conflicts
 
@@ -104,14 +104,20 @@ class _Worker:
             return _Job(table, "extract", [([], 0)], None, since_id)
         cutoff = min(watermark or 0, self._source_clock) - self._config.buffer_seconds
         if cutoff < self._source_clock - LONG_WINDOW:
-            return self._job_by_hours(table, "extract", cutoff, True)
+            return self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark or 0)
         return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff)
 
-    def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool) -> _Job:
-        """Only the hours that differ, in chunks: for what may be long."""
+    def _job_by_hours(
+        self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0
+    ) -> _Job:
+        """Only the hours that differ, in chunks: for what may be long.
+
+        Up to `seen_until` every hour, as an ordinary window would: a status can change within its second.
+        """
         counts = self._source.hourly_counts(table.source, since or None)
         hours = hours_that_differ(counts, warehouse_hourly_counts(self._warehouse, table, since))
-        chunks = chunks_of(hours, self._config.chunk_rows)
+        hours |= {hour: counts[hour][0] for hour in counts if hour * HOUR <= seen_until}
+        chunks = chunks_of(dict(sorted(hours.items())), self._config.chunk_rows)
         return _Job(table, kind, chunks, since, moves_watermark=moves_watermark)
 
     def run(self, jobs: list[_Job]) -> list[TableRun]:

@@ -51,16 +51,16 @@ class DuckDBSource:
     def check(self, tables: Sequence[SourceTable]) -> None:
         raise_unless_complete(self._path, tables, {table.name: self._columns(table) for table in tables})
 
-    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int]]:
+    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
         self.check([table])
         time, key = _quoted(table.time_column), _quoted(table.key)
         sql = (
-            f"SELECT {time} // {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({key}, 0)) "
+            f"SELECT {time} // {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({key}, 0)), SUM({time}) "
             f"FROM {_quoted(table.name)} WHERE {row_filter(time, [TimeRange(start)])} GROUP BY 1"
         )
         with self._errors("be counted"), self._connection.cursor() as cursor:
             rows = cursor.execute(sql).fetchall()
-        return {int(hour): (int(count), int(total)) for hour, count, total in rows}
+        return {int(hour): (int(count), int(keys), int(times)) for hour, count, keys, times in rows}
 
     def read(
         self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None

@@ -46,15 +46,15 @@ class MySQLSource:
         kinds = {table.name: self._kinds(table) for table in tables}
         raise_unless_complete(str(self._address), tables, {name: _columns(of) for name, of in kinds.items()})
 
-    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int]]:
+    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
         self.check([table])
         time, key = quoted(table.time_column), quoted(table.key)
         rows = self._query(
-            f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({key}, 0)) "
+            f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({key}, 0)), SUM({time}) "
             f"FROM {quoted(table.name)} WHERE {row_filter(time, [TimeRange(start)])} "
             f"GROUP BY {time} DIV {SECONDS_PER_HOUR}"
         )
-        return {int(hour): (int(count), int(total)) for hour, count, total in rows}
+        return {int(hour): (int(count), int(keys), int(times)) for hour, count, keys, times in rows}
 
     def read(
         self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None

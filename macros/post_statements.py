@@ -180,16 +180,18 @@ def history_tables(engine):  # type: ignore[no-untyped-def]
 def retention_cutoff(scope, engine):  # type: ignore[no-untyped-def]
     """What is older than this (epoch seconds) has aged out: so many months before the newest status.
 
-    At most the end of the interval: one future-dated row must not archive the mart. The newest status is looked for
-    in the last day first, so that the rest of the mart is not read.
+    At most the end of the interval: one future-dated row must not archive the mart. While there is no status nothing
+    has aged: the line must never move back, or a scan archived behind it would be taken into the mart again. The
+    newest status is looked for in the last day first, so that the rest of the mart is not read.
     """
     newest = statement("SELECT MAX(update_time) FROM uti", {"uti": scope["uti"]})
     recent = newest.copy().where(exp.column("update_time") >= scope["end"] - 86400)
     (moment,) = engine.fetchone(recent)
     if moment is None:
         (moment,) = engine.fetchone(newest)
-    latest = scope["end"] if moment is None else min(int(moment), scope["end"])
-    return months_before(latest, scope["retention_months"])
+    if moment is None:
+        return 0
+    return months_before(min(int(moment), scope["end"]), scope["retention_months"])
 
 
 def due_periods(scope, engine):  # type: ignore[no-untyped-def]

@@ -250,7 +250,10 @@ def unrouted_rows_of(scope: Scope, period: str) -> exp.Query:
 
 
 def trim_statements(scope: Scope) -> list[exp.Expr]:
-    """Step 4: delete what is due and has its copy (or a newer version) in history, and nothing else."""
+    """Step 4: delete what is due and has its copy (or a newer version) in history, and nothing else.
+
+    Also of periods without a history table: history may hold a newer version of such a row elsewhere.
+    """
     return [
         statement(
             "DELETE FROM mart USING copied WHERE mart.order_id = copied.order_id AND :identical AND :in_range",
@@ -258,7 +261,8 @@ def trim_statements(scope: Scope) -> list[exp.Expr]:
             identical=identical("mart", "copied", scope["identity"], scope["texts"]),
             in_range=in_range(scope, period, "mart"),
         )
-        for period in routed(scope)
+        for period in sorted(scope["due"])
+        if may_hold(scope, period) is not None
     ]
 
 

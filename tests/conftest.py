@@ -56,8 +56,16 @@ def make_world(
 ) -> Callable[..., World]:
     """A world at START, with a warehouse that is planned and empty; `planned=False` leaves that to its first cycle."""
 
-    def make(*, history_start: str = "2024_h1", planned: bool = True, now: int = START) -> World:
-        world = World(tmp_path, now, empty_warehouses(history_start) if planned else None)
+    def make(
+        *,
+        history_start: str = "2024_h1",
+        planned: bool = True,
+        now: int = START,
+        kind: type[World] = World,
+        folder: str = "",
+    ) -> World:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        world = kind(tmp_path / folder, now, empty_warehouses(history_start) if planned else None)
         monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(world.warehouse_file))
         monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", history_start)
         return world

@@ -241,8 +241,8 @@ def test_hourly_counts_are_of_placeable_rows_and_survive_bad_keys(
     rows += [(2**62, 7201, 1, 0), (9, None, 1, 0), (9, 0, 1, 0), (9, -3600, 1, 0)]
     database.table("uni_tracking_spath", SPATH_DDL, rows)
     source = opened()
-    assert source.hourly_counts(SPATH, None) == {0: (1, 1), 1: (2, 2), 2: (3, 2**63 - 4)}
-    assert source.hourly_counts(SPATH, 3601) == {1: (1, 0), 2: (3, 2**63 - 4)}
+    assert source.hourly_counts(SPATH, None) == {0: (1, 1, 3599), 1: (2, 2, 10799), 2: (3, 2**63 - 4, 21601)}
+    assert source.hourly_counts(SPATH, 3601) == {1: (1, 0, 7199), 2: (3, 2**63 - 4, 21601)}
 
 
 def test_an_empty_source_is_no_error(database: Database, opened: Callable[[], Source]) -> None:

@@ -1,0 +1,356 @@
+"""The classic mistakes, put into a copy of the project one at a time: the proof must catch each.
+
+    python -m tests.proof.mutants [NAME ...]
+
+First come the histories that have shown faults before and some random ones; a mistake that lies outside of what they
+play names the tests that must catch it. The run fails when a mutant survives, or when its text is no longer found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+HISTORIES = 12
+"""So many random histories may try to catch a mutant."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: in `file`, `old` becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    mistake: str
+    tests: tuple[str, ...] = ()
+    """Tests that must catch it; without any the histories must."""
+
+
+POST, RETENTION = "macros/post_statements.py", "macros/retention.py"
+UTI, ECS, UTS = (
+    f"models/mart_{name}.sql" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
+)
+DUE = '"SELECT CAST(:p AS VARCHAR(7)) AS period, mart.order_id, CAST(\'2100-01-01\' AS TIMESTAMP) AS archived_at FROM mart"'
+
+MUTANTS = (
+    Mutant(
+        "delete_by_window",
+        UTI,
+        "kind INCREMENTAL_BY_UNIQUE_KEY (\n    unique_key order_id,",
+        "kind INCREMENTAL_BY_TIME_RANGE (\n    time_column landed_at,",
+        "the old row is looked for in a window of time, not by its key",
+    ),
+    Mutant(
+        "older_replaces_newer",
+        UTI,
+        "OR NOT @is_older(ranked, held, update_time, landed_at, tno, status)",
+        "OR TRUE",
+        "a replay takes a status back",
+    ),
+    Mutant(
+        "ties_by_value",
+        UTI,
+        "ORDER BY update_time DESC, landed_at DESC, tno DESC, status DESC",
+        "ORDER BY update_time DESC, tno DESC, status DESC, landed_at DESC",
+        "of two statuses of one second the later arrival does not win",
+    ),
+    Mutant("no_lookback", UTI, "lookback 1", "lookback 0", "what landed behind a boundary is never taken"),
+    Mutant(
+        "event_time_intervals",
+        UTS,
+        "    landed_at BETWEEN @start_ts AND @end_ts\n",
+        "    'epoch'::TIMESTAMP + pathtime * INTERVAL '1 SECOND' BETWEEN @start_ts AND @end_ts\n",
+        "a model selects by event time: what comes late is dropped",
+    ),
+    Mutant("no_post_statements", UTS, "@apply_retention()", "", "a mart is never archived or trimmed"),
+    Mutant(
+        "copy_by_order_alone",
+        RETENTION,
+        'is_copy = exp.not_(older("held", "due", scope["identity"]))',
+        "is_copy = exp.true()",
+        "NOT EXISTS on order_id: an older archived row passes for this one",
+    ),
+    Mutant(
+        "trim_without_copy",
+        RETENTION,
+        '{"mart": scope["mart"], "copied": with_copy(scope, period)}',
+        '{"mart": scope["mart"], "copied": due_rows(scope, period)}',
+        "what is old is trimmed, archived or not",
+    ),
+    Mutant(
+        "trim_before_archive",
+        POST,
+        "        execute(engine, archive_statements(scope))\n        unrouted",
+        "        execute(engine, trim_statements(scope))\n        execute(engine, archive_statements(scope))\n        unrouted",
+        "trim runs before archive",
+    ),
+    Mutant(
+        "cutoff_of_its_own",
+        POST,
+        "    (moment,) = engine.fetchone(recent)\n",
+        '    if scope["short"] == "uts":\n'
+        '        recent = statement("SELECT MAX(pathtime) FROM mart", {"mart": scope["mart"]})\n'
+        "    (moment,) = engine.fetchone(recent)\n",
+        "the cutoff is computed per mart, so that the marts draw different lines",
+    ),
+    Mutant(
+        "no_least_on_the_cutoff",
+        POST,
+        'min(int(moment), scope["end"])',
+        "int(moment)",
+        "one future-dated row archives the mart",
+    ),
+    Mutant(
+        "cutoff_without_a_status",
+        POST,
+        "        return 0\n",
+        '        return months_before(scope["end"], scope["retention_months"])\n',
+        "the line moves back when the first status comes",
+    ),
+    Mutant(
+        "months_of_30_days",
+        "macros/periods.py",
+        "    date = dt.datetime.fromtimestamp(moment, dt.UTC)\n    year, month = divmod",
+        "    return moment - months * 30 * 86400\n    year, month = divmod",
+        "six months are 180 days",
+    ),
+    Mutant(
+        "cutoff_takes_its_own_second",
+        RETENTION,
+        'time < min(period_bounds(period)[1], scope["cutoff"])',
+        'time < min(period_bounds(period)[1], scope["cutoff"] + 1)',
+        "a row that is exactly six months old leaves",
+    ),
+    Mutant(
+        "ecs_by_absence",
+        RETENTION,
+        '    archived = every_period("uti", periods, ["order_id", "archived_at"])\n    return',
+        f'    archived = statement({DUE}, {{"mart": scope["mart"]}}, p=max(periods))\n    return',
+        "metadata leaves when uti lacks its order: at birth, when the status comes later",
+    ),
+    Mutant(
+        "ecs_of_active_orders",
+        RETENTION,
+        "WHERE active.order_id IS NULL AND :in_range",
+        "WHERE :in_range",
+        "metadata leaves although its order came back in the same interval",
+    ),
+    Mutant(
+        "ecs_in_a_period_of_its_own",
+        RETENTION,
+        '            {"history": history_table(scope["short"], period), "missing"',
+        '            {"history": history_table(scope["short"], max(routed(scope))), "missing"',
+        "metadata goes to another half-year than its order",
+    ),
+    Mutant(
+        "ecs_of_this_cycle_only",
+        RETENTION,
+        "SELECT archived.period, archived.order_id FROM archived JOIN batch ON batch.order_id = archived.order_id",
+        "SELECT archived.period, archived.order_id FROM archived JOIN batch ON batch.order_id = -archived.order_id",
+        "metadata that comes after its order was archived stays in the mart",
+    ),
+    Mutant(
+        "history_not_cleaned",
+        POST,
+        '        if scope["versioned"]:\n',
+        "        if False:\n",
+        "an order that comes back stays in history",
+    ),
+    Mutant(
+        "newest_history_only",
+        POST,
+        "clean_statements(scope, periods_of_batch(scope, engine))",
+        'clean_statements(scope, [max(scope["history"])])',
+        "only the newest half-year is cleaned",
+    ),
+    Mutant(
+        "older_statuses_stay_unrouted",
+        RETENTION,
+        '        for period in sorted(scope["due"])\n        if may_hold(scope, period) is not None\n    ]\n\n\ndef delete',
+        "        for period in routed(scope)\n    ]\n\n\ndef delete",
+        "an old status that comes back from before history begins stays beside the newer one",
+    ),
+    Mutant(
+        "null_is_not_null",
+        "macros/versions.py",
+        '        parts.append(exp.func("COALESCE", a, blank).eq(exp.func("COALESCE", b, blank.copy())))\n',
+        "        parts.append(a.eq(b))\n",
+        "a row with a NULL never finds its copy",
+    ),
+    Mutant(
+        "raw_by_arrival_alone",
+        RETENTION,
+        "WHERE raw.landed_at < :landed_before AND :event_before",
+        "WHERE raw.landed_at < :landed_before",
+        "what is dated into the future is forgotten and lands again",
+    ),
+    Mutant(
+        "raw_before_it_was_consumed",
+        RETENTION,
+        'landed_before=timestamp(min(floor, scope["start"]))',
+        'landed_before=timestamp(scope["end"])',
+        "raw is deleted without looking at the interval",
+    ),
+    Mutant(
+        "watermark_of_raw",
+        "extract/run.py",
+        "f\"SELECT MAX(watermark), MAX(watermark_id) FROM {EXTRACT_LOG} WHERE table_name = '{table.name}'\"",
+        'f"SELECT MAX({table.time}), NULL FROM {table.raw}"',
+        "one future-dated row decides where the next read begins",
+    ),
+    Mutant(
+        "watermark_not_capped",
+        "extract/landing.py",
+        "watermark=min(last, source_clock) if",
+        "watermark=last if",
+        "no LEAST on the watermark",
+    ),
+    Mutant("no_buffer", "extract/run.py", "- self._config.buffer_seconds", "+ 1", "only what is newer is read"),
+    Mutant(
+        "no_dedup_in_the_landing",
+        "extract/landing.py",
+        "SELECT DISTINCT :narrowed",
+        "SELECT :narrowed",
+        "a scan that the source holds twice lands twice",
+    ),
+    Mutant(
+        "raw_alone_tells_what_is_held",
+        "extract/landing.py",
+        "if reaches_back else ()",
+        "if False else ()",
+        "what raw has forgotten lands again",
+    ),
+    Mutant(
+        "hours_without_their_times",
+        "extract/reconcile.py",
+        "if warehouse.get(hour) != counts",
+        "if warehouse.get(hour, (0, 0, 0))[:2] != counts[:2]",
+        "a status renewed within its hour is not seen by reconcile",
+    ),
+    Mutant(
+        "hours_already_seen_are_trusted",
+        "extract/run.py",
+        "if hour * HOUR <= seen_until}",
+        "if False}",
+        "a status renewed within its second is not seen after missed cycles",
+    ),
+    Mutant(
+        "stamp_is_now",
+        "extract/clock.py",
+        "return now // QUARTER_HOUR * QUARTER_HOUR - 1",
+        "return now",
+        "rows are stamped into an interval that is still open",
+    ),
+    Mutant(
+        "unjudged_exceptions_are_closed",
+        "macros/exceptions.py",
+        " AND failing.check_name IS NULL AND unjudged.order_id IS NULL",
+        " AND failing.check_name IS NULL",
+        "an exception is closed although no check has looked",
+    ),
+    Mutant(
+        "no_guard_in_dev",
+        "macros/production.py",
+        "    return snapshot if this_model.name == production_table.name else None",
+        "    return snapshot",
+        "a dev environment archives and trims production",
+        ("tests/test_production_only.py",),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.proof.mutants", description="Each mistake must be caught")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+    parser.add_argument("--play", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.play:
+        print(what_fails())
+        return 0
+    chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
+    with tempfile.TemporaryDirectory() as folder:
+        survivors = [mutant.name for mutant in chosen if not caught(mutant, Path(folder))]
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants caught.")
+    if survivors:
+        print(f"Not caught: {', '.join(survivors)}")
+    return 1 if survivors else 0
+
+
+def caught(mutant: Mutant, folder: Path) -> bool:
+    """Tells what caught it, or that nothing did."""
+    started = time.monotonic()
+    copy = folder / mutant.name
+    skipped = shutil.ignore_patterns(".*", "*.duckdb*", "*.parquet", "logs", "build", "*.egg-info", "__pycache__")
+    shutil.copytree(PROJECT, copy, ignore=skipped)
+    file = copy / mutant.file
+    text = file.read_text()
+    if text.count(mutant.old) != 1:
+        told = f"NOT APPLIED: its text stands {text.count(mutant.old)} times in {mutant.file}"
+    else:
+        file.write_text(text.replace(mutant.old, mutant.new))
+        told = failing_test(mutant, copy) if mutant.tests else failing_history(copy)
+    shutil.rmtree(copy)
+    found = bool(told) and not told.startswith("NOT")
+    print(f"{mutant.name:<32} {time.monotonic() - started:5.0f} s  {told or 'SURVIVED: ' + mutant.mistake}", flush=True)
+    return found
+
+
+def failing_history(project: Path) -> str:
+    """The first history that fails there, or nothing."""
+    run = run_there(project, "-m", "tests.proof.mutants", "--play")
+    if run.returncode:
+        return f"does not start: {run.stderr.strip().splitlines()[-1][:120]}"
+    return run.stdout.strip().splitlines()[-1] if run.stdout.strip() else ""
+
+
+def failing_test(mutant: Mutant, project: Path) -> str:
+    run = run_there(project, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests)
+    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0][:110] if run.returncode == 1 and failed else ""
+
+
+def run_there(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = {"SQLMESH__CACHE_DIR": str(project / "cache"), "PYTHON_DOTENV_DISABLED": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=project, env={**os.environ, **settings}, capture_output=True, text=True)
+
+
+def what_fails() -> str:
+    """In the copy: plays histories until one fails, and tells which and how."""
+    from tests.proof.histories import History
+    from tests.proof.play import Player
+    from tests.proof.test_histories import FOUND
+
+    for name, (planned_at, history_start, steps) in FOUND.items():
+        player = Player(planned_at, history_start)
+        try:
+            player.play(steps)
+        except Exception as error:
+            return f"found before, {name}: {error}"[:110]
+        finally:
+            player.close()
+    for seed in range(HISTORIES):
+        history = History(seed)
+        player = Player(history.started, history.history_start)
+        try:
+            player.play(history.steps)
+        except Exception as error:
+            return f"history {seed}: {type(error).__name__}, {error}".replace("\n", " ")[:110]
+        finally:
+            player.close()
+    return ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,387 @@
+"""What must be where: the rules of the project in dicts and sets, slow and plain, sharing no code with it.
+
+Rows are tuples in the order of the source's columns. Whatever the project does for the sake of speed (intervals on
+the sort key, only this cycle's departures, only raw where raw is enough) is left out here: the oracle always looks at
+everything. So it also says that those short cuts change nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+QUARTER, HOUR, DAY = 900, 3600, 86400
+BUFFER = 30 * 60
+LONG_WINDOW = DAY
+RAW_RETENTION = 35 * DAY
+GRACE = 2 * QUARTER
+YEAR_2100 = 4_102_444_800
+
+UTI, ECS, UTS = "uni_tracking_info", "ecs_order_info", "uni_tracking_spath"
+COLUMNS = {
+    UTI: ("order_id", "tno", "status", "update_time"),
+    ECS: ("order_id", "partner_id", "add_time"),
+    UTS: ("order_id", "pathtime", "code", "traceseq"),
+}
+TIME = {UTI: 3, ECS: 2, UTS: 1}
+"""Where in a row its event time stands."""
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A row, and when it arrived."""
+
+    row: Row
+    landed: int
+
+
+@dataclass(frozen=True)
+class Archived:
+    """A row in history, and the half-year that it lies in."""
+
+    period: str
+    version: Version
+
+
+@dataclass
+class Oracle:
+    """The source, and a warehouse as it must be. All times are epoch seconds, UTC."""
+
+    planned_at: int
+    history_start: str
+    retention_months: int = 6
+    source: dict[str, Counter[Row]] = field(default_factory=lambda: {name: Counter() for name in COLUMNS})
+    raw: dict[str, set[Version]] = field(default_factory=lambda: {name: set() for name in COLUMNS})
+    rejected: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)
+    uti: dict[int, Version] = field(default_factory=dict)
+    ecs: dict[int, Version] = field(default_factory=dict)
+    uts: dict[Row, Version] = field(default_factory=dict)
+    history_uti: dict[int, Archived] = field(default_factory=dict)
+    history_ecs: dict[int, Archived] = field(default_factory=dict)
+    history_uts: dict[Row, Archived] = field(default_factory=dict)
+    watermarks: dict[str, int] = field(default_factory=dict)
+    open: dict[Row, int] = field(default_factory=dict)
+    """(check, table, order, detail) -> when it was last seen."""
+    closed: Counter[Row] = field(default_factory=Counter)
+    ever: dict[str, Counter[Row]] = field(default_factory=lambda: {name: Counter() for name in COLUMNS})
+    """Everything that ever landed, as often as it did."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        before = self.planned_at // QUARTER * QUARTER - QUARTER
+        self.reached, self.reached_day = before, before // DAY * DAY
+        self.last: tuple[int, int] | None = None
+
+    # Extract
+
+    def extract(self, now: int, *, since: int | None = None, outage: str | None = None) -> None:
+        """Lands each table, but not the one that the source fails to give."""
+        for table in COLUMNS:
+            rows, moves = self.rows_read(table, now, since)
+            if table != outage:
+                self.land(table, rows, now, moves)
+
+    def rows_read(self, table: str, now: int, since: int | None) -> tuple[list[Row], bool]:
+        """What an extract reads, and whether all before it has landed, so that the watermark may move."""
+        watermark = self.watermarks.get(table)
+        if since is not None:
+            return self.rows_of_hours_that_differ(table, since), watermark is None or since <= watermark
+        if watermark is None:
+            return self.rows_of_hours_that_differ(table, 0), True
+        first = min(watermark, now) - BUFFER
+        if first < now - LONG_WINDOW:
+            return self.rows_of_hours_that_differ(table, first, seen_until=watermark), True
+        rows = [row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] >= first]
+        return rows, True
+
+    def rows_of_hours_that_differ(self, table: str, since: int, seen_until: int = 0) -> list[Row]:
+        """And of all hours from `since` to `seen_until`."""
+        there: dict[int, list[tuple[int, int]]] = {}
+        for row in self.source[table].elements():
+            if placeable(table, row) and row[TIME[table]] >= since:
+                there.setdefault(row[TIME[table]] // HOUR, []).append((row[0] or 0, row[TIME[table]]))
+        here: dict[int, list[tuple[int, int]]] = {}
+        for order, time in self.held_times(table):
+            if time >= since:
+                here.setdefault(time // HOUR, []).append((order, time))
+        differ = {
+            hour for hour in there if hour * HOUR <= seen_until or tally(there[hour]) != tally(here.get(hour, []))
+        }
+        return [
+            row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ
+        ]
+
+    def held_times(self, table: str) -> list[tuple[int, int]]:
+        """Order and event time of every scan held, or of the newest version held of every order."""
+        held = self.held(table)
+        if table == UTS:
+            return [(row[0], row[1]) for row in held]
+        newest: dict[int, int] = {}
+        for row in held:
+            newest[row[0]] = max(newest.get(row[0], 0), row[TIME[table]])
+        return list(newest.items())
+
+    def held(self, table: str) -> set[Row]:
+        """The rows in raw, mart and history."""
+        marts = {UTI: self.uti, ECS: self.ecs, UTS: self.uts}
+        histories = {UTI: self.history_uti, ECS: self.history_ecs, UTS: self.history_uts}
+        versions = {*self.raw[table], *marts[table].values(), *(each.version for each in histories[table].values())}
+        return {version.row for version in versions}
+
+    def land(self, table: str, rows: list[Row], now: int, moves_watermark: bool) -> None:
+        """Keeps apart what cannot be loaded, and stamps and keeps what is not held yet."""
+        stamp = now // QUARTER * QUARTER - 1
+        good = []
+        for row in rows:
+            reason = fault(table, row)
+            if reason is None:
+                good.append(row)
+            else:
+                self.rejected.setdefault((table, payload(table, row)), (row[0], reason))
+        held = self.held(table)
+        for row in good:
+            if row not in held:
+                self.raw[table].add(Version(row, stamp))
+                self.ever[table][row] += 1
+        if good and moves_watermark:
+            seen = min(max(row[TIME[table]] for row in good), now)
+            self.watermarks[table] = max(self.watermarks.get(table, seen), seen)
+
+    def restorable(self) -> list[int]:
+        """Active orders whose metadata only history holds."""
+        return sorted(order for order in self.uti if order not in self.ecs and order in self.history_ecs)
+
+    def restore(self, orders: list[int], now: int) -> None:
+        """An operator lands archived metadata in raw again."""
+        stamp = now // QUARTER * QUARTER - 1
+        for order in set(orders) & set(self.restorable()):
+            if not any(version.row[0] == order and version.landed == stamp for version in self.raw[ECS]):
+                self.raw[ECS].add(Version(self.history_ecs[order].version.row, stamp))
+
+    # Marts
+
+    def run(self, now: int) -> None:
+        """Every mart takes what has landed since it last ran and one quarter-hour before, then retention."""
+        end = now // QUARTER * QUARTER
+        if end > self.reached:
+            start = self.reached - QUARTER
+            self.run_uti(start, end)
+            self.run_ecs(start, end)
+            self.run_uts(start, end)
+            self.reached, self.last = end, (start, end)
+        midnight = now // DAY * DAY
+        if midnight > self.reached_day:
+            self.check(midnight, now)
+            self.reached_day = midnight
+
+    def repeat(self) -> None:
+        """The marts' last interval once more: nothing changes, unless something landed in it meanwhile."""
+        if self.last is not None:
+            self.run_uti(*self.last)
+            self.run_ecs(*self.last)
+            self.run_uts(*self.last)
+
+    def batch(self, table: str, start: int, end: int) -> list[Version]:
+        return [version for version in self.raw[table] if start <= version.landed < end]
+
+    def cutoff(self, end: int) -> int:
+        """Six calendar months before the newest status, or before the end of the interval where that is earlier.
+
+        While no status is known nothing has aged.
+        """
+        if not self.uti:
+            return 0
+        newest = max(version.row[3] for version in self.uti.values())
+        return months_before(min(newest, end), self.retention_months)
+
+    def run_uti(self, start: int, end: int) -> None:
+        for new in sorted(self.batch(UTI, start, end), key=uti_age):
+            order = new.row[0]
+            if order not in self.uti or uti_age(new) >= uti_age(self.uti[order]):
+                self.uti[order] = new
+            archived = self.history_uti.get(order)
+            if archived and uti_age(archived.version) < uti_age(self.uti[order]):
+                del self.history_uti[order]  # it came back
+                self.counts["came back"] += 1
+        cutoff = self.cutoff(end)
+        for order, version in list(self.uti.items()):
+            if version.row[3] >= cutoff:
+                continue
+            archived = self.history_uti.get(order)
+            period = half_year(version.row[3])
+            if archived:
+                del self.uti[order]  # history holds this version, or a newer one
+            elif period >= self.history_start:
+                self.history_uti[order] = Archived(period, version)
+                del self.uti[order]
+                self.counts["archived"] += 1
+            else:
+                self.unrouted("mart_uni_tracking_info", order, period, end)
+        self.forget_raw(UTI, start, end)
+
+    def run_ecs(self, start: int, end: int) -> None:
+        for new in sorted(self.batch(ECS, start, end), key=ecs_age):
+            order = new.row[0]
+            if order not in self.ecs or ecs_age(new) >= ecs_age(self.ecs[order]):
+                self.ecs[order] = new
+        for order, version in list(self.ecs.items()):
+            archived = self.history_ecs.get(order)
+            if archived and ecs_age(archived.version) < ecs_age(version) or (archived and order in self.uti):
+                del self.history_ecs[order]  # it was restored
+                archived = None
+            if order in self.history_uti and order not in self.uti:
+                if not archived:
+                    self.history_ecs[order] = Archived(self.history_uti[order].period, version)
+                del self.ecs[order]
+        self.forget_raw(ECS, start, end)
+
+    def run_uts(self, start: int, end: int) -> None:
+        for new in sorted(self.batch(UTS, start, end), key=lambda version: version.landed):
+            if new.row not in self.uts and new.row not in self.history_uts:
+                self.uts[new.row] = new
+        cutoff = self.cutoff(end)
+        for row, version in list(self.uts.items()):
+            if row[1] >= cutoff:
+                continue
+            period = half_year(row[1])
+            if period >= self.history_start:
+                self.history_uts[row] = Archived(period, version)
+                del self.uts[row]
+            else:
+                self.unrouted("mart_uni_tracking_spath", row[0], period, end)
+        self.forget_raw(UTS, start, end)
+
+    def forget_raw(self, table: str, start: int, end: int) -> None:
+        """Consumed raw rows past their retention; what is dated later than that stays."""
+        floor = end - RAW_RETENTION
+        self.raw[table] = {
+            version
+            for version in self.raw[table]
+            if version.landed >= min(floor, start) or version.row[TIME[table]] >= floor
+        }
+
+    # Checks
+
+    def unrouted(self, mart: str, order: int, period: str, end: int) -> None:
+        detail = f"half-year {period} has no copy in history, which begins with {self.history_start}"
+        self.open[("archive_unrouted", f"order_tracking.{mart}", order, detail)] = end
+
+    def check(self, midnight: int, now: int) -> None:
+        """The daily check: opens what it finds, and closes what it no longer finds of the orders that it judged."""
+        settled = now // QUARTER * QUARTER - GRACE
+        found = self.findings(settled)
+        found |= {key for key, seen in self.open.items() if key[0] == "archive_unrouted" and seen >= midnight}
+        for key in found:
+            self.open[key] = max(self.open.get(key, midnight), midnight)
+        unjudged = {version.row[0] for table in (UTI, UTS) for version in self.raw[table] if version.landed >= settled}
+        for key in [key for key in self.open if key not in found and key[2] not in unjudged]:
+            del self.open[key]
+            self.closed[key] += 1
+
+    def findings(self, settled: int) -> set[Row]:
+        """What the checks must find; of doubled, split or missing rows there is never any."""
+        found: set[Row] = set()
+        for (table, held), (order, reason) in self.rejected.items():
+            found.add(("rejected_rows", f"order_tracking_raw.{table}_raw", order, f"{reason}: {held[:900]}"))
+        scans: dict[int, list[Version]] = {}
+        for version in self.uts.values():
+            scans.setdefault(version.row[0], []).append(version)
+        archived_scans = {row[0] for row in self.history_uts}
+        for order, version in self.uti.items():
+            if version.landed >= settled:
+                continue
+            if order not in scans:
+                detail = "the mart holds no scan of this order"
+                found.add(("update_time_mismatch", "order_tracking.mart_uni_tracking_info", order, detail))
+                if order not in archived_scans:
+                    detail = "neither the mart nor history holds a scan of this order"
+                    found.add(("order_without_scans", "order_tracking.mart_uni_tracking_spath", order, detail))
+            else:
+                newest = max(scan.row[1] for scan in scans[order])
+                if newest != version.row[3] and max(scan.landed for scan in scans[order]) < settled:
+                    newer, older = ("newest scan", "status") if newest > version.row[3] else ("status", "newest scan")
+                    detail = f"the {newer} is newer than the {older}"
+                    found.add(("update_time_mismatch", "order_tracking.mart_uni_tracking_info", order, detail))
+            if order not in self.ecs:
+                back = order in self.history_ecs
+                detail = "history holds its row, the order came back: restore it" if back else "no row anywhere"
+                found.add(("order_without_ecs", "order_tracking.mart_ecs_order_info", order, detail))
+        return found
+
+
+def uti_age(version: Version) -> tuple[Any, ...]:
+    """Sorts the versions of an order's status from old to new."""
+    _, tno, status, update_time = version.row
+    return update_time, version.landed, null_last(tno), null_last(status)
+
+
+def ecs_age(version: Version) -> tuple[Any, ...]:
+    _, partner, add_time = version.row
+    return add_time, version.landed, null_last(partner)
+
+
+def null_last(value: Any) -> tuple[bool, Any]:
+    return (True, 0) if value is None else (False, value)
+
+
+def tally(rows: list[tuple[int, int]]) -> tuple[int, int, int]:
+    """How many, and the sums of orders and times: what two sides are compared by."""
+    return len(rows), sum(order for order, _ in rows), sum(time for _, time in rows)
+
+
+def placeable(table: str, row: Row) -> bool:
+    """It has a time above zero."""
+    time = row[TIME[table]]
+    return time is not None and time > 0
+
+
+def fault(table: str, row: Row) -> str | None:
+    """Why a row cannot be loaded."""
+    time, name = row[TIME[table]], COLUMNS[table][TIME[table]]
+    if row[0] is None:
+        return "order_id is NULL"
+    if row[0] <= 0:
+        return "order_id is zero or negative"
+    if time is None:
+        return f"{name} is NULL"
+    if time <= 0:
+        return f"{name} is zero or negative"
+    if time >= YEAR_2100:
+        return f"{name} is beyond the year 2100 (milliseconds?)"
+    for column, value in zip(COLUMNS[table], row, strict=True):
+        if isinstance(value, str) and len(value.encode()) > 64:
+            return f"{column} is longer than 64 bytes"
+        if column in ("status", "partner_id", "code", "traceseq") and not fits_integer(value):
+            return f"{column} does not fit an INTEGER"
+    return None
+
+
+def fits_integer(value: int | None) -> bool:
+    return value is None or -(2**31) <= value < 2**31
+
+
+def payload(table: str, row: Row) -> str:
+    values = ["NULL" if value is None else str(value) for value in row]
+    return ", ".join(f"{name}={value}" for name, value in zip(COLUMNS[table], values, strict=True))
+
+
+def half_year(moment: int) -> str:
+    day = dt.datetime.fromtimestamp(moment, dt.UTC)
+    return f"{day.year}_h1" if day.month < 7 else f"{day.year}_h2"
+
+
+def months_before(moment: int, months: int) -> int:
+    """The same time of day so many months earlier, on the last day of a month that is too short."""
+    then = dt.datetime.fromtimestamp(moment, dt.UTC)
+    year, month, day = then.year, then.month - months, then.day
+    while month < 1:
+        year, month = year - 1, month + 12
+    while True:
+        try:
+            return int(then.replace(year=year, month=month, day=day).timestamp())
+        except ValueError:
+            day -= 1

@@ -1,0 +1,331 @@
+"""Playing a history through the project and the oracle side by side, and cutting a failing one down.
+
+    python -m tests.proof.play [--histories N] [--seed S] [--processes P]
+
+plays N histories from seed S on (default: a new one each time) and prints what they held. A failing one ends the run
+with its seed and the smallest part of it that still fails; `SEED=123 make prove` plays that one again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from extract.run import ExtractFailed
+from extract.source import SourceError, SourceTable, TimeRange
+from scripts.exceptions import restore
+from tests.proof import engine, oracle
+from tests.proof.engine import MemorySource, memory_engine, utc
+from tests.proof.histories import KINDS, History, Step, apply_to_oracle
+from tests.proof.oracle import ECS, UTI, UTS, Oracle, Row
+
+SOURCE_TABLES = {
+    UTI: "order_id BIGINT, tno VARCHAR, status BIGINT, update_time BIGINT",
+    ECS: "order_id BIGINT, partner_id BIGINT, add_time BIGINT",
+    UTS: "order_id BIGINT, pathTime BIGINT, code BIGINT, traceSeq BIGINT",
+}
+OBSERVED = {
+    **{table: f"SELECT * FROM order_tracking_raw.{table}_raw" for table in SOURCE_TABLES},
+    "uti": "SELECT * FROM order_tracking.mart_uni_tracking_info",
+    "ecs": "SELECT * FROM order_tracking.mart_ecs_order_info",
+    "uts": "SELECT * FROM order_tracking.mart_uni_tracking_spath",
+    "hist_uti": "SELECT * EXCLUDE archived_at FROM order_tracking_history.hist_uti_all",
+    "hist_ecs": "SELECT * EXCLUDE archived_at FROM order_tracking_history.hist_ecs_all",
+    "hist_uts": "SELECT * EXCLUDE archived_at FROM order_tracking_history.hist_uts_all",
+    "rejected": "SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows",
+    "exceptions": """SELECT check_name, table_name, order_id, detail, resolved_at IS NULL
+                     FROM order_tracking_history.order_tracking_exceptions""",
+}
+
+Observed = dict[str, Counter[Row]]
+
+
+class NotAsItMustBe(AssertionError):
+    """The warehouse is not where the oracle says, or breaks an invariant."""
+
+
+class FailingSource(MemorySource):
+    """A source that gives up one table after its first rows."""
+
+    gives_up: str | None = None
+
+    def read(
+        self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        for batch in super().read(table, ranges, since_id=since_id):
+            yield batch.slice(0, batch.num_rows // 2) if table.name == self.gives_up else batch
+        if table.name == self.gives_up:
+            raise SourceError(f"the source gave up {table.name}")
+
+
+@dataclass
+class Player:
+    """A source, a warehouse and the oracle, at the same point of a history."""
+
+    started: int
+    history_start: str
+    cycles: int = 0
+    rows: int = 0
+    newest: dict[int, int] = field(default_factory=dict)
+    """The newest status that was ever seen of each order."""
+
+    def __post_init__(self) -> None:
+        self.oracle = Oracle(self.started, self.history_start)
+        self.engine = memory_engine(self.started, self.history_start)
+        self.connection = duckdb.connect(":memory:", config={"threads": 1})
+        for table, columns in SOURCE_TABLES.items():
+            self.connection.execute(f"CREATE TABLE {table} ({columns})")
+        self.source = FailingSource(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.engine.connection.close()
+
+    def play(self, steps: Sequence[Step]) -> None:
+        """Raises NotAsItMustBe at the first step after which something is wrong."""
+        for number, step in enumerate(steps):
+            apply_to_oracle(self.oracle, step)
+            self.apply(step)
+            if step[0] not in ("row", "status"):
+                self.compare(f"after step {number}, {step}")
+        if steps and steps[-1][0] == "cycle":
+            self.assert_source_is_held()
+
+    def apply(self, step: Step) -> None:
+        """One step, through the project."""
+        match step:
+            case ("row", table, row):
+                self.insert(table, row)
+            case ("status", row):
+                self.connection.execute(f"DELETE FROM {UTI} WHERE order_id = ?", [row[0]])
+                self.insert(UTI, row)
+            case ("cycle", now, since):
+                self.engine.cycle(self.source, now, reconcile_since=since)
+                self.cycles += 1
+            case ("extract", now, None):
+                self.engine.extract(self.source, now)
+            case ("extract", now, outage):
+                self.extract_with_outage(now, outage)
+            case ("run", now):
+                self.engine.run(now)
+                self.cycles += 1
+            case ("repeat",):
+                self.engine.repeat()
+                self.cycles += 1
+            case ("restore", now, orders):
+                restore(self.engine.warehouse, self.engine.config, orders, engine.Clock(utc(now)))
+
+    def insert(self, table: str, row: Row) -> None:
+        marks = ", ".join("?" * len(row))
+        self.connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+        self.rows += 1
+
+    def extract_with_outage(self, now: int, table: str) -> None:
+        self.source.gives_up = table
+        try:
+            self.engine.extract(self.source, now)
+        except ExtractFailed:
+            return
+        finally:
+            self.source.gives_up = None
+        raise NotAsItMustBe("an extract that could not read a table did not fail")
+
+    # What is compared
+
+    def compare(self, told: str) -> None:
+        seen = observed(self.engine.connection)
+        self.assert_invariants(seen, told)
+        for what, rows in expected(self.oracle).items():
+            if seen[what] != rows:
+                raise NotAsItMustBe(
+                    f"{what} {told}: missing {list((rows - seen[what]).elements())[:5]}, "
+                    f"surplus {list((seen[what] - rows).elements())[:5]}"
+                )
+
+    def assert_invariants(self, seen: Observed, told: str) -> None:
+        """The promises themselves, whatever the oracle says."""
+        uti, ecs, old_uti, old_ecs = (orders_of(seen, what) for what in ("uti", "ecs", "hist_uti", "hist_ecs"))
+        for what, orders in (("uti", uti), ("ecs", ecs), ("hist_uti", old_uti), ("hist_ecs", old_ecs)):
+            hold(max(orders.values(), default=1) == 1, f"I1: one row per order in {what} {told}")
+        scans = Counter(row[:4] for row in seen["uts"].elements()) + Counter(
+            row[1:5] for row in seen["hist_uts"].elements()
+        )
+        hold(max(scans.values(), default=1) == 1, f"I1: one row per scan across uts and its history {told}")
+        hold(not set(uti) & set(old_uti), f"I4: an active order is not in hist_uti {told}")
+        hold(not set(ecs) & set(old_ecs), f"ecs is in one place {told}")
+        times = {row[0]: row[3] for row in seen["uti"]} | {row[1]: row[4] for row in seen["hist_uti"]}
+        for order, time_before in self.newest.items():
+            hold(order in times, f"I2: order {order} is in mart or history {told}")
+            hold(times[order] >= time_before, f"I6: order {order} did not go back {told}")
+        self.newest = times
+
+    def assert_source_is_held(self) -> None:
+        """I2 in the end, when all was reconciled: every row of the source that can be loaded is in its place."""
+        seen = observed(self.engine.connection)
+        scans = {row[:4] for row in seen["uts"]} | {row[1:5] for row in seen["hist_uts"]}
+        lost = {row for row in self.oracle.source[UTS] if oracle.fault(UTS, row) is None} - scans
+        hold(not lost, f"I2 in the end: a scan of the source is lost: {sorted(lost, key=repr)[:5]}")
+        metadata = {row[:3] for row in seen["ecs"]} | {row[1:4] for row in seen["hist_ecs"]}
+        orders = {row[0] for row in metadata}
+        lost = {row for row in self.oracle.source[ECS] if oracle.fault(ECS, row) is None and row[0] not in orders}
+        hold(not lost, f"I2 in the end: an order's metadata is lost: {sorted(lost, key=repr)[:5]}")
+        lost = {
+            row
+            for row in self.oracle.source[UTI]
+            if oracle.fault(UTI, row) is None and self.newest.get(row[0], 0) < row[3]
+        }
+        hold(not lost, f"I2 in the end: an order's status is lost: {sorted(lost, key=repr)[:5]}")
+
+
+def orders_of(seen: Observed, what: str) -> Counter[int]:
+    at = 1 if what.startswith("hist") else 0
+    return Counter(row[at] for row in seen[what].elements())
+
+
+def hold(promise: bool, told: str) -> None:
+    if not promise:
+        raise NotAsItMustBe(told)
+
+
+def observed(connection: duckdb.DuckDBPyConnection) -> Observed:
+    return {what: Counter(connection.execute(sql).fetchall()) for what, sql in OBSERVED.items()}
+
+
+def expected(held: Oracle) -> Observed:
+    """The oracle's warehouse in the shape of what is observed."""
+    rows: Observed = {table: Counter(as_row(version) for version in held.raw[table]) for table in SOURCE_TABLES}
+    for what, mart in (("uti", held.uti), ("ecs", held.ecs), ("uts", held.uts)):
+        rows[what] = Counter(as_row(version) for version in mart.values())  # type: ignore[attr-defined]
+    for what, history in (
+        ("hist_uti", held.history_uti),
+        ("hist_ecs", held.history_ecs),
+        ("hist_uts", held.history_uts),
+    ):
+        archived = history.values()  # type: ignore[attr-defined]
+        rows[what] = Counter((each.period, *as_row(each.version)) for each in archived)
+    rows["rejected"] = Counter(
+        (table, order, reason, payload) for (table, payload), (order, reason) in held.rejected.items()
+    )
+    rows["exceptions"] = Counter((*key, True) for key in held.open)
+    rows["exceptions"] += Counter({(*key, False): count for key, count in held.closed.items()})
+    return rows
+
+
+def as_row(version: oracle.Version) -> Row:
+    return (*version.row, utc(version.landed).replace(tzinfo=None))
+
+
+@dataclass
+class Figures:
+    """What the histories played so far held."""
+
+    histories: int = 0
+    cycles: int = 0
+    rows: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+
+def play_history(seed: int, figures: Figures | None = None) -> None:
+    """Plays the history of a seed; a failure tells the seed and the smallest part that fails."""
+    history = History(seed)
+    player = Player(history.started, history.history_start)
+    try:
+        player.play(history.steps)
+    except Exception as error:
+        smallest, told = cut_down(history, kind_of(error))
+        listed = "\n".join(f"    {step!r}," for step in smallest)
+        raise NotAsItMustBe(
+            f"history {seed} fails: {error}\n  play it again: SEED={seed} make prove\n  its smallest failing part "
+            f"({told}), planned at {history.started}, history_start {history.history_start}:\n{listed}"
+        ) from error
+    finally:
+        player.close()
+    if figures is not None:
+        figures.histories += 1
+        figures.cycles += player.cycles
+        figures.rows += player.rows
+        figures.events += player.oracle.counts
+        figures.kinds += history.drawn
+
+
+def kind_of(error: Exception) -> str:
+    """What is wrong, without the when and the which."""
+    return f"{type(error).__name__} {str(error).split(' after ')[0].split(': ')[0]}"
+
+
+def cut_down(history: History, kind: str, seconds: float = 60) -> tuple[list[Step], str]:
+    """Leaves out steps, many at a time and then one by one, as long as what is left still fails in the same way."""
+    until = time.monotonic() + seconds
+    steps, told = list(history.steps), ""
+    size = len(steps) // 2
+    while size and time.monotonic() < until:
+        at = 0
+        while at < len(steps) and time.monotonic() < until:
+            fewer = steps[:at] + steps[at + size :]
+            error = failure_of(history, fewer)
+            if error is None or kind_of(error) != kind:
+                at += size
+            else:
+                steps, told = fewer, str(error)
+        size //= 2
+    return steps, told
+
+
+def failure_of(history: History, steps: list[Step]) -> Exception | None:
+    player = Player(history.started, history.history_start)
+    try:
+        player.play(steps)
+    except Exception as error:
+        return error
+    finally:
+        player.close()
+    return None
+
+
+def play_many(seeds: Sequence[int], report: Callable[[Figures], Any]) -> Figures:
+    figures = Figures()
+    for seed in seeds:
+        play_history(seed, figures)
+        report(figures)
+    return figures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    from tqdm import tqdm
+
+    parser = argparse.ArgumentParser(prog="python -m tests.proof.play", description="Random histories against the oracle")
+    parser.add_argument("--histories", type=int, default=100, metavar="N")
+    parser.add_argument("--seed", type=int, help="play this history, and so many after it as --histories says")
+    options = parser.parse_args(arguments)
+    first = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
+    started = time.monotonic()
+    with tqdm(total=options.histories, unit="history", disable=None) as bar:
+        try:
+            figures = play_many(range(first, first + options.histories), lambda _: bar.update())
+        except NotAsItMustBe as error:
+            print(error, file=sys.stderr)
+            return 1
+    seconds = time.monotonic() - started
+    print(
+        f"{figures.histories} histories from seed {first}: {figures.cycles} cycles ({figures.cycles / seconds:.1f} a "
+        f"second), {figures.rows} rows written by the source, {figures.events['archived']} orders archived, "
+        f"{figures.events['came back']} came back. After each cycle the warehouse was where the oracle says."
+    )
+    never = [kind for kind in KINDS if not figures.kinds[kind]]
+    if never:
+        print(f"never drawn: {', '.join(never)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,75 @@
+"""The proof's engine is worth something only while it does what a real cycle does: here it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from scripts.exceptions import main as exceptions
+from tests.proof.engine import CHECKS, MARTS, stencil_of
+from tests.proof.fast_world import FastWorld
+from tests.proof.histories import History
+from tests.proof.oracle import UTI
+from tests.proof.play import SOURCE_TABLES
+from tests.world import World, moment
+
+COMPARED = """
+    SELECT table_schema || '.' || table_name FROM information_schema.tables
+    WHERE table_schema IN ('order_tracking', 'order_tracking_raw', 'order_tracking_history')
+    AND table_name NOT IN ('order_status', 'order_timeline') ORDER BY 1"""
+MEASURED = {"order_tracking_raw.extract_log": "EXCLUDE (started_at, bytes)"}
+
+
+@pytest.mark.parametrize("seed", [3, 11])
+def test_a_history_ends_in_the_same_tables_as_through_real_cycles(
+    make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """All of them, with raw, the log of the extracts, history and exceptions."""
+    history = History(seed)
+    worlds = [
+        make_world(planned=False, kind=kind, folder=kind.__name__, now=history.started, history_start="2022_h1")
+        for kind in (World, FastWorld)
+    ]
+    ends = []
+    for world in worlds:
+        monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(world.warehouse_file))
+        live_through(world, history)
+        ends.append(everything(world))
+    real, fast = ends
+    assert real.keys() == fast.keys()
+    assert sum(len(rows) for table, rows in real.items() if "hist_" in table) > 10
+    for table, rows in real.items():
+        assert fast[table] == rows, table
+
+
+def live_through(world: World, history: History) -> None:
+    """What a world can do of a history: its rows, its cycles and its restores."""
+    with duckdb.connect(str(world.source_file)) as source:
+        for table, columns in SOURCE_TABLES.items():
+            source.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
+    world.cycle(history.started)
+    for step in history.steps:
+        match step:
+            case ("row", table, row):
+                world.insert(table, [row])
+            case ("status", row):
+                world.source(f"DELETE FROM {UTI} WHERE order_id = ?", row[0])
+                world.insert(UTI, [row])
+            case ("cycle", now, since):
+                world.cycle(now, reconcile_since=since)
+            case ("restore", now, orders):
+                at = f"{moment(now):%Y-%m-%dT%H:%M:%S}"
+                exceptions(["--at", at, "restore", *(str(order) for order in orders)])
+
+
+def everything(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    tables = [name for (name,) in world.query(COMPARED)]
+    return {table: world.query(f"SELECT * {MEASURED.get(table, '')} FROM {table} ORDER BY ALL") for table in tables}
+
+
+def test_the_models_queries_depend_on_nothing_but_the_moments_that_are_filled_in() -> None:
+    assert [name for name in (*MARTS, CHECKS) if stencil_of(name) is None] == []
