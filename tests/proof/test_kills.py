@@ -11,27 +11,20 @@ SEEDS = range(3)
 EVERY = 1 if THOROUGH else 13
 
 HISTORY, RAW = "order_tracking_history", "order_tracking_raw"
+TABLES = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
+SHORTS = ("uti", "ecs", "uts")
 ESSENTIAL = {
-    *(
-        f"INSERT INTO {RAW}.{name}"
-        for name in ("uni_tracking_info_raw", "ecs_order_info_raw", "uni_tracking_spath_raw")
-    ),
-    *(
-        f"DELETE FROM {RAW}.{name}"
-        for name in ("uni_tracking_info_raw", "ecs_order_info_raw", "uni_tracking_spath_raw")
-    ),
-    *(f"INSERT INTO {RAW}.{name}" for name in ("extract_log", "rejected_rows")),
-    *(f"INSERT INTO {HISTORY}.hist_{short}_?_h?" for short in ("uti", "ecs", "uts")),
+    *(f"{verb} {RAW}.{table}_raw" for verb in ("INSERT INTO", "DELETE FROM") for table in TABLES),
+    *(f"INSERT INTO {RAW}.{table}" for table in ("extract_log", "rejected_rows")),
+    *(f"{verb} order_tracking.mart_{table}" for verb in ("INSERT INTO", "DELETE FROM") for table in TABLES),
+    *(f"CREATE TABLE IF NOT EXISTS {HISTORY}.hist_{short}_?_h?" for short in SHORTS),
+    *(f"CREATE OR REPLACE VIEW {HISTORY}.hist_{short}_all" for short in SHORTS),
+    *(f"INSERT INTO {HISTORY}.hist_{short}_?_h?" for short in SHORTS),
     *(f"DELETE FROM {HISTORY}.hist_{short}_?_h?" for short in ("uti", "ecs")),
-    *(f"CREATE TABLE IF NOT EXISTS {HISTORY}.hist_{short}_?_h?" for short in ("uti", "ecs", "uts")),
-    *(f"CREATE OR REPLACE VIEW {HISTORY}.hist_{short}_all" for short in ("uti", "ecs", "uts")),
-    *(
-        f"DELETE FROM order_tracking.mart_{name}"
-        for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
-    ),
     *(f"{verb} {HISTORY}.order_tracking_exceptions" for verb in ("INSERT INTO", "UPDATE")),
     "COMMIT",
 }
+"""What a cycle can have to do, beside the columns that history gains after a plan (tests/test_schema_change.py)."""
 
 
 def test_a_cycle_killed_at_any_statement_ends_as_if_it_had_not_been_once_it_is_run_again(tmp_path: Path) -> None:
