@@ -111,9 +111,7 @@ class Oracle:
         differ = {
             hour for hour in there if hour * HOUR <= seen_until or tally(there[hour]) != tally(here.get(hour, []))
         }
-        return [
-            row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ
-        ]
+        return [row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ]
 
     def held_times(self, table: str) -> list[tuple[int, int]]:
         """Order and event time of every scan held, or of the newest version held of every order."""
@@ -230,7 +228,7 @@ class Oracle:
                 self.ecs[order] = new
         for order, version in list(self.ecs.items()):
             archived = self.history_ecs.get(order)
-            if archived and ecs_age(archived.version) < ecs_age(version) or (archived and order in self.uti):
+            if (archived and ecs_age(archived.version) < ecs_age(version)) or (archived and order in self.uti):
                 del self.history_ecs[order]  # it was restored
                 archived = None
             if order in self.history_uti and order not in self.uti:

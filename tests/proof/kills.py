@@ -1,0 +1,215 @@
+"""A process killed before and after every statement of a cycle: what the next run of the same cycle makes of it.
+
+The cycle runs in a child process on a DuckDB file, which kills itself with SIGKILL at one statement. Then the cycle is
+run again, and the warehouse must be the same as where nothing was ever interrupted. Which cycles: those of random
+histories that between them execute every statement that any of these histories does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tests.proof.engine import Engine
+from tests.proof.histories import History, Step
+from tests.proof.oracle import Row
+from tests.proof.play import SOURCE_TABLES, FailingSource, Observed, Player, observed
+
+CYCLES = ("cycle", "extract", "run", "repeat", "restore")
+READS = ("SELECT", "WITH", "EXPLAIN", "PRAGMA", "SET", "SHOW", "FROM", "DESCRIBE")
+
+
+class Watched:
+    """A connection that keeps the statements which change something, and may kill its process at one of them."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, statements: list[str], kill_at: int | None = None):
+        self._connection, self._statements, self._kill_at = connection, statements, kill_at
+
+    def execute(self, sql: str, *args: Any) -> Watched:
+        """Kills before the n-th changing statement at 2n, and after it at 2n + 1."""
+        if re.sub(r"/\*.*?\*/", "", sql).split(None, 1)[0].upper() in READS:
+            self._connection.execute(sql, *args)
+            return self
+        point = 2 * len(self._statements)
+        self._statements.append(sql)
+        self._kill(point)
+        self._connection.execute(sql, *args)
+        self._kill(point + 1)
+        return self
+
+    def cursor(self) -> Watched:
+        return Watched(self._connection.cursor(), self._statements, self._kill_at)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def _kill(self, point: int) -> None:
+        if point == self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Reached(dict[str, int]):
+    """How far each model has come, kept in the warehouse's file as SQLMesh keeps it, model by model."""
+
+    def __init__(self, world: FileWorld, values: dict[str, int]):
+        super().__init__(values)
+        self._world = world
+        world.engine.connection.execute("CREATE TABLE reached (model VARCHAR, until BIGINT)")
+        for model in values:
+            world.engine.connection.execute("INSERT INTO reached VALUES (?, ?)", [model, values[model]])
+
+    def __setitem__(self, model: str, until: int) -> None:
+        super().__setitem__(model, until)
+        self._world.engine.connection.execute("UPDATE reached SET until = ? WHERE model = ?", [until, model])
+
+    def read(self) -> None:
+        self.update(self._world.engine.connection.execute("FROM reached").fetchall())
+
+
+class FileWorld(Player):
+    """A source and a warehouse in files, so that a child process can work on them and die."""
+
+    def __init__(self, folder: Path, history: History):
+        self.folder = folder
+        self.statements: list[str] = []
+        super().__init__(history.started, history.history_start)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.close()
+        self.engine = Engine(
+            duckdb.connect(str(self.folder / "warehouse")),
+            self.started,
+            {"ORDER_TRACKING_HISTORY_START": self.history_start},
+        )
+        self.engine.reached = Reached(self, self.engine.reached)
+        self.connection = duckdb.connect(str(self.folder / "source"))
+        for table, columns in SOURCE_TABLES.items():
+            self.connection.execute(f"CREATE TABLE {table} ({columns})")
+        self.source = FailingSource(self.connection)
+
+    def open(self, kill_at: int | None = None) -> None:
+        """Opens both files, and finds how far the models have come."""
+        config = {"threads": 1}
+        self.statements = []
+        self.engine.connection = Watched(
+            duckdb.connect(str(self.folder / "warehouse"), config=config), self.statements, kill_at
+        )  # type: ignore[assignment]
+        self.connection = duckdb.connect(str(self.folder / "source"), config=config)
+        self.source._connection = self.connection
+        self.engine.reached.read()  # type: ignore[attr-defined]
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        self.open()
+        yield
+        self.close()
+
+    def keep(self) -> None:
+        shutil.copy(self.folder / "warehouse", self.folder / "kept")
+
+    def put_back(self) -> None:
+        (self.folder / "warehouse.wal").unlink(missing_ok=True)
+        shutil.copy(self.folder / "kept", self.folder / "warehouse")
+
+    def killed_in(self, step: Step, point: int) -> bool:
+        """Runs a step in a child process that kills itself there; False when the step ended before."""
+        child = os.fork()
+        if child == 0:
+            try:
+                self.open(point)
+                self.apply(step)
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def shape(sql: str) -> str:
+    """What a statement does to which table, whatever the half-year."""
+    plain = re.sub(r"/\*.*?\*/|\"|memory\.", "", sql)
+    verb = re.match(r"\s*(CREATE[A-Z ]+?(?:TABLE|VIEW)(?: IF NOT EXISTS)?|[A-Z]+(?: INTO| FROM)?)\s*([\w.]*)", plain)
+    assert verb is not None, sql
+    return re.sub(r"\d+", "?", " ".join(verb.groups())).strip()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A step of a history, and the shapes of the statements that it executes."""
+
+    seed: int
+    step: int
+    shapes: frozenset[str]
+
+
+def scenes(seeds: Sequence[int]) -> list[Scene]:
+    """Every step that executes statements, of each of these histories."""
+    found = []
+    for seed in seeds:
+        history = History(seed)
+        player = Player(history.started, history.history_start)
+        plain = player.engine.connection
+        for number, step in enumerate(history.steps):
+            statements: list[str] = []
+            player.engine.connection = Watched(plain, statements)  # type: ignore[assignment]
+            player.apply(step)
+            if step[0] in CYCLES:
+                found.append(Scene(seed, number, frozenset(map(shape, statements))))
+        player.close()
+    return found
+
+
+def covering(candidates: Sequence[Scene]) -> list[Scene]:
+    """As few of them as it takes to execute every shape that any of them does: the one with most new ones first."""
+    left = set().union(*(scene.shapes for scene in candidates))
+    chosen = []
+    while left:
+        best = max(candidates, key=lambda scene: len(scene.shapes & left))
+        chosen.append(best)
+        left -= best.shapes
+    return chosen
+
+
+def kill_everywhere(scene: Scene, folder: Path, every: int = 1, first: int = 0) -> int:
+    """Kills the scene's step at every so many-th point, and runs it again; gives how many points that were.
+
+    Raises AssertionError where the end differs from that of the step that nobody killed.
+    """
+    history = History(scene.seed)
+    folder.mkdir()
+    world = FileWorld(folder, history)
+    for step in history.steps[: scene.step]:
+        world.apply(step)
+    world.close()
+    world.keep()
+    step = history.steps[scene.step]
+    with world.opened():
+        world.apply(step)
+        statements = list(world.statements)
+        undisturbed = observed(world.engine.connection)
+    points = range(first % every, 2 * len(statements), every)
+    for point in points:
+        world.put_back()
+        when = "after" if point % 2 else "before"
+        told = f"history {scene.seed}, step {scene.step} {step}, killed {when} {statements[point // 2][:300]}"
+        assert world.killed_in(step, point), f"nobody was killed: {told}"
+        with world.opened():
+            world.apply(step)
+            assert_same(observed(world.engine.connection), undisturbed, told)
+    return len(points)
+
+
+def assert_same(seen: Observed, undisturbed: Observed, told: str) -> None:
+    for what, rows in undisturbed.items():
+        missing: list[Row] = list((rows - seen[what]).elements())[:5]
+        surplus: list[Row] = list((seen[what] - rows).elements())[:5]
+        assert not missing and not surplus, f"{what}: missing {missing}, surplus {surplus}: {told}"
