@@ -43,6 +43,9 @@ STENCIL = (981_173_100, 1_015_218_360, 1_049_522_820)
 OTHER_STENCIL = (1_300_000_500, 1_400_000_400, 1_450_000_777)
 
 
+PRODUCTION = SimpleNamespace(name="prod")
+
+
 class MemorySource(DuckDBSource):
     """A source in memory, read by the project's own reader."""
 
@@ -187,8 +190,10 @@ class Engine:
             if name in self.last:
                 self.evaluate(project_models()[name], *self.last[name])
 
-    def evaluate(self, model: Model, start: int, end: int, now: int) -> None:
-        """One interval of one model: its insert, then its post-statements."""
+    def evaluate(
+        self, model: Model, start: int, end: int, now: int, environment_naming_info: SimpleNamespace = PRODUCTION
+    ) -> None:
+        """One interval of one model: its insert, then its post-statements, which ask for that local of a caller."""
         name = model.name.split(".")[-1]
         for sql in insert_statements(model, rendered(name, start, end, now), start, end):
             self.connection.execute(sql)
