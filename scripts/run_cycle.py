@@ -26,8 +26,12 @@ from extract.source import open_source
 from extract.warehouse import open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
+from scripts.statement_times import Statement, slowest, timed_statements, write_statements
 
 Report = Callable[[str], None]
+
+WARNED_SHARE = 0.5
+"""A cycle that takes more of the 15 minutes than this warns: one that takes all of them falls behind."""
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Cycle:
     at: dt.datetime
     phases: list[Phase] = field(default_factory=list)
     extracted: list[TableRun] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -77,7 +82,7 @@ def run_cycle(
     url = configured_source(source)
     config = load_config(project)
     cycle = Cycle(clock.now_utc())
-    with run_lock(gateway):
+    with run_lock(gateway), timed_statements() as cycle.statements:
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
             lay_foundation(warehouse, config.tables)
             with _sqlmesh(gateway, project) as (context, console):
@@ -98,8 +103,15 @@ def run_cycle(
             cycle.warnings = console.warnings
             phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
             phase.told = phase.told or "nothing is due before the next quarter-hour"
+    share = cycle.seconds / QUARTER_HOUR
+    if share > WARNED_SHARE:
+        cycle.warnings.append(
+            f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
+            "(docs/operations.md, 'A cycle is slow')"
+        )
     if report:
-        share = cycle.seconds / QUARTER_HOUR
+        if told := slowest(cycle.statements):
+            report(f"{'slowest':<10} {'':8}  {told}")
         report(f"{'total':<10} {cycle.seconds:6.1f} s  {share:.1%} of the 15 minutes")
         for warning in cycle.warnings:
             report(f"warning: {warning}")
@@ -213,13 +225,15 @@ def main(arguments: list[str] | None = None) -> int:
         help="also compare the source with the warehouse from this event time on (default: 35 days back)",
     )
 
+    parser.add_argument("--statements", metavar="FILE", type=Path, help="write every statement's seconds there, as CSV")
+
     def command(options: Any) -> int:
         from extract.__main__ import reconcile_start
         from scripts.progress import table_progress
 
         since = None if options.reconcile is None else reconcile_start(options.reconcile, options.at)
         with table_progress() as progress:
-            run_cycle(
+            cycle = run_cycle(
                 at=options.at,
                 source=options.source,
                 gateway=options.gateway,
@@ -227,6 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
                 report=print,
                 progress=progress,
             )
+        if options.statements:
+            write_statements(cycle.statements, options.statements)
         return 0
 
     return run_command(parser, command, arguments)
