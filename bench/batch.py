@@ -32,12 +32,12 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
     near = changes - FAR_AWAY
     number = f"""CASE WHEN r < {near} THEN {volume.orders - 1} - (r * {under_way // near} + {at} // 900 % 7)
       ELSE {volume.orders // 10} + (r - {near}) * {volume.orders // 4 // FAR_AWAY} + {at} // 900 % 1000 END"""
-    again = max((BATCH_SCANS * quarters - new) // changes, 1)
+    again, rest = divmod(BATCH_SCANS * quarters - new, changes)
     source.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE changed AS
         SELECT DISTINCT ON (order_id) * FROM (
-          SELECT {volume.order_id(f"({number})")} AS order_id, {start} + r * {seconds} // {changes} AS t
+          SELECT r, {volume.order_id(f"({number})")} AS order_id, {start} + r * {seconds} // {changes} AS t
           FROM range({changes}) AS numbers (r))
         """
     )
@@ -48,8 +48,8 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
     source.execute(
         f"""
         INSERT INTO uni_tracking_spath
-        SELECT order_id, t - (again * 37 % 600), 300 + again, 20 + {again} - again
-        FROM changed CROSS JOIN range({again}) AS numbers (again) WHERE t - again * 37 % 600 > {start}
+        SELECT order_id, t - (t - {start}) * again // {again + 1}, 300 + again, 20 + {again} - again
+        FROM changed CROSS JOIN range({again + 1}) AS numbers (again) WHERE again < {again} OR r < {rest}
         """
     )
     source.execute("DELETE FROM uni_tracking_info WHERE order_id IN (SELECT order_id FROM changed)")

@@ -125,8 +125,8 @@ class Filling:
         self._insert(self._marts["uni_tracking_spath"], query)
         if half_day >= self._volume.half_days - RAW_HALF_DAYS:
             self._insert("order_tracking_raw.uni_tracking_spath_raw", query)
-            # Of an order's statuses raw holds the first, one on the way and the newest.
-            steps = "{step} IN (0, 6, 12)" if half_day < self._volume.half_days - 1 else "True"
+            # Of an order's statuses raw holds one on the way and the newest.
+            steps = "{step} IN (0, 6)" if half_day < self._volume.half_days - 1 else "True"
             self._insert("order_tracking_raw.uni_tracking_info_raw", self._status_query(half_day, steps))
 
     def _status_query(self, half_day: int, steps: str) -> str:

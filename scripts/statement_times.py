@@ -32,8 +32,9 @@ class Statement:
             >>> Statement('SELECT MIN("a") FROM "sqlmesh__o"."order_tracking__mart_ecs_order_info__123"', 0.0).told
             'SELECT mart_ecs_order_info'
         """
-        verb = self.sql.split(None, 1)[0].upper() if self.sql.strip() else ""
-        tables = [_table(name) for name in re.findall(r'(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+((?:"[^"]+"|[\w.])+)', self.sql)]
+        sql = re.sub(r"^\s*/\*.*?\*/\s*", "", self.sql)  # SQLMesh says there on whose behalf it works
+        verb = sql.split(None, 1)[0].upper() if sql else ""
+        tables = [_table(name) for name in re.findall(r'(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+((?:"[^"]+"|[\w.])+)', sql)]
         return f"{verb} {tables[0]}" if tables else verb
 
 
