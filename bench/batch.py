@@ -1,7 +1,7 @@
 """What happens at the source between two cycles, written into its file; and rows in the marts that have aged.
 
-    python -m bench.batch --folder F --scale 0.1 --at T batch [--quarters 1]
-    python -m bench.batch --folder F --scale 0.1 --at T age --number N
+python -m bench.batch --folder F --scale 0.1 --at T batch [--quarters 1]
+python -m bench.batch --folder F --scale 0.1 --at T age --number N
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
           FROM range({changes}) AS numbers (r))
         """
     )
-    created = f"FROM (SELECT {FIRST_NEW_ORDER + at // 900 * 1_000_000} + r AS id, {start} + r * {seconds} // {new} AS t "
+    created = (
+        f"FROM (SELECT {FIRST_NEW_ORDER + at // 900 * 1_000_000} + r AS id, {start} + r * {seconds} // {new} AS t "
+    )
     created += f"FROM range({new}) AS numbers (r))"
     source.execute(f"INSERT INTO ecs_order_info SELECT id, (hash(id) % 320)::INTEGER, t {created}")
     source.execute(f"INSERT INTO uni_tracking_spath SELECT id, t, 200, 0 {created}")

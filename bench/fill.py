@@ -120,7 +120,9 @@ class Filling:
 
     def _scans(self, half_day: int) -> None:
         order_id = self._volume.order_id("number")
-        columns = f"{order_id} AS order_id, t AS pathtime, 200 + seq AS code, seq AS traceseq, {stamp('t')} AS landed_at"
+        columns = (
+            f"{order_id} AS order_id, t AS pathtime, 200 + seq AS code, seq AS traceseq, {stamp('t')} AS landed_at"
+        )
         query = f"SELECT {columns} FROM ({scans(self._volume, half_day)})"
         self._insert(self._marts["uni_tracking_spath"], query)
         if half_day >= self._volume.half_days - RAW_HALF_DAYS:
