@@ -54,6 +54,7 @@ class Bench:
         if not (self.folder / "warehouse.duckdb").exists():
             return False
         self.now = int(self._moment.read_text()) if self._moment.exists() else END
+        self._python("scripts.plan", "--yes", "--at", iso(self.now))  # a cycle works with what was planned last
         return True
 
     def measure(self, kind: str, number: int) -> dict[str, Any]:

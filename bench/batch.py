@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from bench.fill import SCANS, Volume, mart_tables, stamp
+from bench.fill import FIRST_ARCHIVED_ORDER, SCANS, Volume, mart_tables, stamp
 from extract.clock import parse_time
 from macros.periods import months_before
 
@@ -19,6 +19,7 @@ CHANGES = 10_000
 NEW_ORDERS = 10_000
 BATCH_SCANS = 68_000
 FAR_AWAY = 100  # so many of the changes are of orders of any age, so that no range of order numbers can help
+RETURNING = 2  # so many archived orders come back with a new status
 FIRST_NEW_ORDER = 50_000_000_000
 FIRST_AGED_ORDER = 5_000_000_000
 
@@ -41,12 +42,14 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
           FROM range({changes}) AS numbers (r))
         """
     )
-    created = (
-        f"FROM (SELECT {FIRST_NEW_ORDER + at // 900 * 1_000_000} + r AS id, {start} + r * {seconds} // {new} AS t "
-    )
-    created += f"FROM range({new}) AS numbers (r))"
+    first = FIRST_NEW_ORDER + at // 900 * 1_000_000
+    created = f"FROM (SELECT {first} + r AS id, {start} + r * {seconds} // {new} AS t FROM range({new}) AS n (r))"
     source.execute(f"INSERT INTO ecs_order_info SELECT id, (hash(id) % 320)::INTEGER, t {created}")
     source.execute(f"INSERT INTO uni_tracking_spath SELECT id, t, 200, 0 {created}")
+    returning = f"({FIRST_ARCHIVED_ORDER + volume.archived - at // 900 % 100_000 * RETURNING} - r)"
+    source.execute(
+        f"INSERT INTO changed SELECT {changes} + r, {returning}, {at} - 60 - r FROM range({RETURNING}) AS n (r)"
+    )
     source.execute(
         f"""
         INSERT INTO uni_tracking_spath
