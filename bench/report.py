@@ -35,6 +35,16 @@ def write_report(folder: Path, scale: float, measured: dict[str, Any], machine: 
         print("  ".join(f"{name} {value}" for name, value in row.items()))
 
 
+def write_extract(folder: Path, rows: int, figures: dict[str, Any], machine: dict[str, Any]) -> None:
+    """Enters one table size's figures of the extract from MySQL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {**figures, **machine}
+    names = ("runs", "rows_per_second", "seconds", "wall", "cpu", "peak_mb", "commit", "cores", "memory_gb")
+    told = {"scale": str(rows), "kind": "MySQL to landed", **{name: _short(values[name]) for name in names}}
+    _enter(folder / "extract.csv", [told])
+    print("  ".join(f"{name} {value}" for name, value in told.items()))
+
+
 def _short(value: Any) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 

@@ -109,8 +109,9 @@ class _Worker:
 
     def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool) -> _Job:
         """Only the hours that differ, in chunks: for what may be long."""
-        counts = self._source.hourly_counts(table.source, since or None)
-        hours = hours_that_differ(counts, warehouse_hourly_counts(self._warehouse, table, since))
+        held = warehouse_hourly_counts(self._warehouse, table, since)
+        counts = self._source.hourly_counts(table.source, since or None, sums=bool(held))
+        hours = hours_that_differ(counts, held)
         chunks = chunks_of(hours, self._config.chunk_rows)
         return _Job(table, kind, chunks, since, moves_watermark=moves_watermark)
 
