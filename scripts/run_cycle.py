@@ -57,6 +57,12 @@ class Cycle:
     def seconds(self) -> float:
         return sum(phase.seconds for phase in self.phases)
 
+    def add(self, phase: Phase, report: Report | None) -> None:
+        """Enters a phase that has ended, and tells it."""
+        self.phases.append(phase)
+        if report:
+            report(f"{phase.name:<10} {phase.seconds:6.1f} s  {phase.told}".rstrip())
+
 
 def run_cycle(
     *,
@@ -98,11 +104,14 @@ def run_cycle(
                     since = Clock(reconcile_since).now()
                     runs = extract(rows, warehouse, config, clock, since=since, kind="reconcile", progress=progress)
                     phase.told = _told(runs)
-        with _phase(cycle, "marts", report) as phase, _sqlmesh(gateway, project) as (context, console):
-            _run(context, console, clock)
-            cycle.warnings = console.warnings
-            phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
-            phase.told = phase.told or "nothing is due before the next quarter-hour"
+            # The warehouse stays open: DuckDB writes its file anew where the last connection to it is closed.
+            with _phase(cycle, "marts", report) as phase, _sqlmesh(gateway, project) as (context, console):
+                _run(context, console, clock)
+                cycle.warnings = console.warnings
+                phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
+                phase.told = phase.told or "nothing is due before the next quarter-hour"
+            done = time.monotonic()
+        cycle.add(Phase("close", "", time.monotonic() - done), report)
     share = cycle.seconds / QUARTER_HOUR
     if share > WARNED_SHARE:
         cycle.warnings.append(
@@ -124,9 +133,7 @@ def _phase(cycle: Cycle, name: str, report: Report | None) -> Iterator[Phase]:
     started = time.monotonic()
     yield phase
     phase.seconds = time.monotonic() - started
-    cycle.phases.append(phase)
-    if report:
-        report(f"{name:<10} {phase.seconds:6.1f} s  {phase.told}")
+    cycle.add(phase, report)
 
 
 def _told(runs: list[TableRun]) -> str:
