@@ -107,15 +107,14 @@ class _Worker:
             return self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark or 0)
         return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff)
 
-    def _job_by_hours(
-        self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0
-    ) -> _Job:
+    def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
         """Only the hours that differ, in chunks: for what may be long.
 
         Up to `seen_until` every hour, as an ordinary window would: a status can change within its second.
         """
-        counts = self._source.hourly_counts(table.source, since or None)
-        hours = hours_that_differ(counts, warehouse_hourly_counts(self._warehouse, table, since))
+        held = warehouse_hourly_counts(self._warehouse, table, since)
+        counts = self._source.hourly_counts(table.source, since or None, sums=bool(held))
+        hours = hours_that_differ(counts, held)
         hours |= {hour: counts[hour][0] for hour in counts if hour * HOUR <= seen_until}
         chunks = chunks_of(dict(sorted(hours.items())), self._config.chunk_rows)
         return _Job(table, kind, chunks, since, moves_watermark=moves_watermark)

@@ -51,11 +51,14 @@ class DuckDBSource:
     def check(self, tables: Sequence[SourceTable]) -> None:
         raise_unless_complete(self._path, tables, {table.name: self._columns(table) for table in tables})
 
-    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
+    def hourly_counts(
+        self, table: SourceTable, start: int | None, *, sums: bool = True
+    ) -> dict[int, tuple[int, int, int]]:
         self.check([table])
-        time, key = _quoted(table.time_column), _quoted(table.key)
+        time = _quoted(table.time_column)
+        totals = f"SUM(COALESCE({_quoted(table.key)}, 0)), SUM({time})" if sums else "0, 0"
         sql = (
-            f"SELECT {time} // {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({key}, 0)), SUM({time}) "
+            f"SELECT {time} // {SECONDS_PER_HOUR}, COUNT(*), {totals} "
             f"FROM {_quoted(table.name)} WHERE {row_filter(time, [TimeRange(start)])} GROUP BY 1"
         )
         with self._errors("be counted"), self._connection.cursor() as cursor:

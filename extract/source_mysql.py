@@ -46,11 +46,14 @@ class MySQLSource:
         kinds = {table.name: self._kinds(table) for table in tables}
         raise_unless_complete(str(self._address), tables, {name: _columns(of) for name, of in kinds.items()})
 
-    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
+    def hourly_counts(
+        self, table: SourceTable, start: int | None, *, sums: bool = True
+    ) -> dict[int, tuple[int, int, int]]:
         self.check([table])
-        time, key = quoted(table.time_column), quoted(table.key)
+        time = quoted(table.time_column)
+        totals = f"SUM(COALESCE({quoted(table.key)}, 0)), SUM({time})" if sums else "0, 0"
         rows = self._query(
-            f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({key}, 0)), SUM({time}) "
+            f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), {totals} "
             f"FROM {quoted(table.name)} WHERE {row_filter(time, [TimeRange(start)])} "
             f"GROUP BY {time} DIV {SECONDS_PER_HOUR}"
         )

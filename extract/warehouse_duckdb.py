@@ -14,6 +14,12 @@ from sqlglot import exp, parse_one
 
 from extract.warehouse import Arriving, Staged, WarehouseError, fit, staged_columns
 
+SETTINGS = {
+    # One checkpoint a cycle, when the file is closed; by default one comes between the statements every 16 MB.
+    "checkpoint_threshold": "256MB",
+}
+"""Of the whole process while the warehouse is open, and so for SQLMesh too: a cycle holds it open to its end."""
+
 DEFAULT_FILE = "order_tracking.duckdb"
 
 
@@ -34,7 +40,10 @@ class DuckDBWarehouse:
         """Opens or creates the file; it belongs to one process at a time."""
         file = file or warehouse_file()
         try:
-            return cls(duckdb.connect(str(file)))
+            connection = duckdb.connect(str(file))
+            for name, value in SETTINGS.items():
+                connection.execute(f"SET GLOBAL {name} = '{value}'")
+            return cls(connection)
         except duckdb.Error as error:
             raise WarehouseError(
                 f"The warehouse file {file} cannot be opened; nothing was read or changed. Another process may hold "

@@ -17,12 +17,15 @@ from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart
 from macros.periods import months_before, period_bounds, periods_between
 from macros.production import environment_name, production_snapshot, snapshot_of_written_table
 from macros.retention import (
+    DUE,
+    RETURNED,
     archive_statements,
-    batch_orders,
     clean_statements,
     delete_consumed_raw_statement,
-    departed_orders,
+    drop_temporaries,
+    due_ecs,
     every_period,
+    returned_orders,
     trim_statements,
     unrouted_rows,
     widen_statements,
@@ -111,7 +114,8 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
     if scope["history"]:
         execute(engine, widen_statements(scope))
         if scope["versioned"]:
-            execute(engine, clean_statements(scope, periods_of_batch(scope, engine)))
+            execute(engine, returned_orders(scope))
+            execute(engine, clean_statements(scope, returned_periods(engine)))
     scope["cutoff"] = retention_cutoff(scope, engine)
     scope["due"] = due_periods(scope, engine)
     if scope["due"]:
@@ -121,7 +125,7 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
         if engine.fetchone(unrouted.limit(1)):
             execute(engine, record_exceptions(unrouted, scope["end"]))
         execute(engine, trim_statements(scope))
-    execute(engine, [delete_consumed_raw_statement(scope)])
+    execute(engine, [delete_consumed_raw_statement(scope), *drop_temporaries()])
 
 
 def execute(engine, statements):  # type: ignore[no-untyped-def]
@@ -195,54 +199,53 @@ def retention_cutoff(scope, engine):  # type: ignore[no-untyped-def]
 
 
 def due_periods(scope, engine):  # type: ignore[no-untyped-def]
-    """Period -> oldest event time of the mart's rows that must leave now."""
+    """Period -> range of event time (half-open) of the mart's rows that must leave now."""
+    time = exp.column(scope["time"])
     if scope["short"] == "ecs":
         if not scope["uti_history"]:
             return {}
-        oldest = statement(
-            """
-            SELECT departed.period, MIN(mart.add_time) FROM departed
-            JOIN mart ON mart.order_id = departed.order_id GROUP BY departed.period
-            """,
-            {"departed": departed_orders(scope, scope["uti_history"]), "mart": scope["mart"]},
+        execute(engine, due_ecs(scope))
+        found = (
+            exp.select("period", exp.func("MIN", time), exp.func("MAX", time)).from_(table_node(DUE)).group_by("period")
         )
-        return {str(period): int(first) for period, first in engine.fetchall(oldest)}
-    time = exp.column(scope["time"])
+        return {str(period): (int(first), int(last) + 1) for period, first, last in engine.fetchall(found)}
     aged = exp.select(exp.func("MIN", time), exp.func("MAX", time)).from_(table_node(scope["mart"]))
     oldest, newest = engine.fetchone(aged.where(time < scope["cutoff"]))
     if oldest is None:
         return {}
     periods = periods_between(int(oldest), int(newest))
     if len(periods) == 1:
-        return {periods[0]: int(oldest)}
+        return {periods[0]: (int(oldest), int(newest) + 1)}
     period = exp.Case()
     for name in periods:
         period = period.when(time < period_bounds(name)[1], exp.Literal.string(name))
     grouped = (
-        exp.select(period.as_("period"), exp.func("MIN", time))
+        exp.select(period.as_("period"), exp.func("MIN", time), exp.func("MAX", time))
         .from_(table_node(scope["mart"]))
         .where(time < scope["cutoff"])
         .group_by("1")
     )
-    return {str(name): int(first) for name, first in engine.fetchall(grouped)}
+    return {str(name): (int(first), int(last) + 1) for name, first, last in engine.fetchall(grouped)}
 
 
-def periods_of_batch(scope, engine):  # type: ignore[no-untyped-def]
+def returned_periods(engine):  # type: ignore[no-untyped-def]
     """The periods whose history tables hold orders of this batch: mostly none."""
-    return periods_with(scope, engine, batch_orders(scope))
+    found = exp.select("period").distinct().from_(table_node(RETURNED))
+    return [str(period) for (period,) in engine.fetchall(found)]
 
 
 def periods_holding(scope, engine):  # type: ignore[no-untyped-def]
     """The periods in which copies of what is due are to be looked for: for ecs where its orders are, else any."""
     if scope["short"] != "ecs" or not scope["history"]:
         return [*scope["history"]]
-    return periods_with(scope, engine, departed_orders(scope, scope["due"]))
-
-
-def periods_with(scope, engine, orders):  # type: ignore[no-untyped-def]
-    """The periods whose history tables of this mart hold any of these orders."""
+    first = min(first for first, _ in scope["due"].values())
+    history = every_period("ecs", scope["history"], ["order_id", "add_time"])
     found = statement(
-        "SELECT DISTINCT history.period FROM history JOIN wanted ON wanted.order_id = history.order_id",
-        {"history": every_period(scope["short"], scope["history"], ["order_id"]), "wanted": orders},
+        """
+        SELECT DISTINCT history.period FROM history JOIN due ON due.order_id = history.order_id
+        WHERE history.add_time >= :first
+        """,
+        {"history": history, "due": DUE},
+        first=first,
     )
     return [str(period) for (period,) in engine.fetchall(found)]

@@ -6,10 +6,13 @@ A scope (made in post_statements.py) says what one evaluation works on:
   columns, sortkey   of the mart; identity: the columns in which a row and its copy agree; texts: those with text
   start, end         the interval, half-open; cutoff: what is older has aged out (all epoch seconds)
   history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's
-  due                period -> oldest event time, of the rows that must leave the mart now; history_start
+  due                period -> range of event time (half-open) of the rows that must leave the mart now; history_start
   holding            the periods whose history may hold a row of an order that leaves now
   retention_months, raw_retention_days
 Every statement can be repeated, and a crash between any two leaves every row in at least one place.
+
+What a statement needs of a batch's orders in other tables is put in a temporary table first: found once, and so small
+that no engine mistakes it for the larger side of a join.
 """
 
 from __future__ import annotations
@@ -25,11 +28,14 @@ from macros.history import (
     drop_history_view,
     history_table,
 )
-from macros.periods import period_bounds
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import identical, older
 
 Scope = dict[str, t.Any]
+
+RETURNED = "order_tracking_returned_orders"
+DEPARTED = "order_tracking_departed_orders"
+DUE = "order_tracking_due_rows"
 
 
 def batch_orders(scope: Scope) -> exp.Query:
@@ -52,40 +58,64 @@ def routed(scope: Scope) -> list[str]:
 
 def in_range(scope: Scope, period: str, table: str) -> exp.Expr:
     """The range of event time in which a period's due rows lie: what keeps a statement from reading the whole mart."""
-    time = exp.column(scope["time"], table)
-    condition = time >= scope["due"][period]
-    if scope["short"] == "ecs":
-        return condition  # an order's age says nothing about its departure
-    return exp.and_(condition, time < min(period_bounds(period)[1], scope["cutoff"]))
+    first, until = scope["due"][period]
+    return exp.and_(exp.column(scope["time"], table) >= first, exp.column(scope["time"], table) < until)
 
 
 def due_rows(scope: Scope, period: str) -> exp.Query:
-    """The mart's rows that belong to this period's history now.
+    """The mart's rows that belong to this period's history now: by age, or for ecs what `due_ecs` has found."""
+    columns = columns_of(scope["columns"], "mart")
+    if scope["short"] == "ecs":
+        of_period = exp.column("period", "mart").eq(exp.Literal.string(period))
+        return exp.select(*columns).from_(table_node(DUE).as_("mart")).where(of_period)
+    query = exp.select(*columns).from_(table_node(scope["mart"]).as_("mart"))
+    return query.where(in_range(scope, period, "mart"))
 
-    uti and uts: what is older than the cutoff. ecs: what belongs to an order that uti has archived there and that is
-    not active; absence from uti is no proof, for an order's status may arrive after its metadata.
-    """
-    if scope["short"] != "ecs":
-        query = exp.select(*columns_of(scope["columns"], "mart")).from_(table_node(scope["mart"]).as_("mart"))
-        return query.where(in_range(scope, period, "mart"))
-    return t.cast(
-        exp.Query,
-        statement(
-            """
-            SELECT :columns FROM departed JOIN mart ON mart.order_id = departed.order_id
-            LEFT JOIN active ON active.order_id = departed.order_id
-            WHERE active.order_id IS NULL AND :in_range
-            """,
-            {"departed": departed_orders(scope, [period]), "mart": scope["mart"], "active": scope["uti"]},
-            columns=columns_of(scope["columns"], "mart"),
-            in_range=in_range(scope, period, "mart"),
-        ),
+
+def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
+    """The statements that put a query's rows in a temporary table, instead of what may be left there."""
+    table = table_node(name)
+    drop = exp.Drop(this=table.copy(), kind="TABLE", exists=True)
+    properties = exp.Properties(expressions=[exp.TemporaryProperty()])
+    return [drop, exp.Create(this=table, kind="TABLE", expression=query, properties=properties)]
+
+
+def drop_temporaries() -> list[exp.Expr]:
+    """The statements that end what `temporary` made."""
+    return [exp.Drop(this=table_node(name), kind="TABLE", exists=True) for name in (RETURNED, DEPARTED, DUE)]
+
+
+def returned_orders(scope: Scope) -> list[exp.Expr]:
+    """Statements that find the orders of this batch that are in the mart's history, with their periods."""
+    history = every_period(scope["short"], scope["history"], ["order_id"])
+    query = statement(
+        "SELECT history.period, history.order_id FROM history JOIN batch ON batch.order_id = history.order_id",
+        {"history": history, "batch": batch_orders(scope)},
     )
+    return temporary(RETURNED, t.cast(exp.Query, query))
 
 
-def departed_orders(scope: Scope, periods: t.Iterable[str]) -> exp.Query:
+def due_ecs(scope: Scope) -> list[exp.Expr]:
+    """Statements that find the rows of ecs that must leave, with the periods that they belong to.
+
+    They are those of an order that uti has archived and that is not active; absence from uti is no proof, for an
+    order's status may arrive after its metadata.
+    """
+    query = statement(
+        """
+        SELECT departed.period, :columns FROM departed JOIN mart ON mart.order_id = departed.order_id
+        LEFT JOIN active ON active.order_id = departed.order_id
+        WHERE active.order_id IS NULL
+        """,
+        {"departed": DEPARTED, "mart": scope["mart"], "active": scope["uti"]},
+        columns=columns_of(scope["columns"], "mart"),
+    )
+    return [*temporary(DEPARTED, departed_orders(scope)), *temporary(DUE, t.cast(exp.Query, query))]
+
+
+def departed_orders(scope: Scope) -> exp.Query:
     """Period and order_id of what uti archived: since the interval's start, and any orders that are in this batch."""
-    archived = every_period("uti", periods, ["order_id", "archived_at"])
+    archived = every_period("uti", scope["uti_history"], ["order_id", "archived_at"])
     return t.cast(
         exp.Query,
         statement(
@@ -128,7 +158,7 @@ def may_hold(scope: Scope, period: str) -> exp.Query | None:
     queries = [
         exp.select(*columns_of(["order_id", *scope["identity"]]))
         .from_(table_node(history_table(scope["short"], name)))
-        .where(exp.column(scope["time"]) >= scope["due"][period])
+        .where(exp.column(scope["time"]) >= scope["due"][period][0])
         for name in tables
     ]
     return union_all(queries) if queries else None
@@ -177,14 +207,6 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     the very same version, while the order is active. The mart holds what is deleted here, or a newer version of it,
     so nothing is lost; should it have aged too, the archive step copies it.
     """
-    current = statement(
-        """
-        SELECT :columns, active.order_id AS active FROM mart JOIN batch ON batch.order_id = mart.order_id
-        LEFT JOIN active ON active.order_id = mart.order_id
-        """,
-        {"mart": scope["mart"], "batch": batch_orders(scope), "active": scope["uti"]},
-        columns=columns_of(["order_id", *scope["identity"]], "mart"),
-    )
     stale = older("history", "present", scope["identity"])
     if scope["short"] == "ecs":
         not_newer = exp.not_(older("present", "history", scope["identity"]))
@@ -192,11 +214,50 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     return [
         statement(
             "DELETE FROM history USING present WHERE history.order_id = present.order_id AND :stale",
-            {"history": history_table(scope["short"], period), "present": current},
+            {"history": history_table(scope["short"], period), "present": present_rows(scope, period)},
             stale=stale,
         )
         for period in sorted(periods)
     ]
+
+
+def present_rows(scope: Scope, period: str) -> exp.Query:
+    """The mart's rows of the orders that came back from a period, and for ecs whether the order is active.
+
+    An order of the batch is in uti with a row of the batch or a newer one, so what is older than all of the batch need
+    not be looked at.
+    """
+    columns = columns_of(["order_id", *scope["identity"]], "mart")
+    tables = {"returned": RETURNED, "mart": scope["mart"], "active": scope["uti"], "raw": scope["raw"]}
+    if scope["short"] == "ecs":
+        query = statement(
+            """
+            SELECT :columns, active.order_id AS active
+            FROM returned JOIN mart ON mart.order_id = returned.order_id
+            LEFT JOIN active ON active.order_id = mart.order_id
+            WHERE returned.period = :period
+            """,
+            tables,
+            columns=columns,
+            period=period,
+        )
+    else:
+        query = statement(
+            """
+            SELECT :columns FROM returned JOIN mart ON mart.order_id = returned.order_id
+            WHERE returned.period = :period AND :time >= (
+              SELECT MIN(:raw_time) FROM raw WHERE raw.landed_at >= :start AND raw.landed_at < :end
+            )
+            """,
+            tables,
+            columns=columns,
+            period=period,
+            time=exp.column(scope["time"], "mart"),
+            raw_time=exp.column(scope["time"], "raw"),
+            start=timestamp(scope["start"]),
+            end=timestamp(scope["end"]),
+        )
+    return t.cast(exp.Query, query)
 
 
 def widen_statements(scope: Scope) -> list[exp.Expr]:

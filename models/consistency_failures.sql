@@ -53,14 +53,25 @@ WITH uti AS (
   FROM order_tracking.mart_uni_tracking_info
   WHERE
     landed_at < @settled_before()
+), suspects AS (
+  /* Orders without a scan at the time of their status, or with a newer one: all whose newest scan differs from it. */
+  SELECT DISTINCT
+    uti.order_id
+  FROM uti
+  LEFT JOIN order_tracking.mart_uni_tracking_spath AS scans
+    ON scans.order_id = uti.order_id AND scans.pathtime >= uti.update_time
+  WHERE
+    scans.order_id IS NULL OR scans.pathtime > uti.update_time
 ), newest_scans AS (
   SELECT
-    order_id,
-    MAX(pathtime) AS pathtime,
-    MAX(landed_at) AS landed_at
-  FROM order_tracking.mart_uni_tracking_spath
+    scans.order_id,
+    MAX(scans.pathtime) AS pathtime,
+    MAX(scans.landed_at) AS landed_at
+  FROM suspects
+  JOIN order_tracking.mart_uni_tracking_spath AS scans
+    ON scans.order_id = suspects.order_id
   GROUP BY
-    order_id
+    scans.order_id
 ), update_time_mismatch AS (
   SELECT
     'update_time_mismatch' AS check_name,
@@ -73,7 +84,9 @@ WITH uti AS (
       THEN 'the newest scan is newer than the status'
       ELSE 'the status is newer than the newest scan'
     END AS detail
-  FROM uti
+  FROM suspects
+  JOIN uti
+    ON uti.order_id = suspects.order_id
   LEFT JOIN newest_scans
     ON newest_scans.order_id = uti.order_id
   WHERE
@@ -86,13 +99,13 @@ WITH uti AS (
   SELECT
     'order_without_scans' AS check_name,
     'order_tracking.mart_uni_tracking_spath' AS table_name,
-    uti.order_id,
+    suspects.order_id,
     'neither the mart nor history holds a scan of this order' AS detail
-  FROM uti
+  FROM suspects
   LEFT JOIN newest_scans
-    ON newest_scans.order_id = uti.order_id
+    ON newest_scans.order_id = suspects.order_id
   LEFT JOIN order_tracking_history.hist_uts_all AS archived
-    ON archived.order_id = uti.order_id
+    ON archived.order_id = suspects.order_id
   WHERE
     newest_scans.order_id IS NULL AND archived.order_id IS NULL
 ), order_without_ecs AS (
@@ -141,14 +154,38 @@ WITH uti AS (
     repeated.order_id,
     'more than one row of a scan'
   FROM (
+    /* A second row of a scan must have landed: what did in the days checked, and what is open, is compared with all. */
     SELECT
-      order_id
-    FROM order_tracking.mart_uni_tracking_spath
+      recent.order_id
+    FROM (
+      SELECT
+        order_id,
+        pathtime,
+        code,
+        traceseq
+      FROM order_tracking.mart_uni_tracking_spath
+      WHERE
+        landed_at >= @start_ts::TIMESTAMP OR landed_at IS NULL
+      UNION
+      SELECT
+        scans.order_id,
+        scans.pathtime,
+        scans.code,
+        scans.traceseq
+      FROM order_tracking_history.order_tracking_exceptions AS open_ones
+      JOIN order_tracking.mart_uni_tracking_spath AS scans
+        ON scans.order_id = open_ones.order_id
+      WHERE
+        open_ones.check_name = 'duplicate_rows' AND open_ones.resolved_at IS NULL
+    ) AS recent
+    JOIN order_tracking.mart_uni_tracking_spath AS held
+      ON held.order_id = recent.order_id
+      AND @is_identical(held, recent, pathtime, code, traceseq)
     GROUP BY
-      order_id,
-      pathtime,
-      code,
-      traceseq
+      recent.order_id,
+      recent.pathtime,
+      recent.code,
+      recent.traceseq
     HAVING
       COUNT(*) > 1
   ) AS repeated
@@ -170,6 +207,54 @@ WITH uti AS (
   FROM order_tracking.mart_ecs_order_info AS mart
   JOIN order_tracking_history.hist_ecs_all AS archived
     ON archived.order_id = mart.order_id
+), scan_stamps AS (
+  /* Landings whose scans count differently in raw and in mart and history: only their rows are looked up one by one. */
+  SELECT
+    landed_at
+  FROM (
+    SELECT
+      landed_at,
+      order_id,
+      pathtime,
+      code,
+      traceseq,
+      1 AS scans
+    FROM order_tracking_raw.uni_tracking_spath_raw
+    WHERE
+      landed_at < @settled_before()
+    UNION ALL
+    SELECT
+      landed_at,
+      -order_id,
+      -pathtime,
+      -code,
+      -traceseq,
+      -1
+    FROM order_tracking.mart_uni_tracking_spath
+    WHERE
+      landed_at < @settled_before()
+      AND landed_at >= @settled_before() - INTERVAL '40 DAYS'
+    UNION ALL
+    SELECT
+      landed_at,
+      -order_id,
+      -pathtime,
+      -code,
+      -traceseq,
+      -1
+    FROM order_tracking_history.hist_uts_all
+    WHERE
+      landed_at < @settled_before()
+      AND landed_at >= @settled_before() - INTERVAL '40 DAYS'
+  ) AS landings
+  GROUP BY
+    landed_at
+  HAVING
+    SUM(scans) <> 0
+    OR SUM(order_id) <> 0
+    OR SUM(pathtime) <> 0
+    OR SUM(code) <> 0
+    OR SUM(traceseq) <> 0
 ), landed_but_missing AS (
   SELECT DISTINCT
     'landed_but_missing' AS check_name,
@@ -217,7 +302,9 @@ WITH uti AS (
     'order_tracking.mart_uni_tracking_spath',
     landed.order_id,
     'a scan landed, but neither mart nor history holds it'
-  FROM order_tracking_raw.uni_tracking_spath_raw AS landed
+  FROM scan_stamps
+  JOIN order_tracking_raw.uni_tracking_spath_raw AS landed
+    ON landed.landed_at = scan_stamps.landed_at
   LEFT JOIN order_tracking.mart_uni_tracking_spath AS mart
     ON mart.order_id = landed.order_id
     AND @is_identical(mart, landed, pathtime, code, traceseq)

@@ -49,6 +49,20 @@ WITH batch AS (
     landed_at,
     ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time DESC, landed_at DESC, partner_id DESC) AS newest_first
   FROM batch
+), held AS (
+  /* Only a row that is not older than the oldest of the batch can be newer than one of the batch. */
+  SELECT
+    order_id,
+    partner_id,
+    add_time,
+    landed_at
+  FROM order_tracking.mart_ecs_order_info
+  WHERE
+    add_time >= (
+      SELECT
+        MIN(add_time)
+      FROM batch
+    )
 )
 SELECT
   ranked.order_id::BIGINT AS order_id, /* The order */
@@ -56,7 +70,7 @@ SELECT
   ranked.add_time::BIGINT AS add_time, /* When it was created, epoch seconds UTC */
   ranked.landed_at::TIMESTAMP AS landed_at /* When the row arrived here */
 FROM ranked
-LEFT JOIN order_tracking.mart_ecs_order_info AS held
+LEFT JOIN held
   ON held.order_id = ranked.order_id
 WHERE
   ranked.newest_first = 1

@@ -53,6 +53,21 @@ WITH batch AS (
       ORDER BY update_time DESC, landed_at DESC, tno DESC, status DESC
     ) AS newest_first
   FROM batch
+), held AS (
+  /* Only a row that is not older than the oldest of the batch can be newer than one of the batch. */
+  SELECT
+    order_id,
+    tno,
+    status,
+    update_time,
+    landed_at
+  FROM order_tracking.mart_uni_tracking_info
+  WHERE
+    update_time >= (
+      SELECT
+        MIN(update_time)
+      FROM batch
+    )
 )
 SELECT
   ranked.order_id::BIGINT AS order_id, /* The order */
@@ -61,7 +76,7 @@ SELECT
   ranked.update_time::BIGINT AS update_time, /* When the status became so, epoch seconds UTC */
   ranked.landed_at::TIMESTAMP AS landed_at /* When the row arrived here */
 FROM ranked
-LEFT JOIN order_tracking.mart_uni_tracking_info AS held
+LEFT JOIN held
   ON held.order_id = ranked.order_id
 WHERE
   ranked.newest_first = 1

@@ -26,8 +26,12 @@ from extract.source import open_source
 from extract.warehouse import open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
+from scripts.statement_times import Statement, slowest, timed_statements, write_statements
 
 Report = Callable[[str], None]
+
+WARNED_SHARE = 0.5
+"""A cycle that takes more of the 15 minutes than this warns: one that takes all of them falls behind."""
 
 
 @dataclass
@@ -46,11 +50,18 @@ class Cycle:
     at: dt.datetime
     phases: list[Phase] = field(default_factory=list)
     extracted: list[TableRun] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
         return sum(phase.seconds for phase in self.phases)
+
+    def add(self, phase: Phase, report: Report | None) -> None:
+        """Enters a phase that has ended, and tells it."""
+        self.phases.append(phase)
+        if report:
+            report(f"{phase.name:<10} {phase.seconds:6.1f} s  {phase.told}".rstrip())
 
 
 def run_cycle(
@@ -77,7 +88,7 @@ def run_cycle(
     url = configured_source(source)
     config = load_config(project)
     cycle = Cycle(clock.now_utc())
-    with run_lock(gateway):
+    with run_lock(gateway), timed_statements() as cycle.statements:
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
             lay_foundation(warehouse, config.tables)
             with _sqlmesh(gateway, project) as (context, console):
@@ -93,13 +104,23 @@ def run_cycle(
                     since = Clock(reconcile_since).now()
                     runs = extract(rows, warehouse, config, clock, since=since, kind="reconcile", progress=progress)
                     phase.told = _told(runs)
-        with _phase(cycle, "marts", report) as phase, _sqlmesh(gateway, project) as (context, console):
-            _run(context, console, clock)
-            cycle.warnings = console.warnings
-            phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
-            phase.told = phase.told or "nothing is due before the next quarter-hour"
+            # The warehouse stays open: DuckDB writes its file anew where the last connection to it is closed.
+            with _phase(cycle, "marts", report) as phase, _sqlmesh(gateway, project) as (context, console):
+                _run(context, console, clock)
+                cycle.warnings = console.warnings
+                phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
+                phase.told = phase.told or "nothing is due before the next quarter-hour"
+            done = time.monotonic()
+        cycle.add(Phase("close", "", time.monotonic() - done), report)
+    share = cycle.seconds / QUARTER_HOUR
+    if share > WARNED_SHARE:
+        cycle.warnings.append(
+            f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
+            "(docs/operations.md, 'A cycle is slow')"
+        )
     if report:
-        share = cycle.seconds / QUARTER_HOUR
+        if told := slowest(cycle.statements):
+            report(f"{'slowest':<10} {'':8}  {told}")
         report(f"{'total':<10} {cycle.seconds:6.1f} s  {share:.1%} of the 15 minutes")
         for warning in cycle.warnings:
             report(f"warning: {warning}")
@@ -112,9 +133,7 @@ def _phase(cycle: Cycle, name: str, report: Report | None) -> Iterator[Phase]:
     started = time.monotonic()
     yield phase
     phase.seconds = time.monotonic() - started
-    cycle.phases.append(phase)
-    if report:
-        report(f"{name:<10} {phase.seconds:6.1f} s  {phase.told}")
+    cycle.add(phase, report)
 
 
 def _told(runs: list[TableRun]) -> str:
@@ -213,13 +232,15 @@ def main(arguments: list[str] | None = None) -> int:
         help="also compare the source with the warehouse from this event time on (default: 35 days back)",
     )
 
+    parser.add_argument("--statements", metavar="FILE", type=Path, help="write every statement's seconds there, as CSV")
+
     def command(options: Any) -> int:
         from extract.__main__ import reconcile_start
         from scripts.progress import table_progress
 
         since = None if options.reconcile is None else reconcile_start(options.reconcile, options.at)
         with table_progress() as progress:
-            run_cycle(
+            cycle = run_cycle(
                 at=options.at,
                 source=options.source,
                 gateway=options.gateway,
@@ -227,6 +248,8 @@ def main(arguments: list[str] | None = None) -> int:
                 report=print,
                 progress=progress,
             )
+        if options.statements:
+            write_statements(cycle.statements, options.statements)
         return 0
 
     return run_command(parser, command, arguments)

@@ -38,10 +38,8 @@ class Mutant:
 
 
 POST, RETENTION = "macros/post_statements.py", "macros/retention.py"
-UTI, ECS, UTS = (
-    f"models/mart_{name}.sql" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
-)
-DUE = '"SELECT CAST(:p AS VARCHAR(7)) AS period, mart.order_id, CAST(\'2100-01-01\' AS TIMESTAMP) AS archived_at FROM mart"'
+UTI, ECS, UTS = (f"models/mart_{name}.sql" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"))
+DUE = "\"SELECT CAST(:p AS VARCHAR(7)) AS period, mart.order_id, CAST('2100-01-01' AS TIMESTAMP) AS archived_at FROM mart\""
 
 MUTANTS = (
     Mutant(

@@ -1,0 +1,162 @@
+"""Times whole cycles at a fraction of peak volume, as cron runs them: a process each.
+
+    python -m bench [--scale 0.1] [--folder F] [--keep] [--kinds steady ageing checks catch-up]
+
+Fills a warehouse (bench/fill.py), unless --keep finds one in the folder, and writes docs/bench/*.csv and *.svg.
+Kinds of cycles, each measured on the one warehouse, in this order:
+  steady    10K status changes, 10K new orders, 68K scans; a quarter-hour's share of the mart ages and is archived
+  ageing    the same, and a whole day's share of the mart (orders and scans) is archived in one cycle
+  checks    the cycle after midnight with the daily checks
+  catch-up  the cycle after a day of missed ones: 6.5M scans (at scales up to 0.1)
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.report import KEPT, write_report
+
+ROUNDS = {"steady": 5, "ageing": 3, "checks": 1, "catch-up": 1}
+QUARTER, DAY = 900, 86_400
+END = 1_757_937_600  # 2025-09-15T12:00:00, as in bench/fill.py
+STATEMENTS = 12
+
+
+@dataclass
+class Bench:
+    """One scale's warehouse in a folder, at a moment that each cycle moves on."""
+
+    folder: Path
+    scale: float
+    now: int = END
+
+    def fill(self) -> None:
+        self._python("bench.fill", "--folder", str(self.folder), "--scale", str(self.scale))
+        self._moment.unlink(missing_ok=True)
+
+    @property
+    def _moment(self) -> Path:
+        return self.folder / "moment"
+
+    def resume(self) -> bool:
+        """Goes on with a warehouse that is there already."""
+        if not (self.folder / "warehouse.duckdb").exists():
+            return False
+        self.now = int(self._moment.read_text()) if self._moment.exists() else END
+        self._python("scripts.plan", "--yes", "--at", iso(self.now))  # a cycle works with what was planned last
+        return True
+
+    def measure(self, kind: str, number: int) -> dict[str, Any]:
+        """One cycle of a kind: what it cost, its phases and its statements."""
+        quarters = 1
+        if kind == "checks":
+            self.now = self.now // DAY * DAY + DAY - QUARTER
+        if kind == "catch-up":
+            quarters = 96
+        self.now += quarters * QUARTER
+        self._moment.write_text(str(self.now))
+        at = iso(self.now)
+        where = ["--folder", str(self.folder), "--scale", str(self.scale), "--at", at]
+        self._python("bench.batch", *where, "batch", "--quarters", str(quarters))
+        if kind == "ageing":
+            self._python("bench.batch", *where, "age", "--number", str(self.now // QUARTER % 100_000))
+        return self._cycle(at)
+
+    def _cycle(self, at: str) -> dict[str, Any]:
+        cost, statements = self.folder / "cost.json", self.folder / "statements.csv"
+        command = [sys.executable, "-m", "scripts.run_cycle", "--source", f"duckdb:///{self.folder / 'source.duckdb'}"]
+        command += ["--at", at, "--statements", str(statements)]
+        told = self._python("bench.measure", str(cost), *command)
+        result: dict[str, Any] = json.loads(cost.read_text())
+        if result.pop("exit"):
+            raise SystemExit(f"the cycle at {at} failed; its message stands above")
+        for phase, seconds in re.findall(r"^(\w+) +([\d.]+) s", told, re.MULTILINE):
+            result[phase] = float(seconds)
+        result["start"] = result["wall"] - result.pop("total")
+        result["rows"] = int(re.findall(r"read, ([\d,]+) landed", told)[0].replace(",", ""))
+        by_statement: dict[str, float] = defaultdict(float)
+        with statements.open() as rows:
+            for row in csv.DictReader(rows):
+                by_statement[row["what"]] += float(row["seconds"])
+        result["statements"] = dict(by_statement)
+        print(f"  {at}  {result['wall']:.1f} s, CPU {result['cpu']:.1f} s, {result['peak_mb']:,.0f} MB", flush=True)
+        return result
+
+    def _python(self, module: str, *arguments: str) -> str:
+        """Runs a module in a process of its own and gives what it printed."""
+        environment = os.environ | {
+            "ORDER_TRACKING_DUCKDB": str(self.folder / "warehouse.duckdb"),
+            "ORDER_TRACKING_GATEWAY": "local",
+            "PYTHON_DOTENV_DISABLED": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{module} failed:\n{done.stdout}")
+        return done.stdout
+
+
+def iso(moment: int) -> str:
+    import datetime as dt
+
+    return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def middle(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each figure."""
+    figures = {name for result in results for name in result if name != "statements"}
+    return {name: statistics.median(result.get(name, 0.0) for result in results) for name in sorted(figures)}
+
+
+def statement_shares(results: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    """What took longest: what it does and to which table, and the median of its seconds in a cycle."""
+    names = {name for result in results for name in result["statements"]}
+    seconds = {name: statistics.median(result["statements"].get(name, 0.0) for result in results) for name in names}
+    return sorted(seconds.items(), key=lambda item: -item[1])[:STATEMENTS]
+
+
+def machine() -> dict[str, Any]:
+    """Where and on what this was measured."""
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"commit": git.stdout.strip(), "cores": os.cpu_count(), "memory_gb": round(memory)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=0.1)
+    parser.add_argument("--folder", type=Path, help="default: build/bench_SCALE")
+    parser.add_argument("--keep", action="store_true", help="go on with the warehouse that is in the folder")
+    parser.add_argument("--kinds", nargs="+", choices=[*ROUNDS])
+    parser.add_argument("--results", type=Path, default=KEPT, help="folder of the results (default: docs/bench)")
+    options = parser.parse_args()
+    folder = (options.folder or Path("build") / f"bench_{options.scale:g}").absolute()
+    kinds = options.kinds or [kind for kind in ROUNDS if kind != "catch-up" or options.scale <= 0.1]
+    bench = Bench(folder, options.scale)
+    if not (options.keep and bench.resume()):
+        print(f"filling {folder} at {options.scale:g} of peak volume", flush=True)
+        bench.fill()
+    bench.measure("steady", 0)  # warms the file's pages
+    measured: dict[str, tuple[dict[str, Any], list[tuple[str, float]]]] = {}
+    for kind in kinds:
+        print(f"{kind}:", flush=True)
+        results = [bench.measure(kind, number) for number in range(ROUNDS[kind])]
+        measured[kind] = ({**middle(results), "runs": len(results)}, statement_shares(results))
+    write_report(options.results, options.scale, measured, machine())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""What happens at the source between two cycles, written into its file; and rows in the marts that have aged.
+
+python -m bench.batch --folder F --scale 0.1 --at T batch [--quarters 1]
+python -m bench.batch --folder F --scale 0.1 --at T age --number N
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import duckdb
+
+from bench.fill import FIRST_ARCHIVED_ORDER, SCANS, Volume, mart_tables, stamp
+from extract.clock import parse_time
+from macros.periods import months_before
+
+CHANGES = 10_000
+NEW_ORDERS = 10_000
+BATCH_SCANS = 68_000
+FAR_AWAY = 100  # so many of the changes are of orders of any age, so that no range of order numbers can help
+RETURNING = 2  # so many archived orders come back with a new status
+FIRST_NEW_ORDER = 50_000_000_000
+FIRST_AGED_ORDER = 5_000_000_000
+
+
+def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quarters: int = 1) -> None:
+    """The events of the quarter-hours before `at`: new orders, status changes, and scans (a status is the newest)."""
+    start, seconds = at - 900 * quarters, 900 * quarters
+    new, changes = NEW_ORDERS * quarters, CHANGES * quarters
+    under_way = min(volume.block * (SCANS - 1) * max(1, quarters // 8), volume.orders // 2)
+    changes = min(changes, under_way)
+    near = changes - FAR_AWAY
+    number = f"""CASE WHEN r < {near} THEN {volume.orders - 1} - (r * {under_way // near} + {at} // 900 % 7)
+      ELSE {volume.orders // 10} + (r - {near}) * {volume.orders // 4 // FAR_AWAY} + {at} // 900 % 1000 END"""
+    again, rest = divmod(BATCH_SCANS * quarters - new, changes)
+    source.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE changed AS
+        SELECT DISTINCT ON (order_id) * FROM (
+          SELECT r, {volume.order_id(f"({number})")} AS order_id, {start} + r * {seconds} // {changes} AS t
+          FROM range({changes}) AS numbers (r))
+        """
+    )
+    first = FIRST_NEW_ORDER + at // 900 * 1_000_000
+    created = f"FROM (SELECT {first} + r AS id, {start} + r * {seconds} // {new} AS t FROM range({new}) AS n (r))"
+    source.execute(f"INSERT INTO ecs_order_info SELECT id, (hash(id) % 320)::INTEGER, t {created}")
+    source.execute(f"INSERT INTO uni_tracking_spath SELECT id, t, 200, 0 {created}")
+    returning = f"({FIRST_ARCHIVED_ORDER + volume.archived - at // 900 % 100_000 * RETURNING} - r)"
+    source.execute(
+        f"INSERT INTO changed SELECT {changes} + r, {returning}, {at} - 60 - r FROM range({RETURNING}) AS n (r)"
+    )
+    source.execute(
+        f"""
+        INSERT INTO uni_tracking_spath
+        SELECT order_id, t - (t - {start}) * again // {again + 1}, 300 + again, 20 + {again} - again
+        FROM changed CROSS JOIN range({again + 1}) AS numbers (again) WHERE again < {again} OR r < {rest}
+        """
+    )
+    source.execute("DELETE FROM uni_tracking_info WHERE order_id IN (SELECT order_id FROM changed)")
+    source.execute(f"INSERT INTO uni_tracking_info SELECT id, 'T' || id, 200, t {created}")
+    source.execute("INSERT INTO uni_tracking_info SELECT order_id, 'T' || order_id, 300, t FROM changed")
+
+
+def age_a_day(warehouse: duckdb.DuckDBPyConnection, volume: Volume, at: int, number: int) -> None:
+    """Orders and scans of a day at this scale that are older than the cutoff: the next cycle must archive them."""
+    tables = mart_tables(warehouse)
+    orders, cutoff = volume.block * 2, months_before(at, 6)
+    rows = f"""(SELECT {FIRST_AGED_ORDER + number * 10_000_000} + r AS id,
+      {cutoff} - 90000 + r * 86400 // {orders} AS t FROM range({orders}) AS numbers (r))"""
+    landed = f"{stamp('t')} AS landed_at"
+    queries = {
+        "uni_tracking_info": f"SELECT id AS order_id, 'T' || id AS tno, 212 AS status, t AS update_time, {landed}",
+        "ecs_order_info": f"SELECT id AS order_id, 7 AS partner_id, t - 7200 AS add_time, {landed}",
+        "uni_tracking_spath": f"SELECT id AS order_id, t - s * 600 AS pathtime, 212 - s AS code, 12 - s AS traceseq, "
+        f"{landed}",
+    }
+    for name, query in queries.items():
+        scans = f"CROSS JOIN range({SCANS}) AS steps (s)" if name == "uni_tracking_spath" else ""
+        warehouse.execute(f"INSERT INTO {tables[name]} BY NAME {query} FROM {rows} {scans}")
+    warehouse.execute("CHECKPOINT")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["batch", "age"])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--scale", type=float, required=True)
+    parser.add_argument("--at", type=parse_time, required=True)
+    parser.add_argument("--quarters", type=int, default=1)
+    parser.add_argument("--number", type=int, default=0)
+    options = parser.parse_args()
+    at = int(options.at.timestamp())
+    if options.action == "batch":
+        with duckdb.connect(str(options.folder / "source.duckdb")) as connection:
+            write_batch(connection, Volume(options.scale), at, options.quarters)
+    else:
+        with duckdb.connect(str(options.folder / "warehouse.duckdb")) as connection:
+            age_a_day(connection, Volume(options.scale), at, options.number)

@@ -1,0 +1,121 @@
+"""MySQL to landed rows: how many rows a second, and what memory, on a table of five columns in a real MariaDB.
+
+    python -m bench.extract [--rows 1000000 10000000] [--rounds 5]
+
+Each round is the first load of one table into an empty DuckDB warehouse, in a process of its own: counting the hours,
+reading, judging, comparing with what is held, landing, in chunks of two million rows. The rate counts all of that; wall
+has the process start too. The five columns are those of a scan and a monotonic id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bench.report import KEPT, write_extract
+from extract.clock import Clock, parse_time
+from extract.config import load_config
+from extract.run import extract
+from extract.source import open_source
+from extract.warehouse import open_warehouse
+
+AT = "2025-09-15T12:15:00"
+BEGIN, SPAN = 1_742_000_000, 180 * 86_400
+TABLE = """
+CREATE TABLE uni_tracking_spath (
+  id BIGINT NOT NULL PRIMARY KEY, order_id BIGINT, pathTime BIGINT, code INT, traceSeq INT,
+  KEY (order_id), KEY (pathTime, order_id)) ENGINE=InnoDB"""
+SETTINGS = """
+buffer_minutes: 30
+chunk_rows: 2000000
+tables:
+  uni_tracking_spath: {source: uni_tracking_spath, time: pathTime, cursor: id, id_column: id}
+"""
+
+
+def fill(server: Any, database: str, rows: int) -> None:
+    """The table with so many rows, by time."""
+    server.execute(f"CREATE DATABASE {database} CHARACTER SET utf8mb4")
+    server.execute(TABLE, database)
+    step = 1_000_000
+    for first in range(0, rows, step):
+        last = min(first + step, rows) - 1
+        server.execute(
+            f"""
+            INSERT INTO uni_tracking_spath
+            SELECT 1 + seq, 10000000000 + seq * 7919 MOD 100003 + seq DIV 13, {BEGIN} + seq * {SPAN} DIV {rows},
+              200 + seq MOD 90, seq MOD 13
+            FROM seq_{first}_to_{last}""",
+            database,
+        )
+
+
+def load(url: str, folder: Path) -> None:
+    """The measured work, in a child: prints the seconds and the rows landed."""
+    settings = folder / "tables.yaml"
+    settings.write_text(SETTINGS)
+    started = time.monotonic()
+    with closing(open_source(url)) as source, closing(open_warehouse()) as warehouse:
+        (run,) = extract(source, warehouse, load_config(settings=settings), Clock(parse_time(AT)))
+    print(json.dumps({"seconds": time.monotonic() - started, "rows": run.landed.rows_landed}))
+
+
+def measure(url: str, folder: Path, rows: int) -> dict[str, float]:
+    """One first load of the whole table into an empty warehouse."""
+    warehouse, cost = folder / "warehouse.duckdb", folder / "cost.json"
+    warehouse.unlink(missing_ok=True)
+    environment = os.environ | {"ORDER_TRACKING_DUCKDB": str(warehouse), "PYTHON_DOTENV_DISABLED": "1"}
+    command = [sys.executable, "-m", "bench.extract", "--child", url, "--folder", str(folder)]
+    told = subprocess.run(
+        [sys.executable, "-m", "bench.measure", str(cost), *command],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    result: dict[str, float] = json.loads(cost.read_text())
+    if result.pop("exit"):
+        raise SystemExit("the extract failed; its message stands above")
+    result |= json.loads(told)
+    if result["rows"] != rows:
+        raise SystemExit(f"{result['rows']:,} of {rows:,} rows landed")
+    return {**result, "rows_per_second": rows / result["seconds"]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=KEPT)
+    parser.add_argument("--child", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        load(options.child, options.folder)
+        return 0
+    from bench.__main__ import machine
+    from tests.mariadb_server import MariaDB
+
+    with MariaDB() as server, tempfile.TemporaryDirectory() as folder:
+        for rows in options.rows:
+            database = f"bench_{rows}"
+            fill(server, database, rows)
+            rounds = [measure(server.url(database), Path(folder), rows) for _ in range(options.rounds)]
+            print([round(each["rows_per_second"]) for each in rounds])
+            figures = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+            write_extract(options.results, rows, {**figures, "runs": len(rounds)}, machine())
+            server.execute(f"DROP DATABASE {database}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,242 @@
+"""Fills a planned warehouse as half a year at peak volume would have left it, at a fraction SCALE of that volume.
+
+    python -m bench.fill --folder F --scale 0.1
+
+Peak volume is 93M orders in uti and ecs, 1.17B scans of the last six months in uts, 90M archived orders, and 35 days of
+raw rows. Everything is computed from row numbers in the engine and inserted by time, as real growth would.
+
+An order lives for 13 scans, 12 hours apart; the last one is its status. So of a half-day's scans 1/13 belongs to
+each of 13 *blocks* of orders: block b is created in half-day b and has its last scan in half-day b + 12. The orders of
+the last 12 blocks are still under way at the end. Order numbers are shuffled within a week, so that no statement can
+profit from their order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from tqdm import tqdm
+
+from extract.clock import parse_time
+from macros.periods import months_before, period_bounds, periods_between
+from scripts.run_cycle import run_cycle
+
+END = int(parse_time("2025-09-15T12:00:00").timestamp())
+HALF_DAY = 43_200
+SCANS = 13
+BLOCK_AT_PEAK = 245_000
+ARCHIVED_AT_PEAK = 90_000_000
+RAW_HALF_DAYS = 70
+FIRST_ARCHIVED = period_bounds("2024_h1")[0]
+FIRST_ORDER = 10_000_000_000
+FIRST_ARCHIVED_ORDER = 1_000_000_000
+SHUFFLE = 1_000_003  # a prime that divides no week's number of orders
+SOURCE_TABLES = {
+    "uni_tracking_info": "order_id BIGINT, tno VARCHAR, status INTEGER, update_time BIGINT",
+    "ecs_order_info": "order_id BIGINT, partner_id INTEGER, add_time BIGINT",
+    "uni_tracking_spath": "order_id BIGINT, pathTime BIGINT, code INTEGER, traceSeq INTEGER",
+}
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much there is at a scale."""
+
+    scale: float
+
+    @property
+    def block(self) -> int:
+        """Orders that are created in half a day."""
+        return max(round(BLOCK_AT_PEAK * self.scale), 100)
+
+    @property
+    def half_days(self) -> int:
+        """From the cutoff to the end."""
+        return (END - months_before(END, 6)) // HALF_DAY
+
+    @property
+    def begin(self) -> int:
+        return END - self.half_days * HALF_DAY
+
+    @property
+    def orders(self) -> int:
+        return self.block * (self.half_days + SCANS - 1)
+
+    @property
+    def archived(self) -> int:
+        return round(ARCHIVED_AT_PEAK * self.scale)
+
+    def order_id(self, number: str) -> str:
+        """SQL: the order's id, of its number in the order of creation."""
+        week = self.block * 14
+        return f"({FIRST_ORDER} + {number} // {week} * {week} + ({number} % {week}) * {SHUFFLE} % {week})"
+
+
+def stamp(time: str) -> str:
+    """SQL: when a row with this event time landed."""
+    return f"make_timestamp((({time})::BIGINT // 900 * 900 + 899) * 1000000)"
+
+
+def scans(volume: Volume, half_day: int, steps: str = "True") -> str:
+    """Query of a half-day's scans: number of the order, pathtime and the scan's number within its order."""
+    start = volume.begin + half_day * HALF_DAY
+    rows = volume.block * SCANS
+    # The scan's number is SCANS - 1 - step: the order's block is `step` half-days ahead of the one that ends now.
+    return f"""
+        SELECT ({half_day} + r % {SCANS}) * {volume.block} + r // {SCANS} AS number,
+          {start} + (r // {SCANS}) * {HALF_DAY} // {volume.block} AS t, {SCANS - 1} - r % {SCANS} AS seq
+        FROM range({rows}) AS numbers (r) WHERE {steps.format(step=f"r % {SCANS}")}"""
+
+
+def mart_tables(warehouse: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The marts' physical tables, by the source's name."""
+    query = """SELECT schema_name || '.' || table_name FROM duckdb_tables()
+        WHERE schema_name = 'sqlmesh__order_tracking' AND table_name LIKE 'order_tracking__mart_' || ? || '__%'"""
+    return {name: warehouse.execute(query, [name]).fetchall()[0][0] for name in SOURCE_TABLES}
+
+
+class Filling:
+    """The tables of one warehouse, filled slice by slice."""
+
+    def __init__(self, warehouse: duckdb.DuckDBPyConnection, volume: Volume):
+        self._warehouse = warehouse
+        self._volume = volume
+        self._marts = mart_tables(warehouse)
+
+    def fill(self) -> None:
+        half_days = range(self._volume.half_days)
+        for half_day in tqdm(half_days, desc="scans", unit="half-day"):
+            self._scans(half_day)
+        for block in tqdm(range(self._volume.half_days + SCANS - 1), desc="orders", unit="half-day"):
+            self._orders(block)
+        self._statuses()
+        self._archive()
+        self._log()
+        self._warehouse.execute("CHECKPOINT")
+
+    def _scans(self, half_day: int) -> None:
+        order_id = self._volume.order_id("number")
+        columns = (
+            f"{order_id} AS order_id, t AS pathtime, 200 + seq AS code, seq AS traceseq, {stamp('t')} AS landed_at"
+        )
+        query = f"SELECT {columns} FROM ({scans(self._volume, half_day)})"
+        self._insert(self._marts["uni_tracking_spath"], query)
+        if half_day >= self._volume.half_days - RAW_HALF_DAYS:
+            self._insert("order_tracking_raw.uni_tracking_spath_raw", query)
+            # Of an order's statuses raw holds one on the way and the newest.
+            steps = "{step} IN (0, 6)" if half_day < self._volume.half_days - 1 else "True"
+            self._insert("order_tracking_raw.uni_tracking_info_raw", self._status_query(half_day, steps))
+
+    def _status_query(self, half_day: int, steps: str) -> str:
+        order_id = self._volume.order_id("number")
+        return f"""
+            SELECT {order_id} AS order_id, 'T' || {order_id} AS tno, 200 + seq AS status, t AS update_time,
+              {stamp("t")} AS landed_at
+            FROM ({scans(self._volume, half_day, steps)})"""
+
+    def _orders(self, block: int) -> None:
+        """The metadata of a block, which is created 12 half-days before its last scan."""
+        start = self._volume.begin + (block - SCANS + 1) * HALF_DAY
+        size = self._volume.block
+        time = f"({start} + r * {HALF_DAY} // {size})"
+        query = f"""
+            SELECT {self._volume.order_id(f"({block * size} + r)")} AS order_id, (hash(r) % 320)::INTEGER AS partner_id,
+              {time} AS add_time, {stamp(time)} AS landed_at
+            FROM range({size}) AS numbers (r)"""
+        self._insert(self._marts["ecs_order_info"], query)
+        if block >= self._volume.half_days + SCANS - 1 - RAW_HALF_DAYS:
+            self._insert("order_tracking_raw.ecs_order_info_raw", query)
+
+    def _statuses(self) -> None:
+        """An order's status is its newest scan: of the last half-day's scans every one is, before that the 13th."""
+        for half_day in tqdm(range(self._volume.half_days), desc="statuses", unit="half-day"):
+            newest = "{step} = 0" if half_day < self._volume.half_days - 1 else "True"
+            self._insert(self._marts["uni_tracking_info"], self._status_query(half_day, newest))
+
+    def _archive(self) -> None:
+        """Orders archived since FIRST_ARCHIVED, evenly; their scans are left out."""
+        span = self._volume.begin - FIRST_ARCHIVED
+        rows = self._volume.archived
+        for period in tqdm(periods_between(FIRST_ARCHIVED, self._volume.begin - 1), desc="history", unit="half-year"):
+            first, last = (min((edge - FIRST_ARCHIVED) * rows // span, rows) for edge in period_bounds(period))
+            order_id, time = f"({FIRST_ARCHIVED_ORDER} + r)", f"({FIRST_ARCHIVED} + r * {span} // {rows})"
+            landed, archived = stamp(time), stamp(f"({time} + 184 * 86400)")
+            self._history("uti", period, ("tno VARCHAR(64)", "status INTEGER", "update_time BIGINT"))
+            self._history("ecs", period, ("partner_id INTEGER", "add_time BIGINT"))
+            self._history("uts", period, ("pathtime BIGINT", "code INTEGER", "traceseq INTEGER"))
+            numbers = f"FROM range({first}, {last}) AS numbers (r)"
+            uti = f"SELECT {order_id}, 'T' || {order_id}, 212, {time}, {landed}, {archived} {numbers}"
+            ecs = f"SELECT {order_id}, (hash(r) % 320)::INTEGER, {time} - 518400, {landed}, {archived} {numbers}"
+            self._warehouse.execute(f"INSERT INTO order_tracking_history.hist_uti_{period} {uti}")
+            self._warehouse.execute(f"INSERT INTO order_tracking_history.hist_ecs_{period} {ecs}")
+
+    def _history(self, short: str, period: str, columns: tuple[str, ...]) -> None:
+        listed = ", ".join(("order_id BIGINT", *columns, "landed_at TIMESTAMP", "archived_at TIMESTAMP"))
+        self._warehouse.execute(f"CREATE TABLE order_tracking_history.hist_{short}_{period} ({listed})")
+        tables = self._warehouse.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE ? ORDER BY 1", [f"hist_{short}_20%"]
+        ).fetchall()
+        names = ", ".join(("order_id", *(column.split()[0] for column in columns), "landed_at", "archived_at"))
+        union = " UNION ALL ".join(
+            f"SELECT '{table[9:]}'::VARCHAR(7) AS period, {names} FROM order_tracking_history.{table}"
+            for (table,) in tables
+        )
+        self._warehouse.execute(f"CREATE OR REPLACE VIEW order_tracking_history.hist_{short}_all AS {union}")
+
+    def _log(self) -> None:
+        """What the extract would have noted: how far the landings have seen."""
+        for name in SOURCE_TABLES:
+            self._warehouse.execute(
+                f"""
+                INSERT INTO order_tracking_raw.extract_log
+                SELECT '{name}', 'extract', NULL, {END - 1}, NULL, COUNT(*), COUNT(*), 0, 0, {stamp(str(END - 1))},
+                  {stamp(str(END - 1))}, {stamp(str(END - 1))}, NULL
+                FROM order_tracking_raw.{name}_raw"""
+            )
+
+    def _insert(self, table: str, query: str) -> None:
+        self._warehouse.execute(f"INSERT INTO {table} BY NAME {query}")
+
+    def write_window(self, source: duckdb.DuckDBPyConnection, seconds: int = 7200) -> None:
+        """The source's rows of the last hours, which the next cycles read again."""
+        volume, since = self._volume, END - seconds
+        order_id, last = volume.order_id("number"), volume.half_days - 1
+        rows = f"FROM ({scans(volume, last)}) WHERE t >= {since}"
+        source.execute(f"INSERT INTO uni_tracking_spath SELECT {order_id}, t, 200 + seq, seq {rows}")
+        source.execute(f"INSERT INTO uni_tracking_info SELECT {order_id}, 'T' || {order_id}, 200 + seq, t {rows}")
+        rows = f"FROM range({volume.block}) AS numbers (r) WHERE {END - HALF_DAY} + r * {HALF_DAY} // {volume.block}"
+        number = f"({(last + SCANS - 1) * volume.block} + r)"
+        source.execute(
+            f"INSERT INTO ecs_order_info SELECT {volume.order_id(number)}, (hash(r) % 320)::INTEGER, "
+            f"{END - HALF_DAY} + r * {HALF_DAY} // {volume.block} {rows} >= {since}"
+        )
+
+
+def fill(folder: Path, scale: float) -> None:
+    """Makes warehouse.duckdb and source.duckdb in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source, warehouse = folder / "source.duckdb", folder / "warehouse.duckdb"
+    for file in (source, warehouse):
+        file.unlink(missing_ok=True)
+    with duckdb.connect(str(source)) as connection:
+        for table, columns in SOURCE_TABLES.items():
+            connection.execute(f"CREATE TABLE {table} ({columns})")
+    os.environ["ORDER_TRACKING_DUCKDB"] = str(warehouse)
+    run_cycle(at=parse_time("2025-09-15T12:00:00"), source=f"duckdb:///{source}", report=print)
+    with duckdb.connect(str(warehouse)) as connection:
+        filling = Filling(connection, Volume(scale))
+        filling.fill()
+    with duckdb.connect(str(source)) as connection:
+        filling.write_window(connection)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--scale", type=float, required=True)
+    options = parser.parse_args()
+    fill(options.folder, options.scale)

@@ -1,0 +1,95 @@
+"""How long each statement of a cycle took, for the summary and for whoever wants to know where the time goes."""
+
+from __future__ import annotations
+
+import csv
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NAMED_FROM = 0.5  # seconds; what is faster is not worth a line
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One executed statement."""
+
+    sql: str
+    seconds: float
+
+    @property
+    def told(self) -> str:
+        """What it does and to which table, in a few words.
+
+        Example:
+            >>> Statement('DELETE FROM "db"."order_tracking_history"."hist_uti_2024_h1" USING x', 0.0).told
+            'DELETE hist_uti_2024_h1'
+            >>> Statement('SELECT MIN("a") FROM "sqlmesh__o"."order_tracking__mart_ecs_order_info__123"', 0.0).told
+            'SELECT mart_ecs_order_info'
+        """
+        sql = re.sub(r"^\s*/\*.*?\*/\s*", "", self.sql)  # SQLMesh says there on whose behalf it works
+        verb = sql.split(None, 1)[0].upper() if sql else ""
+        tables = [_table(name) for name in re.findall(r'(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+((?:"[^"]+"|[\w.])+)', sql)]
+        return f"{verb} {tables[0]}" if tables else verb
+
+
+def _table(name: str) -> str:
+    """The last part of a table's name, without what SQLMesh puts around it."""
+    last = name.split(".")[-1].strip('"')
+    return re.sub(r"^(?:__temp_)?order_tracking__(\w+?)__\w+$", r"\1", last)
+
+
+def slowest(statements: list[Statement]) -> str:
+    """The slowest statements in one line; empty when none took long."""
+    long = sorted((each for each in statements if each.seconds >= NAMED_FROM), key=lambda each: -each.seconds)
+    return ", ".join(f"{each.told} {each.seconds:.1f} s" for each in long[:NAMED])
+
+
+def write_statements(statements: list[Statement], file: Path) -> None:
+    """All of them as CSV, in the order in which they ended."""
+    with file.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["seconds", "what", "sql"])
+        rows.writerows([f"{each.seconds:.4f}", each.told, each.sql] for each in statements)
+
+
+@contextmanager
+def timed_statements() -> Iterator[list[Statement]]:
+    """Gives a list in which every statement of SQLMesh and of the extract is entered while the context is open."""
+    from sqlmesh.core.engine_adapter.base import EngineAdapter
+
+    from extract.warehouse_duckdb import DuckDBWarehouse
+    from extract.warehouse_redshift import RedshiftWarehouse
+
+    statements: list[Statement] = []
+    with ExitStack() as stack:
+        for owner in (DuckDBWarehouse, RedshiftWarehouse):
+            stack.enter_context(_timed(owner, "execute", statements))
+            stack.enter_context(_timed(owner, "fetchall", statements))
+        stack.enter_context(_timed(EngineAdapter, "_execute", statements))
+        yield statements
+
+
+@contextmanager
+def _timed(owner: type[Any], method: str, statements: list[Statement]) -> Iterator[None]:
+    """Wraps one method that takes a statement first; put back at the end."""
+    original: Callable[..., Any] = getattr(owner, method)
+
+    def execute(self: Any, sql: Any, *args: Any, **options: Any) -> Any:
+        started = time.monotonic()
+        try:
+            return original(self, sql, *args, **options)
+        finally:
+            text = sql if isinstance(sql, str) else sql.sql("redshift")
+            statements.append(Statement(text, time.monotonic() - started))
+
+    setattr(owner, method, execute)
+    try:
+        yield
+    finally:
+        setattr(owner, method, original)

@@ -1,0 +1,58 @@
+"""Where a cycle's time goes: its summary names the slowest statements, and a cycle that takes too long says so."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from scripts.run_cycle import main
+from scripts.statement_times import Statement, slowest
+from tests.conftest import START
+from tests.world import MINUTE, World, moment
+
+
+def summary(world: World) -> list[str]:
+    told: list[str] = []
+    world.order(1, START + MINUTE)
+    world.cycle(report=told.append)
+    return told
+
+
+def test_a_quick_cycle_names_no_statement_and_warns_of_nothing(world: World) -> None:
+    assert [line.split()[0] for line in summary(world)] == ["extract", "marts", "close", "total"]
+
+
+def test_the_slowest_statements_are_named_shortly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.statement_times.NAMED_FROM", 0.0)
+    (line,) = [line for line in summary(world) if line.startswith("slowest")]
+    assert line.count(" s,") == 2 and line.endswith(" s") and len(line) < 200, line
+
+
+def test_only_statements_above_half_a_second_are_named_the_slowest_first() -> None:
+    statements = [
+        Statement("SELECT 1 FROM a.b", 0.4),
+        Statement('DELETE FROM "h"."hist_uti_2024_h1" USING x', 0.6),
+        Statement('/* SQLMESH_PLAN: 1 */ INSERT INTO "w"."order_tracking__mart_ecs_order_info__12" (a) SELECT 1', 2.04),
+    ]
+    assert slowest(statements) == "INSERT mart_ecs_order_info 2.0 s, DELETE hist_uti_2024_h1 0.6 s"
+    assert slowest(statements[:1]) == ""
+
+
+def test_a_cycle_above_half_of_its_15_minutes_warns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.run_cycle.QUARTER_HOUR", 1e-6)
+    monkeypatch.setattr("extract.clock.QUARTER_HOUR", 900)
+    warnings = [line for line in summary(world) if line.startswith("warning: this cycle took")]
+    assert len(warnings) == 1 and "of the 15 minutes" in warnings[0]
+
+
+def test_every_statement_and_its_seconds_can_be_written_to_a_file(world: World, tmp_path: Path) -> None:
+    world.order(1, START + MINUTE)
+    at = moment(START + 15 * MINUTE).isoformat()
+    assert main(["--source", world.source_url, "--at", at, "--statements", str(tmp_path / "s.csv")]) == 0
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    told = {row["what"] for row in rows}
+    assert {"INSERT uni_tracking_info_raw", "INSERT mart_uni_tracking_info"} <= told, told
+    assert all(float(row["seconds"]) >= 0 and row["sql"] for row in rows)
