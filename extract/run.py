@@ -107,9 +107,7 @@ class _Worker:
             return self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark or 0)
         return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff)
 
-    def _job_by_hours(
-        self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0
-    ) -> _Job:
+    def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
         """Only the hours that differ, in chunks: for what may be long.
 
         Up to `seen_until` every hour, as an ordinary window would: a status can change within its second.

@@ -276,4 +276,3 @@ def memory_engine(planned_at: int, history_start: str) -> Engine:
     """An engine on a warehouse in memory."""
     connection = duckdb.connect(":memory:", config={"threads": 1})
     return Engine(connection, planned_at, {"ORDER_TRACKING_HISTORY_START": history_start})
-

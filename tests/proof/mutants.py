@@ -38,10 +38,8 @@ class Mutant:
 
 
 POST, RETENTION = "macros/post_statements.py", "macros/retention.py"
-UTI, ECS, UTS = (
-    f"models/mart_{name}.sql" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
-)
-DUE = '"SELECT CAST(:p AS VARCHAR(7)) AS period, mart.order_id, CAST(\'2100-01-01\' AS TIMESTAMP) AS archived_at FROM mart"'
+UTI, ECS, UTS = (f"models/mart_{name}.sql" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"))
+DUE = "\"SELECT CAST(:p AS VARCHAR(7)) AS period, mart.order_id, CAST('2100-01-01' AS TIMESTAMP) AS archived_at FROM mart\""
 
 MUTANTS = (
     Mutant(
@@ -65,7 +63,7 @@ MUTANTS = (
         "ORDER BY update_time DESC, tno DESC, status DESC, landed_at DESC",
         "of two statuses of one second the later arrival does not win",
     ),
-    Mutant("no_lookback", UTI, "lookback 1", "lookback 0", "what landed behind a boundary is never taken"),
+    Mutant("no_lookback", UTI, "    lookback 1,\n", "", "what landed behind a boundary is never taken"),
     Mutant(
         "event_time_intervals",
         UTS,
@@ -80,6 +78,7 @@ MUTANTS = (
         'is_copy = exp.not_(older("held", "due", scope["identity"]))',
         "is_copy = exp.true()",
         "NOT EXISTS on order_id: an older archived row passes for this one",
+        ("tests/test_retention.py::test_an_older_copy_in_history_does_not_let_the_only_newest_row_be_trimmed",),
     ),
     Mutant(
         "trim_without_copy",

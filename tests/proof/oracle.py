@@ -111,9 +111,7 @@ class Oracle:
         differ = {
             hour for hour in there if hour * HOUR <= seen_until or tally(there[hour]) != tally(here.get(hour, []))
         }
-        return [
-            row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ
-        ]
+        return [row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ]
 
     def held_times(self, table: str) -> list[tuple[int, int]]:
         """Order and event time of every scan held, or of the newest version held of every order."""

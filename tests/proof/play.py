@@ -303,7 +303,9 @@ def play_many(seeds: Sequence[int], report: Callable[[Figures], Any]) -> Figures
 def main(arguments: Sequence[str] | None = None) -> int:
     from tqdm import tqdm
 
-    parser = argparse.ArgumentParser(prog="python -m tests.proof.play", description="Random histories against the oracle")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.proof.play", description="Random histories against the oracle"
+    )
     parser.add_argument("--histories", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, help="play this history, and so many after it as --histories says")
     options = parser.parse_args(arguments)
