@@ -23,7 +23,7 @@ from tests.world import DAY, World, moment
 
 WEEK = 7 * DAY
 KIND = World if THOROUGH else FastWorld
-"""How a cycle is run: through scripts.run_cycle, or through the proof's engine, which does the same several times faster."""
+"""How a cycle is run: through scripts.run_cycle, or through the proof's engine, which does the same faster."""
 DATA = Path(__file__).parent / "data"
 
 EXPECTED = """

@@ -228,7 +228,7 @@ class Oracle:
                 self.ecs[order] = new
         for order, version in list(self.ecs.items()):
             archived = self.history_ecs.get(order)
-            if archived and ecs_age(archived.version) < ecs_age(version) or (archived and order in self.uti):
+            if (archived and ecs_age(archived.version) < ecs_age(version)) or (archived and order in self.uti):
                 del self.history_ecs[order]  # it was restored
                 archived = None
             if order in self.history_uti and order not in self.uti:
