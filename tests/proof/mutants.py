@@ -305,7 +305,7 @@ def failing_history(project: Path) -> str:
     """The first history that fails there, or nothing."""
     run = run_there(project, "-m", "tests.proof.mutants", "--play")
     if run.returncode:
-        return f"does not start: {run.stderr.strip().splitlines()[-1][:120]}"
+        return f"NOT RUN: {run.stderr.strip().splitlines()[-1][:120]}"
     return run.stdout.strip().splitlines()[-1] if run.stdout.strip() else ""
 
 
