@@ -52,7 +52,7 @@ def chunks_of(hours: dict[int, int], chunk_rows: int) -> list[tuple[list[TimeRan
 
 
 def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | None) -> Counts:
-    """Epoch hour -> (COUNT(*), SUM(order_id), SUM(time)) of what the warehouse holds: mart, history, what landed since."""
+    """Epoch hour -> (COUNT(*), SUM(order_id), SUM(time)) of what is held: mart, history, and what has landed since."""
     counts = statement(
         """
         SELECT CAST(FLOOR(:time / 3600.0) AS BIGINT) AS hour, COUNT(*), SUM(CAST(order_id AS DECIMAL(38, 0))),

@@ -17,9 +17,13 @@ import pytest
 
 from scripts.exceptions import main as exceptions
 from scripts.source_writer import SourceWriter
+from tests.proof.fast_world import FastWorld
+from tests.thorough import THOROUGH
 from tests.world import DAY, World, moment
 
 WEEK = 7 * DAY
+KIND = World if THOROUGH else FastWorld
+"""How a cycle is run: through scripts.run_cycle, or through the proof's engine, which does the same faster."""
 DATA = Path(__file__).parent / "data"
 
 EXPECTED = """
@@ -71,7 +75,7 @@ def replay(make_world: Callable[..., World], name: str) -> Seen:
     """One cycle a week, then the restore of all metadata that waits for it, and a last look at everything."""
     trace = pq.read_table(DATA / f"{name}.parquet")
     arrivals = trace["arrival_time"].to_pylist()
-    world = make_world(history_start="2010_h1", planned=False)
+    world = make_world(history_start="2010_h1", planned=False, kind=KIND)
     world.source_file.unlink()
     seen = Seen()
     cycles = range(min(arrivals), max(arrivals) + WEEK, WEEK)
@@ -101,8 +105,7 @@ def assert_as_expected(world: World, trace: pa.Table, seen: Seen) -> None:
     active, archived, scans, old_scans = set(row[0]), set(row[1]), row[2], row[3]
     seen.archived |= archived
     seen.came_back |= seen.archived & active
-    with duckdb.connect(str(world.warehouse_file), read_only=True) as warehouse:
-        held = warehouse.execute(OBSERVED).fetchall()[0]
+    held = world.query(OBSERVED)[0]
     told = f"at {moment(world.now):%Y-%m-%d %H:%M}"
     assert_same_orders(f"active {told}", held[0], active)
     assert_same_orders(f"archived {told}", held[1], archived)

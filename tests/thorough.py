@@ -9,6 +9,7 @@ from typing import TypeVar
 THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
 
 SAMPLED = (
+    "replays of recorded traces: through the proof's engine (make soak: through whole cycles)",
     "crashes of a cycle: before every fourth statement (make soak: before every one)",
     "failures on the Redshift stand-in: at every third write (make soak: at every one)",
 )
