@@ -135,7 +135,7 @@ class DuckDBWarehouse:
 
 
 def limit_resources(connection: duckdb.DuckDBPyConnection) -> None:
-    """Settings of the whole process while the file is open, and so for SQLMesh too: a cycle holds it open to its end."""
+    """Sets them for the process while the file is open, so for SQLMesh too: a cycle holds it open to its end."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     connection.execute(f"SET GLOBAL memory_limit = '{min(MEMORY_LIMIT, physical * 4 // 5)} B'")
     connection.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
