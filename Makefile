@@ -13,12 +13,12 @@ TOOLS := $(VENV)/.installed-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test soak prove mutants lint format plan cycle audit lock clean
+.PHONY: help demo test soak prove mutants bench bench-extract lint format plan cycle audit lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  ARGS=... is handed on to demo, test, plan, cycle and audit: make cycle ARGS='--at 2025-09-01T12:15:30'"
+	@echo "  ARGS=... is handed on to demo, test, bench, plan, cycle and audit: make cycle ARGS='--at 2025-09-01T12:15:30'"
 
 demo: $(RUNTIME) ## A simulated source, its first load and a day of 15-minute cycles, in about a minute
 	@$(BIN)/python -m scripts.demo $(ARGS)
@@ -30,7 +30,7 @@ test: $(TOOLS) ## The tests; what could not run, or was only sampled, is named a
 
 soak: $(TOOLS) ## What `make test` only samples, in full: a crash at every statement, the traces in whole cycles
 	@ORDER_TRACKING_TEST_THOROUGH=1 PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
-	  tests/test_traces.py tests/test_crashes.py tests/test_redshift_faults.py $(ARGS)
+	  tests/test_traces.py tests/test_crashes.py tests/test_redshift_faults.py tests/proof $(ARGS)
 
 prove: $(TOOLS) ## N random histories against the oracle (N=200); SEED=123 plays one again
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.play --histories $(or $(N),$(if $(SEED),1,200)) \
@@ -38,6 +38,14 @@ prove: $(TOOLS) ## N random histories against the oracle (N=200); SEED=123 plays
 
 mutants: $(TOOLS) ## Put the classic mistakes into a copy of the project, one by one: each must be caught
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.mutants $(ARGS)
+
+SCALE ?= 0.1
+bench: $(TOOLS) ## Time whole cycles at SCALE (0.1; 1.0) of peak volume; results in docs/bench
+	@$(BIN)/python -m bench --scale $(SCALE) $(ARGS)
+
+bench-extract: $(TOOLS) ## Rows a second and memory from a MariaDB to landed rows
+	@scripts/install_mariadb.sh
+	@$(BIN)/python -m bench.extract $(ARGS)
 
 lint: $(TOOLS) ## Check style, types and SQL layout
 	@$(BIN)/ruff check .

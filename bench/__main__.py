@@ -70,7 +70,7 @@ class Bench:
         where = ["--folder", str(self.folder), "--scale", str(self.scale), "--at", at]
         self._python("bench.batch", *where, "batch", "--quarters", str(quarters))
         if kind == "ageing":
-            self._python("bench.batch", *where, "age", "--number", str(self.now // QUARTER % 100_000))
+            self._python("bench.batch", *where, "age", "--number", str(number))
         return self._cycle(at)
 
     def _cycle(self, at: str) -> dict[str, Any]:

@@ -63,11 +63,14 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
 
 
 def age_a_day(warehouse: duckdb.DuckDBPyConnection, volume: Volume, at: int, number: int) -> None:
-    """Orders and scans of a day at this scale that are older than the cutoff: the next cycle must archive them."""
+    """Orders and scans of a day at this scale that are older than the cutoff: the next cycle must archive them.
+
+    Each number is another day, so that none of them meets the history of the one before.
+    """
     tables = mart_tables(warehouse)
-    orders, cutoff = volume.block * 2, months_before(at, 6)
-    rows = f"""(SELECT {FIRST_AGED_ORDER + number * 10_000_000} + r AS id,
-      {cutoff} - 90000 + r * 86400 // {orders} AS t FROM range({orders}) AS numbers (r))"""
+    orders, start = volume.block * 2, months_before(at, 6) - 100_000 * (number + 1)
+    rows = f"""(SELECT {FIRST_AGED_ORDER + at // 900 % 100_000 * 10_000_000} + r AS id,
+      {start} + 7200 + r * 86400 // {orders} AS t FROM range({orders}) AS numbers (r))"""
     landed = f"{stamp('t')} AS landed_at"
     queries = {
         "uni_tracking_info": f"SELECT id AS order_id, 'T' || id AS tno, 212 AS status, t AS update_time, {landed}",

@@ -14,11 +14,11 @@ from sqlglot import exp, parse_one
 
 from extract.warehouse import Arriving, Staged, WarehouseError, fit, staged_columns
 
-SETTINGS = {
-    # One checkpoint a cycle, when the file is closed; by default one comes between the statements every 16 MB.
-    "checkpoint_threshold": "256MB",
-}
-"""Of the whole process while the warehouse is open, and so for SQLMesh too: a cycle holds it open to its end."""
+CHECKPOINT_THRESHOLD = "256MB"
+"""One checkpoint a cycle, when the file is closed; by default one comes between the statements every 16 MB."""
+
+MEMORY_LIMIT = 4 << 30
+"""Bytes; at most 4/5 of the machine's memory. A cycle needs a tenth of it; the daily checks use the disk beyond it."""
 
 DEFAULT_FILE = "order_tracking.duckdb"
 
@@ -41,8 +41,7 @@ class DuckDBWarehouse:
         file = file or warehouse_file()
         try:
             connection = duckdb.connect(str(file))
-            for name, value in SETTINGS.items():
-                connection.execute(f"SET GLOBAL {name} = '{value}'")
+            limit_resources(connection)
             return cls(connection)
         except duckdb.Error as error:
             raise WarehouseError(
@@ -133,6 +132,13 @@ class DuckDBWarehouse:
             if function.name.upper() == "OCTET_LENGTH":
                 function.set("this", "STRLEN")  # DuckDB's own OCTET_LENGTH takes no text
         return tree.sql("duckdb")
+
+
+def limit_resources(connection: duckdb.DuckDBPyConnection) -> None:
+    """Sets them for the process while the file is open, so for SQLMesh too: a cycle holds it open to its end."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    connection.execute(f"SET GLOBAL memory_limit = '{min(MEMORY_LIMIT, physical * 4 // 5)} B'")
+    connection.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
 
 
 def failed(error: duckdb.Error) -> WarehouseError:

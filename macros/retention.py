@@ -147,10 +147,13 @@ def every_period(short: str, periods: t.Iterable[str], columns: t.Iterable[str])
 def may_hold(scope: Scope, period: str) -> exp.Query | None:
     """The history rows that may be copies of what is due in a period; None while there is no such table.
 
-    A copy is never older than the row, so it lies at or after it: for scans in the same period, for uti there or
+    A copy is never older than the row, so it lies at or after it: for scans in the same range, for uti there or
     later, and for ecs, whose period is that of its order, wherever history holds an order that leaves now.
     """
     tables = sorted({*scope["holding"], *routed(scope)})
+    time = exp.column(scope["time"])
+    first, until = scope["due"][period]
+    in_reach = time >= first if scope["versioned"] else exp.and_(time >= first, time < until)
     if scope["short"] == "uts":
         tables = [name for name in tables if name == period]
     elif scope["short"] == "uti":
@@ -158,17 +161,20 @@ def may_hold(scope: Scope, period: str) -> exp.Query | None:
     queries = [
         exp.select(*columns_of(["order_id", *scope["identity"]]))
         .from_(table_node(history_table(scope["short"], name)))
-        .where(exp.column(scope["time"]) >= scope["due"][period][0])
+        .where(in_reach.copy())
         for name in tables
     ]
     return union_all(queries) if queries else None
 
 
 def with_copy(scope: Scope, period: str) -> exp.Query:
-    """What is due in a period and superfluous in the mart: history holds its copy or, of a version, a newer one."""
-    is_copy: exp.Expr = identical("held", "due", scope["identity"], scope["texts"])
-    if scope["versioned"]:
-        is_copy = exp.not_(older("held", "due", scope["identity"]))
+    """What is due in a period and superfluous in the mart: history holds its copy or, of a version, a newer one.
+
+    Of scans it is history's rows of the range themselves, for they are compared with the due ones in every column.
+    """
+    if not scope["versioned"]:
+        return t.cast(exp.Query, may_hold(scope, period))
+    is_copy = exp.not_(older("held", "due", scope["identity"]))
     return t.cast(
         exp.Query,
         statement(
