@@ -80,7 +80,7 @@ MUTANTS = (
         'is_copy = exp.not_(older("held", "due", scope["identity"]))',
         "is_copy = exp.true()",
         "NOT EXISTS on order_id: an older archived row passes for this one",
-        ("tests/test_retention.py::test_an_older_copy_in_history_does_not_let_the_only_newest_row_be_trimmed",),
+        ("tests/test_retention.py::test_an_older_copy_between_rows_that_leave_is_no_copy_either",),
     ),
     Mutant(
         "trim_without_copy",
