@@ -257,10 +257,10 @@ MUTANTS = (
     Mutant(
         "no_guard_in_dev",
         "macros/production.py",
-        "    return snapshot if this_model.name == production_table.name else None",
-        "    return snapshot",
+        "    if not deployability(evaluator).is_deployable(snapshot):\n",
+        "    if False:\n",
         "a dev environment archives and trims production",
-        ("tests/test_production_only.py",),
+        ("tests/test_production_only.py::test_a_dev_plan_of_a_downstream_change_touches_only_dev",),
     ),
 )
 
