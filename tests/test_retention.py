@@ -147,6 +147,19 @@ def test_an_older_copy_in_history_does_not_let_the_only_newest_row_be_trimmed(wo
     assert (1, 300, AGED) in [row[1:] for row in world.history("uti", "order_id, status, update_time")]
 
 
+def test_an_older_copy_between_rows_that_leave_is_no_copy_either(world: World) -> None:
+    """Here no range of time hides the older copy from the newer row: only the versions tell them apart."""
+    world.order(9, START)
+    world.order(1, AGED - 10 * DAY)
+    world.cycle(reconcile_since=EARLIER)
+    world.cycle()  # from here on no batch names the order
+    mart = physical(world, "mart_uni_tracking_info")
+    for order, status, time in ((1, 300, AGED), (2, 100, AGED - 20 * DAY)):
+        world.execute(f"INSERT INTO {mart} SELECT ?, 'T', ?, ?, TIMESTAMP '2025-08-01 00:00:00'", order, status, time)
+    world.cycle()
+    assert (1, 300, AGED) in [row[1:] for row in world.history("uti", "order_id, status, update_time")]
+
+
 def test_rows_before_history_start_stay_and_become_exceptions(make_world: Callable[..., World]) -> None:
     world = make_world(history_start="2025_h1")
     world.order(9, START)

@@ -80,7 +80,7 @@ MUTANTS = (
         'is_copy = exp.not_(older("held", "due", scope["identity"]))',
         "is_copy = exp.true()",
         "NOT EXISTS on order_id: an older archived row passes for this one",
-        ("tests/test_retention.py::test_an_older_copy_in_history_does_not_let_the_only_newest_row_be_trimmed",),
+        ("tests/test_retention.py::test_an_older_copy_between_rows_that_leave_is_no_copy_either",),
     ),
     Mutant(
         "trim_without_copy",
@@ -257,10 +257,10 @@ MUTANTS = (
     Mutant(
         "no_guard_in_dev",
         "macros/production.py",
-        "    return snapshot if this_model.name == production_table.name else None",
-        "    return snapshot",
+        "    if not deployability(evaluator).is_deployable(snapshot):\n",
+        "    if False:\n",
         "a dev environment archives and trims production",
-        ("tests/test_production_only.py",),
+        ("tests/test_production_only.py::test_a_dev_plan_of_a_downstream_change_touches_only_dev",),
     ),
 )
 

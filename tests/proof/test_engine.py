@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -24,12 +23,15 @@ COMPARED = """
 MEASURED = {"order_tracking_raw.extract_log": "EXCLUDE (started_at, bytes)"}
 
 
-@pytest.mark.parametrize("seed", [3, 11])
+SEED = 114  # in its first cycles orders leave for two half-years, come back and are restored, and rows are rejected
+CYCLES = 9
+
+
 def test_a_history_ends_in_the_same_tables_as_through_real_cycles(
-    make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of them, with raw, the log of the extracts, history and exceptions."""
-    history = History(seed)
+    history = History(SEED)
     worlds = [
         make_world(planned=False, kind=kind, folder=kind.__name__, now=history.started, history_start="2022_h1")
         for kind in (World, FastWorld)
@@ -52,7 +54,8 @@ def live_through(world: World, history: History) -> None:
         for table, columns in SOURCE_TABLES.items():
             source.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
     world.cycle(history.started)
-    for step in history.steps:
+    cycles = [number for number, step in enumerate(history.steps) if step[0] == "cycle"]
+    for step in history.steps[: cycles[CYCLES - 1] + 1]:
         match step:
             case ("row", table, row):
                 world.insert(table, [row])
