@@ -1,4 +1,4 @@
-"""The bug of the walkthrough's section 4, with its literal SQL, counted on a simulated year; beside it, ours.
+"""The bug of the pipeline before this one, with its literal SQL, counted on a simulated year; beside it, ours.
 
 Every week the old pipeline deletes the old rows of the batch's orders, but looks for them only in the last 20 days.
 """
