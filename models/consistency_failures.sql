@@ -154,7 +154,7 @@ WITH uti AS (
     repeated.order_id,
     'more than one row of a scan'
   FROM (
-    /* A second row of a scan must have landed: what did in the days checked, and what is open, is compared with all. */
+    /* What landed in the days checked, and the orders of open exceptions, are compared with all. */
     SELECT
       recent.order_id
     FROM (
@@ -186,6 +186,22 @@ WITH uti AS (
       recent.pathtime,
       recent.code,
       recent.traceseq
+    HAVING
+      COUNT(*) > 1
+    UNION ALL
+    /* Whoever may have written it: each scan's day has its turn in every 28, so that four weeks see the whole mart. */
+    SELECT
+      order_id
+    FROM order_tracking.mart_uni_tracking_spath
+    WHERE
+      (
+        pathtime - EXTRACT(EPOCH FROM @start_ts::TIMESTAMP)::BIGINT + 2419200000
+      ) % 2419200 < EXTRACT(EPOCH FROM @end_ts::TIMESTAMP) - EXTRACT(EPOCH FROM @start_ts::TIMESTAMP)
+    GROUP BY
+      order_id,
+      pathtime,
+      code,
+      traceseq
     HAVING
       COUNT(*) > 1
   ) AS repeated
