@@ -125,26 +125,57 @@ WITH uti AS (
     ON archived.order_id = uti.order_id
   WHERE
     ecs.order_id IS NULL
+), once_doubled AS (
+  SELECT
+    order_id
+  FROM order_tracking_history.order_tracking_exceptions
+  WHERE
+    check_name = 'duplicate_rows'
 ), duplicate_rows AS (
+  /* A second row must have landed: what did in the days checked, and what once was doubled, is compared with all. */
   SELECT
     'duplicate_rows' AS check_name,
     'order_tracking.mart_uni_tracking_info' AS table_name,
-    order_id,
+    recent.order_id,
     'more than one row' AS detail
-  FROM order_tracking.mart_uni_tracking_info
+  FROM (
+    SELECT
+      order_id
+    FROM order_tracking.mart_uni_tracking_info
+    WHERE
+      landed_at >= @start_ts::TIMESTAMP OR landed_at IS NULL
+    UNION
+    SELECT
+      order_id
+    FROM once_doubled
+  ) AS recent
+  JOIN order_tracking.mart_uni_tracking_info AS held
+    ON held.order_id = recent.order_id
   GROUP BY
-    order_id
+    recent.order_id
   HAVING
     COUNT(*) > 1
   UNION ALL
   SELECT
     'duplicate_rows',
     'order_tracking.mart_ecs_order_info',
-    order_id,
+    recent.order_id,
     'more than one row'
-  FROM order_tracking.mart_ecs_order_info
+  FROM (
+    SELECT
+      order_id
+    FROM order_tracking.mart_ecs_order_info
+    WHERE
+      landed_at >= @start_ts::TIMESTAMP OR landed_at IS NULL
+    UNION
+    SELECT
+      order_id
+    FROM once_doubled
+  ) AS recent
+  JOIN order_tracking.mart_ecs_order_info AS held
+    ON held.order_id = recent.order_id
   GROUP BY
-    order_id
+    recent.order_id
   HAVING
     COUNT(*) > 1
   UNION ALL
@@ -154,7 +185,6 @@ WITH uti AS (
     repeated.order_id,
     'more than one row of a scan'
   FROM (
-    /* A second row of a scan must have landed: what did in the days checked, and what is open, is compared with all. */
     SELECT
       recent.order_id
     FROM (
@@ -172,11 +202,9 @@ WITH uti AS (
         scans.pathtime,
         scans.code,
         scans.traceseq
-      FROM order_tracking_history.order_tracking_exceptions AS open_ones
+      FROM once_doubled
       JOIN order_tracking.mart_uni_tracking_spath AS scans
-        ON scans.order_id = open_ones.order_id
-      WHERE
-        open_ones.check_name = 'duplicate_rows' AND open_ones.resolved_at IS NULL
+        ON scans.order_id = once_doubled.order_id
     ) AS recent
     JOIN order_tracking.mart_uni_tracking_spath AS held
       ON held.order_id = recent.order_id
