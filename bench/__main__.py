@@ -144,7 +144,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = (options.folder or Path("build") / f"bench_{options.scale:g}").absolute()
     kinds = options.kinds or [kind for kind in ROUNDS if kind != "catch-up" or options.scale <= 0.1]
-    bench = Bench(folder, options.scale)
+    bench, where = Bench(folder, options.scale), machine()
     if not (options.keep and bench.resume()):
         print(f"filling {folder} at {options.scale:g} of peak volume", flush=True)
         bench.fill()
@@ -154,7 +154,7 @@ def main() -> int:
         print(f"{kind}:", flush=True)
         results = [bench.measure(kind, number) for number in range(ROUNDS[kind])]
         measured[kind] = ({**middle(results), "runs": len(results)}, statement_shares(results))
-    write_report(options.results, options.scale, measured, machine())
+    write_report(options.results, options.scale, measured, where)
     return 0
 
 
