@@ -52,7 +52,7 @@ class Copy:
         model = "models/mart_uni_tracking_info.sql"
         self.edit(model, "    update_time BIGINT,\n    landed_at TIMESTAMP\n",
                   "    update_time BIGINT,\n    landed_at TIMESTAMP,\n    pieces INTEGER\n")  # fmt: skip
-        self.edit(model, "    update_time,\n    landed_at\n", "    update_time,\n    landed_at,\n    pieces\n")
+        self.edit(model, "    update_time,\n    landed_at\n", "    update_time,\n    landed_at,\n    pieces\n", count=2)
         self.edit(model, "    landed_at,\n    ROW_NUMBER()", "    landed_at,\n    pieces,\n    ROW_NUMBER()")
         self.edit(model, "tno DESC, status DESC", "tno DESC, status DESC, pieces DESC")
         self.edit(model, "tno, status)", "tno, status, pieces)")

@@ -35,4 +35,4 @@ def test_a_cycle_killed_at_any_statement_ends_as_if_it_had_not_been_once_it_is_r
         kill_everywhere(scene, tmp_path / str(number), EVERY, first=number) for number, scene in enumerate(chosen)
     )
     print(f"{len(chosen)} cycles of {len(SEEDS)} histories, killed at {points} points")
-    assert points >= 50
+    assert points >= 40
