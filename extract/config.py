@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
+from ruamel.yaml import YAML
 from sqlglot import exp
 
 from extract.source import SourceTable
@@ -75,9 +75,9 @@ class ExtractConfig:
 def load_config(project: Path = PROJECT, settings: Path | None = None) -> ExtractConfig:
     """Reads both files; every mistake found is named at once."""
     raw_models = {
-        model["name"]: model["columns"] for model in yaml.safe_load((project / "external_models.yaml").read_text())
+        model["name"]: model["columns"] for model in _read_yaml((project / "external_models.yaml").read_text())
     }
-    content = yaml.safe_load((settings or project / "extract" / "tables.yaml").read_text())
+    content = _read_yaml((settings or project / "extract" / "tables.yaml").read_text())
     mistakes: list[str] = []
     tables = []
     for name, entry in content["tables"].items():
@@ -117,8 +117,12 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
     )
 
 
+def _read_yaml(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
 def project_variables(project: Path = PROJECT) -> dict[str, Any]:
     """The variables of config.yaml, read the way SQLMesh reads them."""
     template = jinja2.Template((project / "config.yaml").read_text())
     text = template.render(env_var=lambda name, default="": os.environ.get(name) or default)
-    return dict(yaml.safe_load(text)["variables"])
+    return dict(_read_yaml(text)["variables"])
