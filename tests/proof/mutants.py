@@ -129,16 +129,16 @@ MUTANTS = (
     ),
     Mutant(
         "cutoff_takes_its_own_second",
-        RETENTION,
-        'time < min(period_bounds(period)[1], scope["cutoff"])',
-        'time < min(period_bounds(period)[1], scope["cutoff"] + 1)',
+        POST,
+        'oldest, newest = engine.fetchone(aged.where(time < scope["cutoff"]))',
+        'oldest, newest = engine.fetchone(aged.where(time <= scope["cutoff"]))',
         "a row that is exactly six months old leaves",
     ),
     Mutant(
         "ecs_by_absence",
         RETENTION,
-        '    archived = every_period("uti", periods, ["order_id", "archived_at"])\n    return',
-        f'    archived = statement({EVERY_ORDER}, {{"mart": scope["mart"]}}, p=max(periods))\n    return',
+        '    archived = every_period("uti", scope["uti_history"], ["order_id", "archived_at"])\n    return',
+        f'    archived = statement({EVERY_ORDER}, {{"mart": scope["mart"]}}, p=max(scope["uti_history"]))\n    return',
         "metadata leaves when uti lacks its order: at birth, when the status comes later",
     ),
     Mutant(
@@ -165,7 +165,7 @@ MUTANTS = (
     Mutant(
         "newest_history_only",
         POST,
-        "clean_statements(scope, periods_of_batch(scope, engine))",
+        "clean_statements(scope, returned_periods(engine))",
         'clean_statements(scope, [max(scope["history"])])',
         "only the newest half-year is cleaned",
     ),
@@ -257,10 +257,18 @@ MUTANTS = (
     Mutant(
         "no_guard_in_dev",
         "macros/production.py",
-        "    if not deployability(evaluator).is_deployable(snapshot):\n",
-        "    if False:\n",
-        "a dev environment archives and trims production",
+        "    if snapshot is None or not deployability(evaluator).is_deployable(snapshot):\n",
+        "    if snapshot is None:\n",
+        "in dev the name of the table is believed, which is that of production",
         ("tests/test_production_only.py::test_a_dev_plan_of_a_downstream_change_touches_only_dev",),
+    ),
+    Mutant(
+        "dev_writes_production",
+        POST,
+        '    if environment != "prod":\n',
+        "    if False:\n",
+        "a dev environment does what production has left to do",
+        ("tests/test_production_only.py::test_a_dev_plan_of_a_changed_owner_never_writes_production",),
     ),
 )
 
