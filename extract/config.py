@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,20 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
     )
 
 
+@cache
 def _read_yaml(text: str) -> Any:
+    """What a text says; to be read only, for the next cycle of the process gets the same."""
     return YAML(typ="safe", pure=True).load(text)
+
+
+@cache
+def _template(text: str) -> jinja2.Template:
+    return jinja2.Template(text)
 
 
 def project_variables(project: Path = PROJECT) -> dict[str, Any]:
     """The variables of config.yaml, read the way SQLMesh reads them."""
-    template = jinja2.Template((project / "config.yaml").read_text())
-    text = template.render(env_var=lambda name, default="": os.environ.get(name) or default)
+    text = _template((project / "config.yaml").read_text()).render(
+        env_var=lambda name, default="": os.environ.get(name) or default
+    )
     return dict(_read_yaml(text)["variables"])

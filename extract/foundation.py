@@ -53,5 +53,12 @@ def lay_foundation(warehouse: Warehouse, tables: Iterable[Table]) -> None:
         for table in tables:
             short = str(table.facts["short"])
             if f"{HISTORY_SCHEMA}.hist_{short}_all" not in held:
+                # The tables of half-years that stand already, where somebody has dropped the view alone.
+                periods = {
+                    name.removeprefix(f"{HISTORY_SCHEMA}.hist_{short}_"): held[name]
+                    for name in held
+                    if name.startswith(f"{HISTORY_SCHEMA}.hist_{short}_")
+                }
                 columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
-                warehouse.execute(create_history_view(short, [], columns, warehouse.is_redshift))
+                columns = {name: kind for name, kind in columns.items() if all(name in of for of in periods.values())}
+                warehouse.execute(create_history_view(short, periods, columns, warehouse.is_redshift))

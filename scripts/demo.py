@@ -28,11 +28,11 @@ from extract.config import PROJECT
 
 FOLDER = Path("demo")
 SOURCE, WAREHOUSE = FOLDER / "source.duckdb", FOLDER / "warehouse.duckdb"
-ORDERS, MONTHS, SEED = 20_000, 8, 1
+ORDERS, MONTHS, SEED = 10_000, 8, 1
 START = dt.datetime(2026, 2, 2, 0, 0, 30, tzinfo=dt.UTC)
 QUARTER_HOUR = dt.timedelta(minutes=15)
 CYCLES = 96
-BUDGET_SECONDS = 48
+BUDGET_SECONDS = 54
 """From the start to the last of the single cycles; what follows takes about ten seconds more."""
 FEWEST_CYCLES = 8
 """So many single cycles in any case, or there would be nothing to see."""

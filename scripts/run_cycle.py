@@ -26,6 +26,7 @@ from extract.source import open_source
 from extract.warehouse import open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
+from scripts.sqlmesh_session import sqlmesh_session
 from scripts.statement_times import Statement, slowest, timed_statements, write_statements
 
 Report = Callable[[str], None]
@@ -91,7 +92,7 @@ def run_cycle(
     with run_lock(gateway), timed_statements() as cycle.statements:
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
             lay_foundation(warehouse, config.tables)
-            with _sqlmesh(gateway, project) as (context, console):
+            with sqlmesh_session(gateway, project) as (context, console):
                 if not _is_planned(context, console):
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
@@ -105,7 +106,7 @@ def run_cycle(
                     runs = extract(rows, warehouse, config, clock, since=since, kind="reconcile", progress=progress)
                     phase.told = _told(runs)
             # The warehouse stays open: DuckDB writes its file anew where the last connection to it is closed.
-            with _phase(cycle, "marts", report) as phase, _sqlmesh(gateway, project) as (context, console):
+            with _phase(cycle, "marts", report) as phase, sqlmesh_session(gateway, project) as (context, console):
                 _run(context, console, clock)
                 cycle.warnings = console.warnings
                 phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
@@ -142,27 +143,6 @@ def _told(runs: list[TableRun]) -> str:
     rejected = sum(run.landed.rows_rejected for run in runs)
     tables = ", ".join(f"{run.table} {run.landed.rows_landed:,}" for run in runs)
     return f"{read:,} rows read, {landed:,} landed ({tables}), {rejected:,} rejected"
-
-
-@contextmanager
-def _sqlmesh(gateway: str, project: Path) -> Iterator[tuple[Any, CycleConsole]]:
-    """A SQLMesh context of the project whose console keeps what it is told.
-
-    It does not load the project: a run works with what was planned last.
-    """
-    from sqlmesh.core import constants
-    from sqlmesh.core.console import set_console
-    from sqlmesh.core.context import Context
-
-    constants.MAX_FORK_WORKERS = 1  # it would fork to read its cache: slow, and not safe beside DuckDB's threads
-
-    console = CycleConsole()
-    set_console(console)
-    context = Context(paths=str(project), gateway=gateway, load=False)
-    try:
-        yield context, console
-    finally:
-        context.close()
 
 
 def _is_planned(context: Any, console: CycleConsole) -> bool:

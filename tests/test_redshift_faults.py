@@ -9,7 +9,8 @@ import pytest
 
 from extract.clock import Clock
 from extract.config import PROJECT
-from scripts.run_cycle import CycleFailed, _run, _sqlmesh
+from scripts.run_cycle import CycleFailed, _run
+from scripts.sqlmesh_session import sqlmesh_session
 from tests.conftest_redshift import START
 from tests.redshift_world import MARTS, Databases, RedshiftWorld
 from tests.test_redshift_loading import extract
@@ -69,7 +70,7 @@ def test_a_failure_at_any_statement_is_all_or_nothing_and_the_next_run_mends_it(
     before = marts(world)
     redshift_databases.keep("ready")
     clock = Clock(moment(world.now))
-    with _sqlmesh("redshift", PROJECT) as (context, console):
+    with sqlmesh_session("redshift", PROJECT) as (context, console):
         _run(context, console, clock)
     after = marts(world)
     assert all(before[short] != after[short] for short in before), "each mart has something to do"
@@ -84,7 +85,7 @@ def test_a_failure_at_any_statement_is_all_or_nothing_and_the_next_run_mends_it(
         world.standin.memory.faults.clear()
         world.standin.fail_when(fault, drop_connection=lost, after=lost, message="planned failure")
         try:
-            with _sqlmesh("redshift", PROJECT) as (context, console):  # as every run: a process of its own
+            with sqlmesh_session("redshift", PROJECT) as (context, console):  # as every run: a process of its own
                 _run(context, console, clock)
         except CycleFailed as failure:
             assert fault.struck, failure

@@ -267,3 +267,17 @@ def physical(world: World, mart: str) -> str:
         f"AND table_name LIKE 'order_tracking__{mart}__%' AND table_name NOT LIKE '%__dev'"
     )
     return f"sqlmesh__order_tracking.{name}"
+
+
+def test_a_dropped_history_view_comes_back_with_all_it_showed(world: World) -> None:
+    """An empty one in its place would let a reconcile land archived scans again."""
+    world.order(1, AGED)
+    world.order(2, EARLIER)
+    world.order(3, START)
+    world.cycle()
+    before = {short: world.history(short) for short in ("uti", "ecs", "uts")}
+    for short in before:
+        world.execute(f"DROP VIEW {HISTORY}.hist_{short}_all")
+    world.cycle(reconcile_since=1)
+    assert {short: world.history(short) for short in before} == before
+    world.assert_whole()

@@ -1,0 +1,106 @@
+"""SQLMesh as a cycle uses it: a context that knows what was planned last, kept for the next cycle of the same process.
+
+Reading the configuration and preparing the macros takes SQLMesh longer than running them. Neither changes between two
+cycles, so both are done once a process; what the state says is read anew each time.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.cycle_console import CycleConsole
+
+SETTINGS = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_", "SQLMESH__")
+"""What the names of the environment variables begin with that a context depends on."""
+
+_kept: dict[Any, Any] = {}
+
+
+@contextmanager
+def sqlmesh_session(gateway: str, project: Path) -> Iterator[tuple[Any, CycleConsole]]:
+    """A context of the project, and the console that keeps what it is told. It holds no connection afterwards.
+
+    The context does not load the project: a run works with what was planned last.
+    """
+    from sqlmesh.core.console import set_console
+
+    console = CycleConsole()
+    set_console(console)
+    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(SETTINGS)))
+    key = (gateway, project, settings)
+    context = _kept.pop(key, None)
+    if context is None or not context.state_sync.get_versions(validate=False).schema_version:
+        context = _new_context(gateway, project)  # the first, or the state is gone
+    context.console = console
+    try:
+        yield context, console
+    finally:
+        context.close()
+    _kept.clear()  # never more than one, and none after a failure
+    context.state_sync.clear_cache()  # another process may plan meanwhile
+    _kept[key] = context
+
+
+def _new_context(gateway: str, project: Path) -> Any:
+    from sqlmesh.core import constants
+    from sqlmesh.core.context import Context
+
+    constants.MAX_FORK_WORKERS = 1  # it would fork to read its cache: slow, and not safe beside DuckDB's threads
+    prepare_macros_once()
+    keep_snapshots()
+    # Syntax trees by the thousand live as long as a statement; a tenth of a cycle went into looking for cycles in them.
+    gc.set_threshold(100_000, 50, 50)
+    return Context(paths=str(project), gateway=gateway, load=False)
+
+
+def prepare_macros_once() -> None:
+    """SQLMesh compiles all of a model's macros for each of the six statements that it renders of it; now once.
+
+    What is kept is found again by the macros' text, so planned code is what runs.
+    """
+    from sqlmesh.core import macros
+
+    if hasattr(macros.prepare_env, "prepared"):
+        return
+    original = macros.prepare_env
+    prepared: dict[Any, dict[str, Any]] = {}
+
+    def prepare_env(python_env: dict[str, Any], env: dict[str, Any] | None = None) -> dict[str, Any]:
+        env = {} if env is None else env
+        key = tuple((name, each.kind, each.name, each.alias, each.payload) for name, each in python_env.items())
+        if key not in prepared:
+            prepared[key] = original(python_env, {name: value for name, value in env.items() if name != "self"})
+        env.update(prepared[key])
+        return env
+
+    prepare_env.prepared = prepared  # type: ignore[attr-defined]
+    macros.prepare_env = prepare_env
+
+
+def keep_snapshots() -> None:
+    """SQLMesh unpickles each snapshot from a file whenever it is asked for; a context now keeps those it has read.
+
+    A snapshot never changes but for its intervals and a few marks, and these SQLMesh reads from the state in any case.
+    """
+    from sqlmesh.core.snapshot.cache import SnapshotCache
+
+    if hasattr(SnapshotCache.get_or_load, "original"):
+        return
+    original = SnapshotCache.get_or_load
+
+    def get_or_load(self: Any, snapshot_ids: set[Any], loader: Any) -> tuple[dict[Any, Any], set[Any]]:
+        kept = self.__dict__.setdefault("kept", {})
+        known = {snapshot_id: kept[snapshot_id] for snapshot_id in snapshot_ids & kept.keys()}
+        for snapshot in known.values():
+            snapshot.intervals, snapshot.dev_intervals = [], []
+        loaded, found = original(self, snapshot_ids - known.keys(), loader)
+        kept.update(loaded)
+        return {**known, **loaded}, found | known.keys()
+
+    get_or_load.original = original  # type: ignore[attr-defined]
+    SnapshotCache.get_or_load = get_or_load  # type: ignore[method-assign]

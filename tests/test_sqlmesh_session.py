@@ -1,0 +1,67 @@
+"""What a process keeps of SQLMesh between its cycles: nothing that another process could have changed meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlmesh.core import macros
+from sqlmesh.utils.metaprogramming import Executable, ExecutableKind
+
+from scripts.run_cycle import CycleFailed
+from scripts.sqlmesh_session import prepare_macros_once
+from tests.conftest import START
+from tests.test_schema_change import Copy, copy  # noqa: F401  (a fixture)
+from tests.world import DAY, HOUR, MINUTE, World
+
+
+def test_a_plan_of_another_process_is_what_the_next_cycle_of_this_one_runs(copy: Copy) -> None:  # noqa: F811
+    world = copy.world
+    world.order(1, START)
+    world.cycle(START + 20 * MINUTE, project=copy.folder)
+    copy.edit("models/mart_uni_tracking_spath.sql", "  code::INTEGER AS code,", "  (code + 1)::INTEGER AS code,")
+    world.scan(1, START + 25 * MINUTE)
+    world.cycle(START + 35 * MINUTE, project=copy.folder)
+    codes = "SELECT code FROM order_tracking.mart_uni_tracking_spath ORDER BY pathtime"
+    assert world.query(codes) == [(100,), (200,)], "a run works with what was planned last"
+
+    planned = copy.run("scripts.plan", "--yes", "--at", "2025-09-01T00:40:00")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    world.scan(1, START + 55 * MINUTE)
+    world.cycle(START + HOUR + 5 * MINUTE, project=copy.folder)
+    assert world.query(codes)[-1] == (201,)
+
+
+def test_the_macros_of_a_model_are_prepared_once_a_process(world: World) -> None:
+    world.order(1, START)
+    world.cycle()
+    prepared = macros.prepare_env.prepared  # type: ignore[attr-defined]
+    kept = len(prepared)
+    assert kept, "SQLMesh no longer prepares macros by this function: scripts/sqlmesh_session.py saves nothing"
+    world.scan(1, START + 10 * MINUTE)
+    world.cycle()
+    assert len(prepared) == kept
+
+
+def test_other_code_of_the_same_names_is_prepared_anew() -> None:
+    prepare_macros_once()
+    assert value_of("def answer(evaluator):\n    return 1") == 1
+    assert value_of("def answer(evaluator):\n    return 2") == 2
+
+
+def value_of(code: str) -> Any:
+    python_env = {"answer": Executable(payload=code, kind=ExecutableKind.DEFINITION, name="answer")}
+    return macros.MacroEvaluator(python_env=python_env).send("answer")
+
+
+def test_a_failed_cycle_leaves_nothing_behind_for_the_next(world: World) -> None:
+    world.order(1, START)
+    world.cycle()
+    world.order(2, world.now + HOUR)
+    world.execute("DROP VIEW order_tracking_history.hist_uts_all")
+    world.execute("CREATE TABLE order_tracking_history.hist_uts_all (a INTEGER)")
+    with pytest.raises(CycleFailed):
+        world.cycle(world.now + DAY)  # the daily checks read that view
+    world.execute("DROP TABLE order_tracking_history.hist_uts_all")
+    world.cycle(world.now)
+    world.assert_whole()
