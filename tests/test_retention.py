@@ -276,8 +276,10 @@ def test_a_dropped_history_view_comes_back_with_all_it_showed(world: World) -> N
     world.order(3, START)
     world.cycle()
     before = {short: world.history(short) for short in ("uti", "ecs", "uts")}
+    landed = world.query("SELECT SUM(rows_landed) FROM order_tracking_raw.extract_log")
     for short in before:
         world.execute(f"DROP VIEW {HISTORY}.hist_{short}_all")
     world.cycle(reconcile_since=1)
     assert {short: world.history(short) for short in before} == before
+    assert world.query("SELECT SUM(rows_landed) FROM order_tracking_raw.extract_log") == landed
     world.assert_whole()
