@@ -275,6 +275,8 @@ def test_a_dropped_history_view_comes_back_with_all_it_showed(world: World) -> N
     world.order(2, EARLIER)
     world.order(3, START)
     world.cycle()
+    world.order(4, START + 50 * DAY)
+    world.cycle(START + 50 * DAY + HOUR)  # by now raw has forgotten them
     before = {short: world.history(short) for short in ("uti", "ecs", "uts")}
     landed = world.query("SELECT SUM(rows_landed) FROM order_tracking_raw.extract_log")
     for short in before:
