@@ -61,7 +61,8 @@ class Table:
 class ExtractConfig:
     tables: tuple[Table, ...]
     buffer_seconds: int
-    chunk_rows: int
+    chunk_rows: int | None
+    """None: as many as suit the warehouse."""
     raw_retention_days: int
 
     def select(self, names: Sequence[str] | None) -> tuple[Table, ...]:
@@ -113,7 +114,7 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
     return ExtractConfig(
         tables=tuple(tables),
         buffer_seconds=int(content["buffer_minutes"]) * 60,
-        chunk_rows=int(content["chunk_rows"]),
+        chunk_rows=int(content["chunk_rows"]) if "chunk_rows" in content else None,
         raw_retention_days=int(project_variables(project)["raw_retention_days"]),
     )
 

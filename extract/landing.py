@@ -20,14 +20,27 @@ INTEGER_LIMIT = 2**31
 
 @dataclass(frozen=True)
 class Landed:
-    """What one landing did: rows by what became of them, and how far it saw."""
+    """What landings did: rows by what became of them, and the newest event time and highest id that could be loaded."""
 
     rows_read: int
     rows_landed: int
     rows_rejected: int
     bytes: int
-    watermark: int | None = None
-    watermark_id: int | None = None
+    newest: int | None = None
+    highest_id: int | None = None
+
+    def __add__(self, other: Landed) -> Landed:
+        return Landed(
+            self.rows_read + other.rows_read,
+            self.rows_landed + other.rows_landed,
+            self.rows_rejected + other.rows_rejected,
+            self.bytes + other.bytes,
+            max((value for value in (self.newest, other.newest) if value is not None), default=None),
+            max((value for value in (self.highest_id, other.highest_id) if value is not None), default=None),
+        )
+
+
+NOTHING = Landed(0, 0, 0, 0)
 
 
 def land(
@@ -41,6 +54,7 @@ def land(
     source_clock: int,
     cutoff: int | None,
     raw_floor: int,
+    before: Landed = NOTHING,
     moves_watermark: bool = True,
 ) -> Landed:
     """Lands what was staged and is not held yet, sets aside what cannot be loaded, and logs it. All or nothing.
@@ -51,7 +65,8 @@ def land(
         source_clock: The source's own time; a row dated after it does not move the watermark.
         raw_floor: From this event time on raw alone tells what is held; where older rows were read, mart and history
             are compared too.
-        moves_watermark: Everything between the last watermark and what was read has landed.
+        before: What earlier pieces of the same run did.
+        moves_watermark: Everything between the last watermark and what was read, here and before, has landed.
     """
     stamp = landing_stamp(now)
     first, last, last_id, rejected = _survey(warehouse, table, staged)
@@ -59,17 +74,22 @@ def land(
         if rejected:
             _reject(warehouse, table, staged, stamp)
         landed = 0
-        if first is not None:
-            landed = warehouse.execute(_landing(warehouse, table, staged, stamp, first, first < raw_floor))
-        result = Landed(
-            rows_read=staged.rows,
-            rows_landed=landed,
-            rows_rejected=rejected,
-            bytes=staged.bytes,
-            watermark=min(last, source_clock) if moves_watermark and last is not None else None,
-            watermark_id=last_id if moves_watermark else None,
+        if first is not None and last is not None:
+            landed = warehouse.execute(_landing(warehouse, table, staged, stamp, first, last, first < raw_floor))
+        result = Landed(staged.rows, landed, rejected, staged.bytes, last, last_id)
+        seen = before + result if moves_watermark else NOTHING
+        log(
+            warehouse,
+            table,
+            result,
+            kind=kind,
+            now=now,
+            seconds=seconds,
+            cutoff=cutoff,
+            stamp=stamp,
+            watermark=None if seen.newest is None else min(seen.newest, source_clock),
+            watermark_id=seen.highest_id,
         )
-        log(warehouse, table, result, kind=kind, now=now, seconds=seconds, cutoff=cutoff, stamp=stamp)
     return result
 
 
@@ -144,7 +164,7 @@ def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: int) -> N
 
 
 def _landing(
-    warehouse: Warehouse, table: Table, staged: Staged, stamp: int, first: int, reaches_back: bool
+    warehouse: Warehouse, table: Table, staged: Staged, stamp: int, first: int, last: int, reaches_back: bool
 ) -> exp.Expr:
     """The INSERT of what is not held yet: one copy of each row, stamped."""
     names = list(table.columns)
@@ -156,7 +176,7 @@ def _landing(
         LEFT JOIN held ON held.order_id = fresh.order_id AND :same
         WHERE held.order_id IS NULL
         """,
-        {"raw": table.raw, "staged": staged.table, "held": held_rows(warehouse, table, first, reaches_back)},
+        {"raw": table.raw, "staged": staged.table, "held": held_rows(warehouse, table, first, last, reaches_back)},
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
         narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
@@ -166,10 +186,11 @@ def _landing(
     )
 
 
-def held_rows(warehouse: Warehouse, table: Table, first: int, reaches_back: bool) -> exp.Query:
-    """What is held from an event time on: raw and, for rows that raw may have forgotten, mart and history."""
+def held_rows(warehouse: Warehouse, table: Table, first: int, last: int, reaches_back: bool) -> exp.Query:
+    """What is held within a span of event time: raw and, for rows that raw may have forgotten, mart and history."""
     raw = exp.select(*columns_of(table.identity)).from_(table_node(table.raw)).where(exp.column(table.time) >= first)
-    return union_all([raw, *(settled_rows(warehouse, table, table.identity, first) if reaches_back else ())])
+    places = [raw, *(settled_rows(warehouse, table, table.identity, first) if reaches_back else ())]
+    return union_all([place.where(exp.column(table.time) <= last) for place in places])
 
 
 def log(
@@ -182,6 +203,8 @@ def log(
     seconds: float,
     cutoff: int | None,
     stamp: int | None,
+    watermark: int | None = None,
+    watermark_id: int | None = None,
     error: str | None = None,
 ) -> None:
     """One row of extract_log: a table's run, or a chunk of it."""
@@ -189,8 +212,8 @@ def log(
         "table_name": table.name,
         "kind": kind,
         "cutoff": cutoff,
-        "watermark": result.watermark,
-        "watermark_id": result.watermark_id,
+        "watermark": watermark,
+        "watermark_id": watermark_id,
         "rows_read": result.rows_read,
         "rows_landed": result.rows_landed,
         "rows_rejected": result.rows_rejected,

@@ -40,6 +40,7 @@ _TEXT_TYPES = frozenset(
 _ROW, _ERROR = 0x00, 0xFF
 _SHORTEST_RUN = 32  # rows of one length in a row from which finding them in bulk beats stepping through them
 _STEPS = 512
+_WINDOW = 1024  # rows looked at together; what one read of the socket brings is mostly less
 
 
 class CutStream(Exception):
@@ -158,7 +159,7 @@ def _run(buffer: bytearray, position: int, stride: int, filled: int) -> int:
     By induction: where one row has this length, the next header stands one stride further.
     """
     possible = (filled - position) // stride
-    run, window = 1, _SHORTEST_RUN
+    run, window = 1, _WINDOW
     while run < possible:
         size = min(window, possible - run)
         at = position + run * stride

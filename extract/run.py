@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -14,10 +15,11 @@ from sqlglot import exp
 from extract.clock import Clock
 from extract.config import ExtractConfig, Table
 from extract.foundation import EXTRACT_LOG, lay_foundation
-from extract.landing import Landed, land, log
+from extract.landing import NOTHING, Landed, land, log
+from extract.pieces import Pieces
 from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
 from extract.source import Source, TimeRange
-from extract.warehouse import Warehouse, again_after_conflicts
+from extract.warehouse import Staged, Warehouse, again_after_conflicts
 
 LONG_WINDOW = 86400
 """A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
@@ -90,6 +92,7 @@ class _Worker:
         self._clock = clock
         self._progress = progress or (lambda table, rows, expected: None)
         self._landing = threading.Lock()
+        self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
         self._source_clock = min(self._clock.now(), source.clock() or self._clock.now())
 
     def job(self, table: Table, since: int | None, kind: str) -> _Job:
@@ -108,15 +111,19 @@ class _Worker:
         return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff)
 
     def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
-        """Only the hours that differ, in chunks: for what may be long.
+        """Only the hours that differ, in chunks; where nothing is held, everything in one go: for what may be long.
 
         Up to `seen_until` every hour, as an ordinary window would: a status can change within its second.
         """
         held = warehouse_hourly_counts(self._warehouse, table, since)
-        counts = self._source.hourly_counts(table.source, since or None, sums=bool(held))
-        hours = hours_that_differ(counts, held)
-        hours |= {hour: counts[hour][0] for hour in counts if hour * HOUR <= seen_until}
-        chunks = chunks_of(dict(sorted(hours.items())), self._config.chunk_rows)
+        if not held:
+            ranges = [TimeRange(since // HOUR * HOUR, unplaceable=True)]
+            chunks = [(ranges, self._source.about(table.source, ranges))]
+        else:
+            counts = self._source.hourly_counts(table.source, since or None)
+            hours = hours_that_differ(counts, held)
+            hours |= {hour: counts[hour][0] for hour in counts if hour * HOUR <= seen_until}
+            chunks = chunks_of(dict(sorted(hours.items())), self._chunk_rows)
         return _Job(table, kind, chunks, since, moves_watermark=moves_watermark)
 
     def run(self, jobs: list[_Job]) -> list[TableRun]:
@@ -138,14 +145,25 @@ class _Worker:
         return [future.result() for future in futures]
 
     def _run_table(self, job: _Job, anchor_opened: threading.Event) -> TableRun:
-        started = time.monotonic()
-        total = Landed(0, 0, 0, 0)
-        expected = sum(rows for _, rows in job.chunks)
+        """Lands piece after piece, each in one transaction, while the next one is read into a session of its own.
+
+        The pieces land in their order, and none after one that failed. What was read says how far a chunk has seen
+        only with its last piece: the source's order within it is not that of time.
+        """
+        started, total = time.monotonic(), NOTHING
         try:
-            with self._warehouse.session() as session:
-                for ranges, _ in job.chunks:
-                    landed = self._land_chunk(session, job, ranges, anchor_opened, total.rows_read, expected)
-                    total = _sum(total, landed)
+            with ExitStack() as opened, ThreadPoolExecutor(1) as pool:
+                sessions = [opened.enter_context(self._warehouse.session())]
+                landing: Future[Landed] | None = None
+                for number, piece in enumerate(self._pieces(job, anchor_opened)):
+                    if number == 1:
+                        sessions.append(opened.enter_context(self._warehouse.session()))
+                    session = sessions[number % len(sessions)]
+                    began = time.monotonic()
+                    staged = session.stage(job.table.name, _staged_columns(job.table), piece.next())
+                    total = landing.result() if landing else NOTHING
+                    landing = pool.submit(self._land, session, job, staged, began, total, piece.ended)
+                total = landing.result() if landing else NOTHING
         except BaseException as error:
             with self._landing:
                 self._log_failure(job, total, str(error), time.monotonic() - started)
@@ -154,35 +172,32 @@ class _Worker:
             anchor_opened.set()
         return TableRun(job.table.name, job.kind, total, time.monotonic() - started)
 
-    def _land_chunk(
-        self,
-        session: Warehouse,
-        job: _Job,
-        ranges: list[TimeRange],
-        anchor_opened: threading.Event,
-        rows_before: int,
-        expected: int,
-    ) -> Landed:
-        started = time.monotonic()
-        batches = self._source.read(job.table.source, ranges, since_id=job.since_id)
-        columns = list(job.table.columns.items())
-        if job.table.source.id_column:
-            columns.append(("source_id", exp.DataType.build("BIGINT")))
-        told = self._told(batches, job, anchor_opened, rows_before, expected)
-        staged = session.stage(job.table.name, columns, told)
+    def _pieces(self, job: _Job, anchor_opened: threading.Event) -> Iterator[Pieces]:
+        """One reading a chunk, as often as it has pieces."""
+        rows, expected = 0, sum(rows for _, rows in job.chunks)
+        for ranges, _ in job.chunks:
+            batches = self._source.read(job.table.source, ranges, since_id=job.since_id)
+            reading = Pieces(self._told(batches, job, anchor_opened, rows, expected), self._chunk_rows)
+            while not reading.ended:
+                yield reading
+            rows += reading.rows
+
+    def _land(self, session: Warehouse, job: _Job, staged: Staged, began: float, before: Landed, whole: bool) -> Landed:
+        """Gives what was done before and here. `whole`: the chunk has no more pieces."""
         with self._landing:  # one table at a time, always whole: on Redshift they share the log
-            return again_after_conflicts(
+            return before + again_after_conflicts(
                 lambda: land(
                     session,
                     job.table,
                     staged,
                     kind=job.kind,
                     now=self._clock.now(),
-                    seconds=time.monotonic() - started,
+                    seconds=time.monotonic() - began,
                     source_clock=self._source_clock,
                     cutoff=job.cutoff,
                     raw_floor=self._clock.now() - (self._config.raw_retention_days - 1) * 86400,
-                    moves_watermark=job.moves_watermark,
+                    before=before,
+                    moves_watermark=job.moves_watermark and whole,
                 )
             )
 
@@ -205,7 +220,7 @@ class _Worker:
         log(
             self._warehouse,
             job.table,
-            replace(total, watermark=None, watermark_id=None, rows_landed=0),
+            replace(total, rows_landed=0),
             kind=job.kind,
             now=self._clock.now(),
             seconds=seconds,
@@ -223,10 +238,8 @@ def last_watermark(warehouse: Warehouse, table: Table) -> tuple[int | None, int 
     return row[0], row[1]
 
 
-def _sum(one: Landed, other: Landed) -> Landed:
-    return Landed(
-        one.rows_read + other.rows_read,
-        one.rows_landed + other.rows_landed,
-        one.rows_rejected + other.rows_rejected,
-        one.bytes + other.bytes,
-    )
+def _staged_columns(table: Table) -> list[tuple[str, exp.DataType]]:
+    columns = list(table.columns.items())
+    if table.source.id_column:
+        columns.append(("source_id", exp.DataType.build("BIGINT")))
+    return columns

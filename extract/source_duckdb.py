@@ -51,19 +51,22 @@ class DuckDBSource:
     def check(self, tables: Sequence[SourceTable]) -> None:
         raise_unless_complete(self._path, tables, {table.name: self._columns(table) for table in tables})
 
-    def hourly_counts(
-        self, table: SourceTable, start: int | None, *, sums: bool = True
-    ) -> dict[int, tuple[int, int, int]]:
-        self.check([table])
+    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
         time = _quoted(table.time_column)
-        totals = f"SUM(COALESCE({_quoted(table.key)}, 0)), SUM({time})" if sums else "0, 0"
-        sql = (
-            f"SELECT {time} // {SECONDS_PER_HOUR}, COUNT(*), {totals} "
-            f"FROM {_quoted(table.name)} WHERE {row_filter(time, [TimeRange(start)])} GROUP BY 1"
+        rows = self._counted(
+            table,
+            f"{time} // {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({_quoted(table.key)}, 0)), SUM({time})",
+            f"{row_filter(time, [TimeRange(start)])} GROUP BY 1",
         )
-        with self._errors("be counted"), self._connection.cursor() as cursor:
-            rows = cursor.execute(sql).fetchall()
         return {int(hour): (int(count), int(keys), int(times)) for hour, count, keys, times in rows}
+
+    def about(self, table: SourceTable, ranges: Sequence[TimeRange]) -> int:
+        return int(self._counted(table, "COUNT(*)", row_filter(_quoted(table.time_column), ranges))[0][0])
+
+    def _counted(self, table: SourceTable, counts: str, condition: str) -> list[tuple[int, ...]]:
+        self.check([table])
+        with self._errors("be counted"), self._connection.cursor() as cursor:
+            return cursor.execute(f"SELECT {counts} FROM {_quoted(table.name)} WHERE {condition}").fetchall()
 
     def read(
         self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None

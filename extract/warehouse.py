@@ -33,6 +33,8 @@ class Staged:
 
 class Warehouse(Protocol):
     is_redshift: bool
+    chunk_rows: int
+    """How many rows of a long load land in one transaction, where nothing else is set."""
 
     def execute(self, sql: str | exp.Expr) -> int:
         """Runs one statement; gives the number of rows changed (-1 where the engine does not say)."""

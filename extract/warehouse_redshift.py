@@ -21,11 +21,15 @@ LONGEST_TEXT = 65_535
 SHOWN_BYTES = 4_096
 """How much of a text that is too long for its column is staged: enough to see what it was, and still too long."""
 
+CHUNK_ROWS = 1_000_000
+"""A COPY and a transaction cost seconds, however many rows they bring."""
+
 
 class RedshiftWarehouse:
     """One connection. Every statement stands for itself, except inside `transaction()`."""
 
     is_redshift = True
+    chunk_rows = CHUNK_ROWS
 
     def __init__(self, settings: RedshiftSettings):
         self._settings = settings
