@@ -3,7 +3,7 @@
     python -m bench.extract [--rows 1000000 10000000] [--rounds 5]
 
 Each round is the first load of one table into an empty DuckDB warehouse, in a process of its own: opening, reading,
-judging, comparing with what is held, landing in transactions of 250,000 rows, checkpoint. The rate counts all of that;
+judging, comparing with what is held, landing in transactions of 245,760 rows, checkpoint. The rate counts all of that;
 wall has the process start too. The five columns are those of a scan and a monotonic id.
 """
 
