@@ -207,9 +207,17 @@ MUTANTS = (
     Mutant(
         "watermark_not_capped",
         "extract/landing.py",
-        "watermark=min(last, source_clock) if",
-        "watermark=last if",
+        "else min(seen.newest, source_clock)",
+        "else seen.newest",
         "no LEAST on the watermark",
+    ),
+    Mutant(
+        "every_piece_moves_the_watermark",
+        "extract/run.py",
+        "moves_watermark=job.moves_watermark and whole",
+        "moves_watermark=job.moves_watermark",
+        "a load that dies has seen less than its newest row says",
+        ("tests/test_pieces.py::test_only_the_last_piece_tells_how_far_was_seen",),
     ),
     Mutant("no_buffer", "extract/run.py", "- self._config.buffer_seconds", "+ 1", "only what is newer is read"),
     Mutant(
