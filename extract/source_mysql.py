@@ -206,7 +206,7 @@ class Address:
                 database=self.database,
                 charset="utf8mb4",
                 connect_timeout=CONNECT_SECONDS,
-                ssl_ca=self.ssl_ca,
+                **self._tls(),
                 init_command="SET time_zone = '+00:00'",
                 **options,
             )
@@ -216,6 +216,12 @@ class Address:
                 "Check host, port, user and password, and that the server is running, then run again."
             ) from None
         return connection
+
+    def _tls(self) -> dict[str, Any]:
+        """With an authority's certificate the server must show one of its own, for this host, signed by it."""
+        if not self.ssl_ca:
+            return {}
+        return {"ssl_ca": self.ssl_ca, "ssl_verify_cert": True, "ssl_verify_identity": True}
 
     def told(self, error: BaseException) -> str:
         """The error in one line, without the password."""

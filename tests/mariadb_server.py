@@ -36,8 +36,10 @@ class MariaDBMissing(Exception):
 class MariaDB:
     """A running server; a context manager that stops it and removes its data."""
 
-    def __init__(self) -> None:
-        given = os.environ.get(VARIABLE)
+    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
+        """With `tls` (certificate and key) a private server that shows this certificate, whatever the environment."""
+        given = None if tls else os.environ.get(VARIABLE)
+        self._tls = [f"--ssl-cert={tls[0]}", f"--ssl-key={tls[1]}"] if tls else []
         self.private = not given
         self._process: subprocess.Popen[bytes] | None = None
         self._given = Address.parse(given) if given else None
@@ -132,6 +134,7 @@ class MariaDB:
                     "--innodb-flush-log-at-trx-commit=2",  # survives SIGKILL, waits for no disk
                     "--key-buffer-size=1M",
                     "--performance-schema=0",
+                    *self._tls,
                     *self._as_user(),
                 ],
                 stdout=log,

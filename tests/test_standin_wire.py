@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import ipaddress
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import redshift_connector
 from sqlglot import exp
 
+from tests.certificates import certificate
 from tests.redshift_standin import Properties, RedshiftStandin
 
 LONG = "order_tracking__mart_uni_tracking_spath__1234567890_schema_tmp_and_more"  # over PostgreSQL's 63 bytes
@@ -348,39 +348,6 @@ def test_clients_are_served_side_by_side(standin: RedshiftStandin, connection: A
 
 
 # TLS -----------------------------------------------------------------------------------------------------
-
-
-def certificate(folder: Path, host: str) -> tuple[Path, Path]:
-    """A throw-away certificate, its own authority, for this host, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = dt.datetime.now(dt.UTC)
-    names: list[x509.GeneralName] = [x509.DNSName(host)]
-    with contextlib.suppress(ValueError):
-        names.append(x509.IPAddress(ipaddress.ip_address(host)))
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
 
 
 def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

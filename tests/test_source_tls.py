@@ -1,0 +1,43 @@
+"""TLS to a real MariaDB: with `ssl-ca` the server must prove who it is, or nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from extract.source import SourceError, open_source
+from tests.certificates import certificate
+from tests.mariadb_server import MariaDB
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    """Of a server whose certificate is made out to localhost."""
+    with MariaDB(tls=certificate(folder, "localhost")) as server:
+        server.execute("CREATE DATABASE shop")
+        yield server.url("shop")
+
+
+def test_a_server_that_the_authority_vouches_for_is_read_over_tls(url: str, folder: Path) -> None:
+    at_home = url.replace("127.0.0.1", "localhost")
+    with closing(open_source(f"{at_home}?ssl-ca={folder / 'certificate.pem'}")) as source:
+        assert source.clock()
+
+
+def test_a_server_of_another_name_is_refused(url: str, folder: Path) -> None:
+    with pytest.raises(SourceError, match="certificate verify failed"):
+        open_source(f"{url}?ssl-ca={folder / 'certificate.pem'}")
+
+
+def test_a_server_that_the_authority_does_not_know_is_refused(url: str, tmp_path: Path) -> None:
+    another, _ = certificate(tmp_path, "localhost")
+    with pytest.raises(SourceError, match="certificate verify failed"):
+        open_source(f"{url.replace('127.0.0.1', 'localhost')}?ssl-ca={another}")
