@@ -9,6 +9,7 @@ from macros.marts import mart_facts
 from macros.sql import statement, timestamp
 
 GRACE_SECONDS = 2 * 900
+TURN_SECONDS = 28 * 86400
 
 
 @macro()
@@ -36,6 +37,24 @@ def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
         for raw in (mart_facts("mart_uni_tracking_info")["raw"], mart_facts("mart_uni_tracking_spath")["raw"])
     ]
     return exp.union(*queries)
+
+
+@macro()
+def has_its_turn(evaluator, seconds: exp.Expr):  # type: ignore[no-untyped-def]
+    """The days checked are the turn of a row whose number of seconds this is: each day comes again after 28.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> evaluator = MacroEvaluator("redshift")
+        >>> evaluator.locals.update(start_ts="2025-09-01 00:00:00", end_ts="2025-09-01 23:59:59.999999")
+        >>> has_its_turn(evaluator, exp.column("pathtime")).sql("redshift")[:61]
+        "(pathtime - CAST(EXTRACT(EPOCH FROM CAST('2025-09-01 00:00:00"
+    """
+    start, end = (f"EXTRACT(EPOCH FROM '{evaluator.locals[name]}'::TIMESTAMP)" for name in ("start_ts", "end_ts"))
+    # So many turns are added that nothing is negative: the rest of a negative number is.
+    turn = f"(:seconds - {start}::BIGINT + :turns) % :turn < {end} - {start}"
+    return statement(turn, {}, seconds=seconds, turn=TURN_SECONDS, turns=1000 * TURN_SECONDS)
 
 
 @macro()

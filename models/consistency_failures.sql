@@ -46,22 +46,48 @@ MODEL (
   )
 );
 
-WITH uti AS (
+@look_for_suspects();
+
+WITH suspects AS (
+  /* The orders that stood out where the tables were compared as a whole: macros/suspects.py. */
+  SELECT DISTINCT
+    order_id
+  FROM order_tracking_suspects
+), active AS (
+  SELECT
+    uti.order_id,
+    uti.update_time,
+    uti.landed_at
+  FROM suspects
+  JOIN order_tracking.mart_uni_tracking_info AS uti
+    ON uti.order_id = suspects.order_id
+), uti AS (
   SELECT
     order_id,
     update_time
-  FROM order_tracking.mart_uni_tracking_info
+  FROM active
   WHERE
     landed_at < @settled_before()
-), suspects AS (
-  /* Orders without a scan at the time of their status, or with a newer one: all whose newest scan differs from it. */
+), ecs AS (
+  SELECT
+    mart.order_id,
+    mart.landed_at
+  FROM suspects
+  JOIN order_tracking.mart_ecs_order_info AS mart
+    ON mart.order_id = suspects.order_id
+), archived_uti AS (
+  SELECT
+    history.order_id,
+    history.archived_at
+  FROM suspects
+  JOIN order_tracking_history.hist_uti_all AS history
+    ON history.order_id = suspects.order_id
+), archived_ecs AS (
   SELECT DISTINCT
-    uti.order_id
-  FROM uti
-  LEFT JOIN order_tracking.mart_uni_tracking_spath AS scans
-    ON scans.order_id = uti.order_id AND scans.pathtime >= uti.update_time
-  WHERE
-    scans.order_id IS NULL OR scans.pathtime > uti.update_time
+    history.order_id
+  FROM suspects
+  JOIN order_tracking_history.hist_ecs_all AS history
+    ON history.order_id = suspects.order_id
 ), newest_scans AS (
   SELECT
     scans.order_id,
@@ -84,9 +110,7 @@ WITH uti AS (
       THEN 'the newest scan is newer than the status'
       ELSE 'the status is newer than the newest scan'
     END AS detail
-  FROM suspects
-  JOIN uti
-    ON uti.order_id = suspects.order_id
+  FROM uti
   LEFT JOIN newest_scans
     ON newest_scans.order_id = uti.order_id
   WHERE
@@ -99,13 +123,13 @@ WITH uti AS (
   SELECT
     'order_without_scans' AS check_name,
     'order_tracking.mart_uni_tracking_spath' AS table_name,
-    suspects.order_id,
+    uti.order_id,
     'neither the mart nor history holds a scan of this order' AS detail
-  FROM suspects
+  FROM uti
   LEFT JOIN newest_scans
-    ON newest_scans.order_id = suspects.order_id
+    ON newest_scans.order_id = uti.order_id
   LEFT JOIN order_tracking_history.hist_uts_all AS archived
-    ON archived.order_id = suspects.order_id
+    ON archived.order_id = uti.order_id
   WHERE
     newest_scans.order_id IS NULL AND archived.order_id IS NULL
 ), order_without_ecs AS (
@@ -119,32 +143,68 @@ WITH uti AS (
       ELSE 'history holds its row, the order came back: restore it'
     END AS detail
   FROM uti
-  LEFT JOIN order_tracking.mart_ecs_order_info AS ecs
+  LEFT JOIN ecs
     ON ecs.order_id = uti.order_id
-  LEFT JOIN order_tracking_history.hist_ecs_all AS archived
+  LEFT JOIN archived_ecs AS archived
     ON archived.order_id = uti.order_id
   WHERE
     ecs.order_id IS NULL
+), doubled_before AS (
+  SELECT
+    order_id
+  FROM order_tracking_history.order_tracking_exceptions
+  WHERE
+    check_name = 'duplicate_rows' AND resolved_at IS NULL
 ), duplicate_rows AS (
+  /* What landed in the days checked (and in the hour before, which their cycles took again), the orders of open
+     exceptions, and, whoever may have written it, a 28th of all rows in turn: four weeks see the whole mart. */
   SELECT
     'duplicate_rows' AS check_name,
     'order_tracking.mart_uni_tracking_info' AS table_name,
-    order_id,
+    held.order_id,
     'more than one row' AS detail
-  FROM order_tracking.mart_uni_tracking_info
+  FROM (
+    SELECT
+      order_id
+    FROM order_tracking.mart_uni_tracking_info
+    WHERE
+      landed_at >= @start_ts::TIMESTAMP - INTERVAL '1 HOUR'
+      OR landed_at IS NULL
+      OR @has_its_turn(order_id % 28 * 86400)
+    UNION
+    SELECT
+      order_id
+    FROM doubled_before
+  ) AS compared
+  JOIN order_tracking.mart_uni_tracking_info AS held
+    ON held.order_id = compared.order_id
   GROUP BY
-    order_id
+    held.order_id
   HAVING
     COUNT(*) > 1
   UNION ALL
   SELECT
     'duplicate_rows',
     'order_tracking.mart_ecs_order_info',
-    order_id,
+    held.order_id,
     'more than one row'
-  FROM order_tracking.mart_ecs_order_info
+  FROM (
+    SELECT
+      order_id
+    FROM order_tracking.mart_ecs_order_info
+    WHERE
+      landed_at >= @start_ts::TIMESTAMP - INTERVAL '1 HOUR'
+      OR landed_at IS NULL
+      OR @has_its_turn(order_id % 28 * 86400)
+    UNION
+    SELECT
+      order_id
+    FROM doubled_before
+  ) AS compared
+  JOIN order_tracking.mart_ecs_order_info AS held
+    ON held.order_id = compared.order_id
   GROUP BY
-    order_id
+    held.order_id
   HAVING
     COUNT(*) > 1
   UNION ALL
@@ -154,7 +214,6 @@ WITH uti AS (
     repeated.order_id,
     'more than one row of a scan'
   FROM (
-    /* What landed in the days checked, and the orders of open exceptions, are compared with all. */
     SELECT
       recent.order_id
     FROM (
@@ -165,18 +224,16 @@ WITH uti AS (
         traceseq
       FROM order_tracking.mart_uni_tracking_spath
       WHERE
-        landed_at >= @start_ts::TIMESTAMP OR landed_at IS NULL
+        landed_at >= @start_ts::TIMESTAMP - INTERVAL '1 HOUR' OR landed_at IS NULL
       UNION
       SELECT
         scans.order_id,
         scans.pathtime,
         scans.code,
         scans.traceseq
-      FROM order_tracking_history.order_tracking_exceptions AS open_ones
+      FROM doubled_before
       JOIN order_tracking.mart_uni_tracking_spath AS scans
-        ON scans.order_id = open_ones.order_id
-      WHERE
-        open_ones.check_name = 'duplicate_rows' AND open_ones.resolved_at IS NULL
+        ON scans.order_id = doubled_before.order_id
     ) AS recent
     JOIN order_tracking.mart_uni_tracking_spath AS held
       ON held.order_id = recent.order_id
@@ -189,14 +246,11 @@ WITH uti AS (
     HAVING
       COUNT(*) > 1
     UNION ALL
-    /* Whoever may have written it: each scan's day has its turn in every 28, so that four weeks see the whole mart. */
     SELECT
       order_id
     FROM order_tracking.mart_uni_tracking_spath
     WHERE
-      (
-        pathtime - EXTRACT(EPOCH FROM @start_ts::TIMESTAMP)::BIGINT + 2419200000
-      ) % 2419200 < EXTRACT(EPOCH FROM @end_ts::TIMESTAMP) - EXTRACT(EPOCH FROM @start_ts::TIMESTAMP)
+      @has_its_turn(pathtime)
     GROUP BY
       order_id,
       pathtime,
@@ -211,8 +265,8 @@ WITH uti AS (
     'order_tracking.mart_uni_tracking_info' AS table_name,
     mart.order_id,
     'both in the mart and in history' AS detail
-  FROM order_tracking.mart_uni_tracking_info AS mart
-  JOIN order_tracking_history.hist_uti_all AS archived
+  FROM active AS mart
+  JOIN archived_uti AS archived
     ON archived.order_id = mart.order_id
   UNION ALL
   SELECT DISTINCT
@@ -220,8 +274,8 @@ WITH uti AS (
     'order_tracking.mart_ecs_order_info',
     mart.order_id,
     'both in the mart and in history'
-  FROM order_tracking.mart_ecs_order_info AS mart
-  JOIN order_tracking_history.hist_ecs_all AS archived
+  FROM ecs AS mart
+  JOIN archived_ecs AS archived
     ON archived.order_id = mart.order_id
 ), scan_stamps AS (
   /* Landings whose scans count differently in raw and in mart and history: only their rows are looked up one by one. */
@@ -337,10 +391,10 @@ WITH uti AS (
     'order_tracking.mart_ecs_order_info' AS table_name,
     ecs.order_id,
     'its order is archived, but its row is still in the mart' AS detail
-  FROM order_tracking.mart_ecs_order_info AS ecs
-  JOIN order_tracking_history.hist_uti_all AS archived
+  FROM ecs
+  JOIN archived_uti AS archived
     ON archived.order_id = ecs.order_id
-  LEFT JOIN order_tracking.mart_uni_tracking_info AS active
+  LEFT JOIN active
     ON active.order_id = ecs.order_id
   WHERE
     active.order_id IS NULL

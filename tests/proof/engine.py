@@ -32,7 +32,7 @@ from extract.run import extract
 from extract.source import Source
 from extract.source_duckdb import DuckDBSource
 from extract.warehouse_duckdb import DuckDBWarehouse
-from macros import post_statements
+from macros import post_statements, suspects
 
 QUARTER, DAY = 900, 86400
 MARTS = ("mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath")
@@ -195,6 +195,8 @@ class Engine:
     ) -> None:
         """One interval of one model: its insert, then its post-statements, which ask for that local of a caller."""
         name = model.name.split(".")[-1]
+        if name == CHECKS:
+            suspects.look_for_suspects(self.evaluation(model, start, end, now))
         for sql in insert_statements(model, rendered(name, start, end, now), start, end):
             self.connection.execute(sql)
         evaluation = self.evaluation(model, start, end, now)
@@ -209,7 +211,8 @@ class Engine:
         )
         last = utc(end) - dt.timedelta(microseconds=1)
         moments = {"start_dt": utc(start), "end_dt": last, "end_ds": f"{last:%Y-%m-%d}", "execution_dt": utc(now)}
-        return Evaluation({"snapshot": snapshot, "this_model": table, **moments}, self.adapter, self.variables)
+        facts = {"snapshot": snapshot, "this_model": table, "runtime_stage": "evaluating"}
+        return Evaluation({**facts, **moments}, self.adapter, self.variables)
 
 
 def unit(model: Model) -> int:
