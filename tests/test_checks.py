@@ -92,6 +92,28 @@ def test_4_and_5_duplicates_and_rows_in_two_places_are_found(world: World) -> No
     ]
 
 
+def test_a_doubled_order_is_found_in_its_turn_and_stays_open_until_it_is_mended(world: World) -> None:
+    """Doubled by somebody else, so nothing of it landed lately: each order has its turn once in 28 days."""
+    order = (START // DAY + 2) % 28
+    world.order(order, START)
+    world.cycle()
+    daily(world, 1)
+    for mart in (UTI, ECS):
+        table = physical(world, mart)
+        world.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE order_id = {order}")
+    daily(world, 2)
+    assert failures(world) == []
+    doubled = [("duplicate_rows", ECS, order), ("duplicate_rows", UTI, order)]
+    for day in (3, 4):
+        daily(world, day)
+        assert failures(world) == doubled
+    for mart in (UTI, ECS):
+        table = physical(world, mart)
+        world.execute(f"DELETE FROM {table} WHERE rowid > 0")
+    daily(world, 5)
+    assert world.exceptions() == []
+
+
 def test_6_what_landed_and_is_nowhere_is_found(world: World) -> None:
     for order in (1, 2, 3):
         world.order(order, START)

@@ -1,0 +1,78 @@
+"""The comparison of whole tables before the daily checks: whatever order a check could find, it must hand on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+from macros.suspects import PARTS, SUSPECTS, no_suspects, suspects_statements
+
+TABLES = {name: name for name in ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs")}
+COLUMNS = {"all_uti": "order_id BIGINT, update_time BIGINT", "all_uts": "order_id BIGINT, pathtime BIGINT"}
+
+
+@pytest.fixture
+def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Every table with its keys only, and orders 1 to 40 in order: two scans each, the second at the status."""
+    with duckdb.connect(":memory:") as connection:
+        for name in TABLES:
+            connection.execute(f"CREATE TABLE {name} ({COLUMNS.get(name, 'order_id BIGINT')})")
+        connection.execute("INSERT INTO all_uti SELECT r, 1000 FROM range(1, 41) AS numbers (r)")
+        connection.execute("INSERT INTO all_ecs SELECT r FROM range(1, 41) AS numbers (r)")
+        connection.execute(
+            "INSERT INTO all_uts SELECT r, t FROM range(1, 41) AS numbers (r), (VALUES (900), (1000)) x(t)"
+        )
+        connection.execute("INSERT INTO hist_uti SELECT r FROM range(101, 141) AS numbers (r)")
+        connection.execute("INSERT INTO hist_ecs SELECT r FROM range(101, 141) AS numbers (r)")
+        yield connection
+
+
+def suspects(warehouse: duckdb.DuckDBPyConnection) -> list[int]:
+    for statement in (*no_suspects(), *suspects_statements(TABLES)):
+        warehouse.execute(statement.sql("duckdb", identify=True))
+    return [order for (order,) in warehouse.execute(f"SELECT DISTINCT order_id FROM {SUSPECTS} ORDER BY 1").fetchall()]
+
+
+def test_orders_in_order_are_no_suspects(warehouse: duckdb.DuckDBPyConnection) -> None:
+    assert suspects(warehouse) == []
+
+
+@pytest.mark.parametrize("order", range(5, 5 + PARTS))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "DELETE FROM all_uts WHERE order_id = {order}",
+        "DELETE FROM all_uts WHERE order_id = {order} AND pathtime = 1000",
+        "INSERT INTO all_uts VALUES ({order}, 1001)",
+        "UPDATE all_uti SET update_time = 999 WHERE order_id = {order}",
+        "UPDATE all_uti SET update_time = 1001 WHERE order_id = {order}",
+        "DELETE FROM all_ecs WHERE order_id = {order}",
+        "DELETE FROM all_uti WHERE order_id = {order}",
+        "INSERT INTO hist_uti VALUES ({order})",
+        "INSERT INTO hist_ecs VALUES ({order})",
+    ],
+)
+def test_no_order_that_a_check_would_find_is_passed_over(
+    warehouse: duckdb.DuckDBPyConnection, fault: str, order: int
+) -> None:
+    """One fault at a time, for an order of each part."""
+    warehouse.execute(fault.format(order=order))
+    assert suspects(warehouse) == [order]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_order_whose_newest_scan_is_not_at_its_status_is_a_suspect(
+    warehouse: duckdb.DuckDBPyConnection, seed: int
+) -> None:
+    chance = random.Random(seed)
+    for order in range(1, 41):
+        warehouse.execute("UPDATE all_uti SET update_time = ? WHERE order_id = ?", [chance.randint(890, 1010), order])
+        warehouse.execute("INSERT INTO all_uts VALUES (?, ?)", [order, chance.choice([905, 1000, 1005])])
+    warehouse.execute("UPDATE all_uti SET update_time = 1000 WHERE order_id % 3 = 0")
+    expected = """SELECT uti.order_id FROM all_uti AS uti
+        LEFT JOIN (SELECT order_id, MAX(pathtime) AS newest FROM all_uts GROUP BY order_id) AS scans USING (order_id)
+        WHERE newest IS NULL OR newest <> update_time ORDER BY 1"""
+    assert suspects(warehouse) == [order for (order,) in warehouse.execute(expected).fetchall()]
