@@ -17,13 +17,9 @@ import pytest
 
 from scripts.exceptions import main as exceptions
 from scripts.source_writer import SourceWriter
-from tests.proof.fast_world import FastWorld
-from tests.thorough import THOROUGH
 from tests.world import DAY, World, moment
 
 WEEK = 7 * DAY
-KIND = World if THOROUGH else FastWorld
-"""How a cycle is run: through scripts.run_cycle, or through the proof's engine, which does the same faster."""
 DATA = Path(__file__).parent / "data"
 
 EXPECTED = """
@@ -75,7 +71,7 @@ def replay(make_world: Callable[..., World], name: str) -> Seen:
     """One cycle a week, then the restore of all metadata that waits for it, and a last look at everything."""
     trace = pq.read_table(DATA / f"{name}.parquet")
     arrivals = trace["arrival_time"].to_pylist()
-    world = make_world(history_start="2010_h1", planned=False, kind=KIND)
+    world = make_world(history_start="2010_h1", planned=False)
     world.source_file.unlink()
     seen = Seen()
     cycles = range(min(arrivals), max(arrivals) + WEEK, WEEK)
