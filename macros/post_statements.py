@@ -13,6 +13,7 @@ from sqlmesh.utils.errors import SQLMeshError
 
 from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
+from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
 from macros.periods import months_before, period_bounds, periods_between
 from macros.production import environment_name, production_snapshot, snapshot_of_written_table
@@ -25,6 +26,7 @@ from macros.retention import (
     drop_temporaries,
     due_ecs,
     every_period,
+    in_range,
     returned_orders,
     trim_statements,
     unrouted_rows,
@@ -235,7 +237,18 @@ def returned_periods(engine):  # type: ignore[no-untyped-def]
 
 
 def periods_holding(scope, engine):  # type: ignore[no-untyped-def]
-    """The periods in which copies of what is due are to be looked for: for ecs where its orders are, else any."""
+    """The periods in which copies of what is due are to be looked for before anything is archived.
+
+    Scans: where history has any in the range that leaves, which is new to it as a rule. For ecs where its orders are.
+    """
+    if scope["short"] == "uts":
+        held = {period: history_table("uts", period) for period in scope["due"] if period in scope["history"]}
+        first_found = exp.select("1").limit(1)
+        return [
+            period
+            for period, table in held.items()
+            if engine.fetchone(first_found.from_(table_node(table).as_("mart")).where(in_range(scope, period, "mart")))
+        ]
     if scope["short"] != "ecs" or not scope["history"]:
         return [*scope["history"]]
     first = min(first for first, _ in scope["due"].values())

@@ -7,7 +7,7 @@ A scope (made in post_statements.py) says what one evaluation works on:
   start, end         the interval, half-open; cutoff: what is older has aged out (all epoch seconds)
   history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's
   due                period -> range of event time (half-open) of the rows that must leave the mart now; history_start
-  holding            the periods whose history may hold a row of an order that leaves now
+  holding            the periods whose history may hold, before the archive step, a copy of what leaves now
   retention_months, raw_retention_days
 Every statement can be repeated, and a crash between any two leaves every row in at least one place.
 
@@ -144,13 +144,14 @@ def every_period(short: str, periods: t.Iterable[str], columns: t.Iterable[str])
     )
 
 
-def may_hold(scope: Scope, period: str) -> exp.Query | None:
+def may_hold(scope: Scope, period: str, archived: bool = True) -> exp.Query | None:
     """The history rows that may be copies of what is due in a period; None while there is no such table.
 
     A copy is never older than the row, so it lies at or after it: for scans in the same range, for uti there or
-    later, and for ecs, whose period is that of its order, wherever history holds an order that leaves now.
+    later, and for ecs, whose period is that of its order, wherever history holds an order that leaves now. Once the
+    archive step has run (`archived`) the half-years that it fills hold copies too.
     """
-    tables = sorted({*scope["holding"], *routed(scope)})
+    tables = sorted({*scope["holding"], *(routed(scope) if archived else ())})
     time = exp.column(scope["time"])
     first, until = scope["due"][period]
     in_reach = time >= first if scope["versioned"] else exp.and_(time >= first, time < until)
@@ -167,29 +168,29 @@ def may_hold(scope: Scope, period: str) -> exp.Query | None:
     return union_all(queries) if queries else None
 
 
-def with_copy(scope: Scope, period: str) -> exp.Query:
+def with_copy(scope: Scope, period: str, archived: bool = True) -> exp.Query:
     """What is due in a period and superfluous in the mart: history holds its copy or, of a version, a newer one.
 
     Of scans it is history's rows of the range themselves, for they are compared with the due ones in every column.
     """
     if not scope["versioned"]:
-        return t.cast(exp.Query, may_hold(scope, period))
+        return t.cast(exp.Query, may_hold(scope, period, archived))
     is_copy = exp.not_(older("held", "due", scope["identity"]))
     return t.cast(
         exp.Query,
         statement(
             "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
-            {"due": due_rows(scope, period), "held": t.cast(exp.Query, may_hold(scope, period))},
+            {"due": due_rows(scope, period), "held": t.cast(exp.Query, may_hold(scope, period, archived))},
             columns=columns_of(["order_id", *scope["identity"]], "due"),
             is_copy=is_copy,
         ),
     )
 
 
-def without_copy(scope: Scope, period: str) -> exp.Query:
+def without_copy(scope: Scope, period: str, archived: bool = True) -> exp.Query:
     """What is due in a period and not in history yet."""
     due = due_rows(scope, period)
-    if may_hold(scope, period) is None:
+    if may_hold(scope, period, archived) is None:
         return due
     return t.cast(
         exp.Query,
@@ -199,7 +200,7 @@ def without_copy(scope: Scope, period: str) -> exp.Query:
             LEFT JOIN copied ON copied.order_id = due.order_id AND :identical
             WHERE copied.order_id IS NULL
             """,
-            {"due": due, "copied": with_copy(scope, period)},
+            {"due": due, "copied": with_copy(scope, period, archived)},
             columns=columns_of(scope["columns"], "due"),
             identical=identical("copied", "due", scope["identity"], scope["texts"]),
         ),
@@ -292,7 +293,7 @@ def archive_statements(scope: Scope) -> list[exp.Expr]:
     statements += [
         statement(
             "INSERT INTO history (:target, archived_at) SELECT :columns, :end FROM missing",
-            {"history": history_table(scope["short"], period), "missing": without_copy(scope, period)},
+            {"history": history_table(scope["short"], period), "missing": without_copy(scope, period, archived=False)},
             target=[exp.to_identifier(name) for name in names],
             columns=columns_of(names, "missing"),
             end=timestamp(scope["end"]),
