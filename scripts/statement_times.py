@@ -11,16 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlglot import exp
+
 NAMED_FROM = 0.5  # seconds; what is faster is not worth a line
 NAMED = 3
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One executed statement."""
+    """One executed statement, as text or as the tree that it was made of: few are ever shown."""
 
-    sql: str
+    executed: str | exp.Expr
     seconds: float
+
+    @property
+    def sql(self) -> str:
+        return self.executed if isinstance(self.executed, str) else self.executed.sql("redshift")
 
     @property
     def told(self) -> str:
@@ -85,8 +91,7 @@ def _timed(owner: type[Any], method: str, statements: list[Statement]) -> Iterat
         try:
             return original(self, sql, *args, **options)
         finally:
-            text = sql if isinstance(sql, str) else sql.sql("redshift")
-            statements.append(Statement(text, time.monotonic() - started))
+            statements.append(Statement(sql, time.monotonic() - started))
 
     setattr(owner, method, execute)
     try:
