@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from sqlmesh.core import macros
+from sqlmesh.core.node import IntervalUnit
+from sqlmesh.core.snapshot import definition
 from sqlmesh.utils.metaprogramming import Executable, ExecutableKind
 
 from scripts.run_cycle import CycleFailed
-from scripts.sqlmesh_session import prepare_macros_once
+from scripts.sqlmesh_session import add_up_intervals, prepare_macros_once
 from tests.conftest import START
 from tests.test_schema_change import Copy, copy  # noqa: F401  (a fixture)
 from tests.world import DAY, HOUR, MINUTE, World
@@ -65,3 +67,12 @@ def test_a_failed_cycle_leaves_nothing_behind_for_the_next(world: World) -> None
     world.execute("DROP TABLE order_tracking_history.hist_uts_all")
     world.cycle(world.now)
     world.assert_whole()
+
+
+@pytest.mark.parametrize("unit", list(IntervalUnit))
+@pytest.mark.parametrize("seconds", [0, 1, 899, 900, 86400, 86400 * 400 + 1])
+def test_intervals_are_those_that_sqlmesh_would_count(unit: IntervalUnit, seconds: int) -> None:
+    add_up_intervals()
+    start = START * 1000
+    counted = definition.expand_range.original(start, start + seconds * 1000, unit)  # type: ignore[attr-defined]
+    assert definition.expand_range(start, start + seconds * 1000, unit) == counted
