@@ -28,7 +28,7 @@ from extract.config import PROJECT
 
 FOLDER = Path("demo")
 SOURCE, WAREHOUSE = FOLDER / "source.duckdb", FOLDER / "warehouse.duckdb"
-ORDERS, MONTHS, SEED = 10_000, 8, 1
+ORDERS, MONTHS, SEED = 12_000, 8, 6
 START = dt.datetime(2026, 2, 2, 0, 0, 30, tzinfo=dt.UTC)
 QUARTER_HOUR = dt.timedelta(minutes=15)
 CYCLES = 96
