@@ -11,12 +11,16 @@ from typing import Any
 
 import jinja2
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from extract.source import SourceTable
 from macros.marts import RAW_SCHEMA, mart_facts, scan_key
+from macros.periods import parse_period
 
 PROJECT = Path(__file__).resolve().parent.parent
+EXTRACTED = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
 
 
 class ConfigurationError(Exception):
@@ -76,18 +80,29 @@ class ExtractConfig:
 
 def load_config(project: Path = PROJECT, settings: Path | None = None) -> ExtractConfig:
     """Reads both files; every mistake found is named at once."""
-    raw_models = {
-        model["name"]: model["columns"] for model in _read_yaml((project / "external_models.yaml").read_text())
-    }
-    content = _read_yaml((settings or project / "extract" / "tables.yaml").read_text())
-    mistakes: list[str] = []
-    tables = []
-    for name, entry in content["tables"].items():
-        columns = {
-            column: exp.DataType.build(kind, dialect="redshift")
-            for column, kind in raw_models.get(f"{RAW_SCHEMA}.{name}_raw", {}).items()
-            if column != "landed_at"
+    file = settings or project / "extract" / "tables.yaml"
+    try:
+        raw_models = {
+            model["name"]: model["columns"] for model in _read_yaml((project / "external_models.yaml").read_text())
         }
+        content = _read_yaml(file.read_text())
+        variables = project_variables(project)
+    except (OSError, YAMLError, TypeError, KeyError) as error:
+        raise ConfigurationError(
+            f"external_models.yaml, config.yaml or {file.name} cannot be read; nothing was done: {error}"
+        ) from error
+    mistakes = _mistakes(content, variables)
+    tables = []
+    for name, entry in _entries(content):
+        try:
+            columns = {
+                column: exp.DataType.build(kind, dialect="redshift")
+                for column, kind in raw_models.get(f"{RAW_SCHEMA}.{name}_raw", {}).items()
+                if column != "landed_at"
+            }
+        except (SqlglotError, ValueError, AttributeError) as error:
+            mistakes.append(f"external_models.yaml: a type of {RAW_SCHEMA}.{name}_raw is none: {error}")
+            continue
         by_id = entry.get("cursor") == "id"
         if not columns:
             mistakes.append(f"external_models.yaml lists no columns of {RAW_SCHEMA}.{name}_raw")
@@ -99,14 +114,14 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
             Table(
                 name=name,
                 source=SourceTable(
-                    name=entry["source"],
-                    time_column=entry["time"],
+                    name=str(entry.get("source")),
+                    time_column=str(entry.get("time")),
                     columns=tuple(columns),
                     id_column=entry.get("id_column") if by_id else None,
                 ),
                 columns=columns,
                 mart=f"order_tracking.mart_{name}",
-                id_overlap=int(entry.get("id_overlap", 10_000)) if by_id else None,
+                id_overlap=entry.get("id_overlap", 10_000) if by_id else None,
             )
         )
     if mistakes:
@@ -115,8 +130,47 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
         tables=tuple(tables),
         buffer_seconds=int(content["buffer_minutes"]) * 60,
         chunk_rows=int(content["chunk_rows"]) if "chunk_rows" in content else None,
-        raw_retention_days=int(project_variables(project)["raw_retention_days"]),
+        raw_retention_days=int(variables["raw_retention_days"]),
     )
+
+
+def _entries(content: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The tables of tables.yaml that say anything, the anchor first, whatever their order there."""
+    found = content.get("tables") if isinstance(content, dict) else None
+    return sorted(
+        ((name, entry) for name, entry in (found or {}).items() if isinstance(entry, dict)),
+        key=lambda named: EXTRACTED.index(named[0]) if named[0] in EXTRACTED else len(EXTRACTED),
+    )
+
+
+def _mistakes(content: Any, variables: dict[str, Any]) -> list[str]:
+    """What is missing in tables.yaml or is no number there, and a history_start that is no half-year."""
+    mistakes = []
+    try:
+        parse_period(str(variables["history_start"]))
+    except ValueError as error:
+        mistakes.append(f"ORDER_TRACKING_HISTORY_START: {error}")
+    numbers = content if isinstance(content, dict) else {}
+    for name, value in (
+        ("buffer_minutes", numbers.get("buffer_minutes")),
+        ("chunk_rows", numbers.get("chunk_rows", 1)),
+    ):
+        if not isinstance(value, int) or value < 1:
+            mistakes.append(f"tables.yaml: {name} is no number above zero")
+    entries = dict(_entries(content))
+    mistakes += [f"tables.yaml does not say how {name} is read" for name in EXTRACTED if name not in entries]
+    mistakes += [
+        f"tables.yaml: {name} is none of {', '.join(EXTRACTED)} (the source's own name goes to `source`)"
+        for name in entries
+        if name not in EXTRACTED
+    ]
+    for name, entry in entries.items():
+        mistakes += [
+            f"tables.yaml: {name} has no {setting}" for setting in ("source", "time") if not entry.get(setting)
+        ]
+        if not isinstance(entry.get("id_overlap", 0), int):
+            mistakes.append(f"tables.yaml: id_overlap of {name} is no number")
+    return mistakes
 
 
 @cache

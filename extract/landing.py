@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from sqlglot import exp
 
-from extract.clock import landing_stamp
-from extract.config import Table
+from extract.clock import arrival, landing_stamp
+from extract.config import ConfigurationError, Table
 from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
 from extract.settled import settled_rows
 from extract.warehouse import Staged, Warehouse
@@ -54,8 +55,10 @@ def land(
     source_clock: int,
     cutoff: int | None,
     raw_floor: int,
+    arrived_before: dt.datetime | None = None,
     before: Landed = NOTHING,
     moves_watermark: bool = True,
+    moves_id: bool = True,
 ) -> Landed:
     """Lands what was staged and is not held yet, sets aside what cannot be loaded, and logs it. All or nothing.
 
@@ -65,10 +68,12 @@ def land(
         source_clock: The source's own time; a row dated after it does not move the watermark.
         raw_floor: From this event time on raw alone tells what is held; where older rows were read, mart and history
             are compared too.
+        arrived_before: The stamp of the last landing of an earlier run.
         before: What earlier pieces of the same run did.
         moves_watermark: Everything between the last watermark and what was read, here and before, has landed.
+        moves_id: So has everything up to the highest id that was read.
     """
-    stamp = landing_stamp(now)
+    stamp = arrival(now, arrived_before)
     first, last, last_id, rejected = _survey(warehouse, table, staged)
     with warehouse.transaction():
         if rejected:
@@ -77,7 +82,7 @@ def land(
         if first is not None and last is not None:
             landed = warehouse.execute(_landing(warehouse, table, staged, stamp, first, last, first < raw_floor))
         result = Landed(staged.rows, landed, rejected, staged.bytes, last, last_id)
-        seen = before + result if moves_watermark else NOTHING
+        seen = before + result
         log(
             warehouse,
             table,
@@ -87,10 +92,38 @@ def land(
             seconds=seconds,
             cutoff=cutoff,
             stamp=stamp,
-            watermark=None if seen.newest is None else min(seen.newest, source_clock),
-            watermark_id=seen.highest_id,
+            watermark=min(seen.newest, source_clock) if moves_watermark and seen.newest is not None else None,
+            watermark_id=seen.highest_id if moves_id else None,
         )
     return result
+
+
+def stamp_literal(stamp: dt.datetime) -> exp.Expr:
+    """A stamp as a TIMESTAMP literal."""
+    return exp.cast(exp.Literal.string(str(stamp)), "TIMESTAMP")
+
+
+def last_arrival(warehouse: Warehouse, table: Table) -> dt.datetime | None:
+    """The stamp of the last rows of a table that landed."""
+    last = "SELECT MAX(landed_at) FROM log WHERE table_name = :name AND rows_landed > 0"
+    ((stamp,),) = warehouse.fetchall(statement(last, {"log": EXTRACT_LOG}, name=table.name))
+    return stamp
+
+
+def refuse_to_go_back(warehouse: Warehouse, now: int) -> None:
+    """ConfigurationError where `now` lies before an earlier landing, by quarter-hours.
+
+    The marts may have passed that moment, and what lands behind it they would never look at.
+    """
+    ((newest,),) = warehouse.fetchall(statement("SELECT MAX(landed_at) FROM log", {"log": EXTRACT_LOG}))
+    if newest is None or landing_stamp(now) >= int(newest.replace(tzinfo=dt.UTC).timestamp()):
+        return
+    raise ConfigurationError(
+        f"It is {dt.datetime.fromtimestamp(now, dt.UTC):%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but "
+        f"rows have landed for {newest:%Y-%m-%d %H:%M} UTC already, and what lands behind them would never reach the "
+        "marts; nothing was done. Give a later --at, or none, or set the clock; if it was wrong at that landing, see "
+        "docs/operations.md, 'A clock was ahead'."
+    )
 
 
 def _survey(warehouse: Warehouse, table: Table, staged: Staged) -> tuple[int | None, int | None, int | None, int]:
@@ -134,7 +167,7 @@ def fault(table: Table) -> exp.Expr:
     return case
 
 
-def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: int) -> None:
+def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:
     """Keeps each row that cannot be loaded, whole and once, with the reason."""
     parts: list[exp.Expr] = []
     for name in table.columns:
@@ -158,13 +191,13 @@ def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: int) -> N
             name=table.name,
             fault=fault(table),
             payload=payload,
-            stamp=timestamp(stamp),
+            stamp=stamp_literal(stamp),
         )
     )
 
 
 def _landing(
-    warehouse: Warehouse, table: Table, staged: Staged, stamp: int, first: int, last: int, reaches_back: bool
+    warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime, first: int, last: int, reaches_back: bool
 ) -> exp.Expr:
     """The INSERT of what is not held yet: one copy of each row, stamped."""
     names = list(table.columns)
@@ -182,7 +215,7 @@ def _landing(
         narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
         fault=fault(table),
         same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.texts),
-        stamp=timestamp(stamp),
+        stamp=stamp_literal(stamp),
     )
 
 
@@ -202,7 +235,7 @@ def log(
     now: int,
     seconds: float,
     cutoff: int | None,
-    stamp: int | None,
+    stamp: dt.datetime | None,
     watermark: int | None = None,
     watermark_id: int | None = None,
     error: str | None = None,
@@ -218,7 +251,7 @@ def log(
         "rows_landed": result.rows_landed,
         "rows_rejected": result.rows_rejected,
         "bytes": result.bytes,
-        "landed_at": exp.null() if stamp is None else timestamp(stamp),
+        "landed_at": exp.null() if stamp is None else stamp_literal(stamp),
         "started_at": timestamp(now - round(seconds)),
         "finished_at": timestamp(now),
         "error": error,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from sqlglot import exp
 from extract.clock import Clock
 from extract.config import ExtractConfig, Table
 from extract.foundation import EXTRACT_LOG, lay_foundation
-from extract.landing import NOTHING, Landed, land, log
+from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_go_back
 from extract.pieces import Pieces
 from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
 from extract.source import Source, TimeRange
@@ -65,6 +66,7 @@ def extract(
     selected = config.select(tables)
     source.check([table.source for table in selected])
     lay_foundation(warehouse, config.tables)
+    refuse_to_go_back(warehouse, clock.now())
     worker = _Worker(source, warehouse, config, clock, progress)
     jobs = [worker.job(table, since, kind) for table in selected]
     return worker.run(jobs)
@@ -80,6 +82,8 @@ class _Job:
     cutoff: int | None
     since_id: int | None = None
     moves_watermark: bool = True
+    moves_id: bool = False
+    """Once all is landed no row with a lower id is left, but for those that an extract by time misses as well."""
 
 
 class _Worker:
@@ -92,23 +96,26 @@ class _Worker:
         self._clock = clock
         self._progress = progress or (lambda table, rows, expected: None)
         self._landing = threading.Lock()
+        self._given_up = threading.Event()
+        self._arrived_before: dict[str, dt.datetime | None] = {}
         self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
         self._source_clock = min(self._clock.now(), source.clock() or self._clock.now())
 
     def job(self, table: Table, since: int | None, kind: str) -> _Job:
         """What must be read for a table now."""
+        self._arrived_before[table.name] = last_arrival(self._warehouse, table)
         watermark, watermark_id = last_watermark(self._warehouse, table)
         if since is None and watermark is None:
-            return self._job_by_hours(table, "since", 0, True)
+            return replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
         if since is not None:
             return self._job_by_hours(table, kind, since, watermark is None or since <= watermark)
         if table.id_overlap is not None and watermark_id is not None:
             since_id = max(watermark_id - table.id_overlap, 0)
-            return _Job(table, "extract", [([], 0)], None, since_id)
+            return _Job(table, "extract", [([], 0)], None, since_id, moves_id=True)
         cutoff = min(watermark or 0, self._source_clock) - self._config.buffer_seconds
         if cutoff < self._source_clock - LONG_WINDOW:
-            return self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark or 0)
-        return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff)
+            return replace(self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark or 0), moves_id=True)
+        return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff, moves_id=True)
 
     def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
         """Only the hours that differ, in chunks; where nothing is held, everything in one go: for what may be long.
@@ -131,10 +138,15 @@ class _Worker:
         anchor_opened = threading.Event()
         with ThreadPoolExecutor(len(jobs)) as pool:
             futures: list[Future[TableRun]] = []
-            for job in jobs:
-                if futures:
-                    anchor_opened.wait()
-                futures.append(pool.submit(self._run_table, job, anchor_opened))
+            try:
+                for job in jobs:
+                    if futures:
+                        anchor_opened.wait()
+                    futures.append(pool.submit(self._run_table, job, anchor_opened))
+                wait(futures)
+            except BaseException:  # Ctrl-C reaches this thread alone, and the others may have hours to go
+                self._given_up.set()
+                raise
         failures = [(job, f.exception()) for job, f in zip(jobs, futures, strict=True) if f.exception()]
         if failures:
             told = "; ".join(f"{job.table.name}: {error}" for job, error in failures)
@@ -150,7 +162,7 @@ class _Worker:
         The pieces land in their order, and none after one that failed. What was read says how far a chunk has seen
         only with its last piece: the source's order within it is not that of time.
         """
-        started, total = time.monotonic(), NOTHING
+        started, total, chunks_read = time.monotonic(), NOTHING, 0
         try:
             with ExitStack() as opened, ThreadPoolExecutor(1) as pool:
                 sessions = [opened.enter_context(self._warehouse.session())]
@@ -162,7 +174,9 @@ class _Worker:
                     began = time.monotonic()
                     staged = session.stage(job.table.name, _staged_columns(job.table), piece.next())
                     total = landing.result() if landing else NOTHING
-                    landing = pool.submit(self._land, session, job, staged, began, total, piece.ended)
+                    chunks_read += piece.ended
+                    all_read = chunks_read == len(job.chunks)
+                    landing = pool.submit(self._land, session, job, staged, began, total, piece.ended, all_read)
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
             with self._landing:
@@ -182,8 +196,17 @@ class _Worker:
                 yield reading
             rows += reading.rows
 
-    def _land(self, session: Warehouse, job: _Job, staged: Staged, began: float, before: Landed, whole: bool) -> Landed:
-        """Gives what was done before and here. `whole`: the chunk has no more pieces."""
+    def _land(
+        self,
+        session: Warehouse,
+        job: _Job,
+        staged: Staged,
+        began: float,
+        before: Landed,
+        whole: bool,
+        all_read: bool,
+    ) -> Landed:
+        """Gives what was done before and here. `whole`: the chunk has no more pieces; `all_read`: nor the job."""
         with self._landing:  # one table at a time, always whole: on Redshift they share the log
             return before + again_after_conflicts(
                 lambda: land(
@@ -196,8 +219,10 @@ class _Worker:
                     source_clock=self._source_clock,
                     cutoff=job.cutoff,
                     raw_floor=self._clock.now() - (self._config.raw_retention_days - 1) * 86400,
+                    arrived_before=self._arrived_before[job.table.name],
                     before=before,
                     moves_watermark=job.moves_watermark and whole,
+                    moves_id=job.moves_id and all_read,
                 )
             )
 
@@ -211,6 +236,8 @@ class _Worker:
     ) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             anchor_opened.set()
+            if self._given_up.is_set():
+                raise ExtractFailed("interrupted")
             rows += batch.num_rows
             self._progress(job.table.name, rows, expected)
             yield batch

@@ -25,6 +25,10 @@ class SourceError(Exception):
     """A source could not be opened or read. Says what happened, what was not done and what to do next."""
 
 
+class SourceUrlError(SourceError):
+    """The URL itself is wrong: no attempt was made."""
+
+
 @dataclass(frozen=True)
 class SourceTable:
     """One source table as configured; `columns` are lower-case warehouse names, in the order wanted."""
@@ -99,7 +103,7 @@ def open_source(url: str) -> Source:
         from extract.source_mysql import MySQLSource
 
         return MySQLSource(url)
-    raise SourceError(
+    raise SourceUrlError(
         f"The source URL begins with no known scheme (it has {scheme or 'none'}); nothing was read. "
         "Give --source or ORDER_TRACKING_SOURCE as mysql://user:password@host:port/database or duckdb:///path/to/file."
     )
@@ -109,7 +113,7 @@ def duckdb_path(url: str) -> str:
     """The file of a duckdb URL: `duckdb:///a/b` is relative, `duckdb:////a/b` absolute."""
     path = urlsplit(url).path
     if not url.lower().startswith("duckdb:///") or len(path) < 2:
-        raise SourceError(
+        raise SourceUrlError(
             "The duckdb URL names no file; nothing was read. Write duckdb:///relative/file or duckdb:////absolute/file."
         )
     return url[len("duckdb:///") :]

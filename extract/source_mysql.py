@@ -18,6 +18,7 @@ from extract.source import (
     Columns,
     SourceError,
     SourceTable,
+    SourceUrlError,
     TimeRange,
     raise_unless_complete,
     row_filter,
@@ -170,7 +171,7 @@ class Address:
             parts = urlsplit(url)
             port = parts.port or 3306
         except ValueError:  # its message may quote the URL, and with it the password
-            raise SourceError(_bad_url("it cannot be taken apart")) from None
+            raise SourceUrlError(_bad_url("it cannot be taken apart")) from None
         database = unquote(parts.path.lstrip("/"))
         options = dict(parse_qsl(parts.query))
         lacking = [
@@ -179,10 +180,10 @@ class Address:
             if not value
         ]
         if lacking:
-            raise SourceError(_bad_url(f"it has no {', no '.join(lacking)}"))
+            raise SourceUrlError(_bad_url(f"it has no {', no '.join(lacking)}"))
         unknown = sorted(set(options) - {"ssl-ca"})
         if unknown:
-            raise SourceError(_bad_url(f"it has unknown options {', '.join(unknown)}"))
+            raise SourceUrlError(_bad_url(f"it has unknown options {', '.join(unknown)}"))
         return cls(
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),

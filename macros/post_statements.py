@@ -118,7 +118,8 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
         if scope["versioned"]:
             execute(engine, returned_orders(scope))
             execute(engine, clean_statements(scope, returned_periods(engine)))
-    scope["cutoff"] = retention_cutoff(scope, engine)
+    scope["newest"] = newest_status(scope, engine)
+    scope["cutoff"] = months_before(scope["newest"], scope["retention_months"]) if scope["newest"] else 0
     scope["due"] = due_periods(scope, engine)
     if scope["due"]:
         scope["holding"] = periods_holding(scope, engine)
@@ -183,21 +184,20 @@ def history_tables(engine):  # type: ignore[no-untyped-def]
     return tables
 
 
-def retention_cutoff(scope, engine):  # type: ignore[no-untyped-def]
-    """What is older than this (epoch seconds) has aged out: so many months before the newest status.
+def newest_status(scope, engine):  # type: ignore[no-untyped-def]
+    """The moment (epoch seconds) from which age is counted, for what leaves a mart and for what raw forgets.
 
-    At most the end of the interval: one future-dated row must not archive the mart. While there is no status nothing
-    has aged: the line must never move back, or a scan archived behind it would be taken into the mart again. The
-    newest status is looked for in the last day first, so that the rest of the mart is not read.
+    At most the end of the interval: one future-dated row must not archive the mart. Nor that end by itself: one cycle
+    under a clock that is ahead must not age everything. While there is no status nothing has aged (0): the line must
+    never move back, or a scan archived behind it would be taken into the mart again. The newest status is looked for
+    in the last day first, so that the rest of the mart is not read.
     """
     newest = statement("SELECT MAX(update_time) FROM uti", {"uti": scope["uti"]})
     recent = newest.copy().where(exp.column("update_time") >= scope["end"] - 86400)
     (moment,) = engine.fetchone(recent)
     if moment is None:
         (moment,) = engine.fetchone(newest)
-    if moment is None:
-        return 0
-    return months_before(min(int(moment), scope["end"]), scope["retention_months"])
+    return 0 if moment is None else min(int(moment), scope["end"])
 
 
 def due_periods(scope, engine):  # type: ignore[no-untyped-def]

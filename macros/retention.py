@@ -4,7 +4,8 @@ A scope (made in post_statements.py) says what one evaluation works on:
   mart, raw, uti     table names; uti is the anchor that says which orders are active
   short, time        the mart's short name and its event-time column; versioned: one row per order
   columns, sortkey   of the mart; identity: the columns in which a row and its copy agree; texts: those with text
-  start, end         the interval, half-open; cutoff: what is older has aged out (all epoch seconds)
+  start, end         the interval, half-open; newest: the status from which age is counted; cutoff: what is older has
+                     aged out (all epoch seconds)
   history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's
   due                period -> range of event time (half-open) of the rows that must leave the mart now; history_start
   holding            the periods whose history may hold, before the archive step, a copy of what leaves now
@@ -340,7 +341,7 @@ def delete_consumed_raw_statement(scope: Scope) -> exp.Expr:
     A row whose event time lies inside the raw retention stays (it was dated into the future when it landed), so that
     for an ordinary extract raw alone tells what is held.
     """
-    floor = scope["end"] - scope["raw_retention_days"] * 86400
+    floor = max(scope["newest"] - scope["raw_retention_days"] * 86400, 0)
     return statement(
         "DELETE FROM raw WHERE raw.landed_at < :landed_before AND :event_before",
         {"raw": scope["raw"]},

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from dotenv import load_dotenv
 
@@ -21,6 +22,8 @@ class CycleFailed(Exception):
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_LOCKED = 75
+
+FIRST_YEAR, LAST_YEAR = 2010, 2099
 
 
 def configured_source(url: str | None) -> str:
@@ -61,7 +64,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--gateway", default=unset, help="local or redshift (default: ORDER_TRACKING_GATEWAY, or local)"
     )
     parser.add_argument(
-        "--at", type=time_argument, metavar="T", default=unset, help="work for this moment, ISO, UTC (default: now)"
+        "--at", type=moment_argument, metavar="T", default=unset, help="work for this moment, ISO, UTC (default: now)"
     )
 
 
@@ -72,24 +75,66 @@ def time_argument(text: str) -> Any:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def moment_argument(text: str) -> Any:
+    """A moment to work for. Earlier the models know no interval; much later SQLMesh would count millions of them."""
+    moment = time_argument(text)
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise argparse.ArgumentTypeError(f"'{text}' is not within the years {FIRST_YEAR} to {LAST_YEAR}")
+    return moment
+
+
+def without_secrets(text: str) -> str:
+    """A text in which no password of the environment stands."""
+    try:
+        in_url = urlsplit(os.environ.get("ORDER_TRACKING_SOURCE", "")).password
+    except ValueError:
+        in_url = None
+    known = [value for name, value in os.environ.items() if name.endswith("_PASSWORD") or name == "ALERT_SLACK_WEBHOOK"]
+    for secret in (*known, in_url, in_url and unquote(in_url)):
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
 def run_command(
     parser: argparse.ArgumentParser, command: Callable[[Any], int], arguments: list[str] | None = None
 ) -> int:
     """Runs a command and turns what it raises into one message on standard error and the exit code for it."""
+    options = parser.parse_args(arguments)
+    try:
+        return _run_command(command, options)
+    except KeyboardInterrupt:
+        print(
+            "Interrupted. What was being written is rolled back or made good by the next run; run this again.",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
+    except Exception as error:
+        if os.environ.get("ORDER_TRACKING_DEBUG"):
+            raise
+        print(
+            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {without_secrets(str(error))}). "
+            "What was being written is rolled back or made good by the next run: run this again. "
+            "If it stays, report it with what it prints with ORDER_TRACKING_DEBUG=1.",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
+
+
+def _run_command(command: Callable[[Any], int], options: Any) -> int:
     from extract.lock import LockHeld
     from extract.redshift_settings import check_gateway
     from extract.run import ExtractFailed
-    from extract.source import SourceError
+    from extract.source import SourceError, SourceUrlError
     from extract.warehouse import WarehouseError
 
-    options = parser.parse_args(arguments)
     try:
         check_gateway(options.gateway)
         return command(options)
     except LockHeld as error:
         print(error, file=sys.stderr)
         return EXIT_LOCKED
-    except ConfigurationError as error:
+    except (ConfigurationError, SourceUrlError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except (SourceError, ExtractFailed, WarehouseError, CycleFailed) as error:

@@ -20,18 +20,24 @@ from typing import Any
 
 from sqlglot import exp
 
-from extract.clock import Clock, landing_stamp
+from extract.clock import Clock, arrival
 from extract.config import ConfigurationError, ExtractConfig, Table, load_config
 from extract.foundation import lay_foundation
-from extract.landing import Landed, log
+from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
 from extract.warehouse import Warehouse, open_warehouse
+from extract.warehouse_duckdb import warehouse_file
 from macros.exceptions import EXCEPTIONS
 from macros.history import history_view
-from macros.marts import UTI
+from macros.marts import HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, statement, timestamp
 
 RESTORABLE_CHECK = "order_without_ecs"
+
+NOTHING_CHECKED = (
+    "{}, so nothing has been checked; nothing was done. "
+    "Run a cycle first, or correct ORDER_TRACKING_DUCKDB or --gateway."
+)
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,12 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
     wanted = [order for order, fault in faults.items() if fault is None]
     if not wanted:
         return faults
-    names = list(table.columns)
+    # A column that was added reaches history with the next archive; until then it has nothing to tell.
+    known = warehouse.columns_of_schemas([HISTORY_SCHEMA])[history_view("ecs")] or table.columns.keys()
+    names = [name for name in table.columns if name in known]
     now = clock.now()
-    stamp = landing_stamp(now)
+    refuse_to_go_back(warehouse, now)
+    stamp = arrival(now, None)
     with warehouse.transaction():
         landed = warehouse.execute(
             statement(
@@ -104,7 +113,7 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
                 {"raw": table.raw, "already": table.raw, "archived": history_view("ecs")},
                 target=[exp.to_identifier(name) for name in names],
                 columns=columns_of(names, "newest"),
-                stamp=timestamp(stamp),
+                stamp=stamp_literal(stamp),
                 orders=[exp.convert(order) for order in wanted],
             )
         )
@@ -194,8 +203,8 @@ def as_markdown(exceptions: Sequence[OpenException]) -> str:
     lines = [f"### {len(exceptions)} open exceptions", "", "| key | check | table | order | since | seen | detail |"]
     lines.append("|---|---|---|---|---|---|---|")
     lines += [
-        f"| {e.key} | {e.check_name} | {e.table_name} | {e.order_id or '-'} | {e.first_seen_at:%Y-%m-%d %H:%M} "
-        f"| {e.times_seen} | {e.detail.replace('|', chr(92) + '|')} |"
+        f"| {e.key} | {e.check_name} | {e.table_name} | {'-' if e.order_id is None else e.order_id} "
+        f"| {e.first_seen_at:%Y-%m-%d %H:%M} | {e.times_seen} | {e.detail.replace('|', chr(92) + '|')} |"
         for e in exceptions
     ]
     return "\n".join(lines)
@@ -223,7 +232,11 @@ def main(arguments: list[str] | None = None) -> int:
             raise ConfigurationError("Name the orders to restore, or give --all; nothing was changed.")
         config = load_config()
         clock = Clock(options.at)
+        if options.gateway == "local" and not warehouse_file().is_file():
+            raise ConfigurationError(NOTHING_CHECKED.format(f"There is no warehouse file {warehouse_file()}"))
         with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
+            if UTI not in warehouse.columns_of_schemas([UTI.split(".")[0]]):
+                raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
             lay_foundation(warehouse, config.tables)
             if options.action == "list":
                 exceptions = open_exceptions(warehouse)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock
-from extract.config import PROJECT, load_config
+from extract.config import PROJECT, ConfigurationError, load_config
 from extract.foundation import lay_foundation
 from extract.lock import run_lock
 from extract.redshift_settings import check_gateway
@@ -200,13 +200,14 @@ def _failure(step: str, console: CycleConsole, error: BaseException | None) -> s
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import command_line, run_command
+    from scripts.command import command_line, run_command, time_argument
 
     parser = command_line("scripts.run_cycle", __doc__)
     parser.add_argument("--source", metavar="URL", help="default: ORDER_TRACKING_SOURCE")
     parser.add_argument(
         "--reconcile",
         metavar="SINCE",
+        type=time_argument,
         nargs="?",
         const="",
         help="also compare the source with the warehouse from this event time on (default: 35 days back)",
@@ -218,6 +219,10 @@ def main(arguments: list[str] | None = None) -> int:
         from extract.__main__ import reconcile_start
         from scripts.progress import table_progress
 
+        if options.statements and not options.statements.parent.is_dir():
+            raise ConfigurationError(
+                f"There is no folder {options.statements.parent} for --statements; nothing was done."
+            )
         since = None if options.reconcile is None else reconcile_start(options.reconcile, options.at)
         with table_progress() as progress:
             cycle = run_cycle(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from extract.clock import Clock
-from extract.config import ConfigurationError, ExtractConfig, load_config
+from extract.config import PROJECT, ConfigurationError, ExtractConfig, load_config
 from extract.run import ExtractFailed, TableRun, extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
@@ -231,13 +232,18 @@ def test_a_table_that_fails_is_logged_and_the_others_land(world: World, monkeypa
     assert raw_orders(world, "ecs_order_info") == [1]
 
 
-def test_a_monotonic_id_replaces_the_buffer(world: World, tmp_path: Path) -> None:
-    """With `cursor: id` a scan that becomes visible days after its event time lands in the next cycle."""
+def by_id(world: World, tmp_path: Path, **changed: object) -> ExtractConfig:
+    """A configuration that reads scans by their id, and a source that has one."""
     settings = tmp_path / "tables.yaml"
     text = (Path(__file__).parent.parent / "extract" / "tables.yaml").read_text()
     settings.write_text(text.rstrip() + "\n    cursor: id\n    id_column: id\n    id_overlap: 2\n")
-    config = load_config(settings=settings)
     world.source("ALTER TABLE uni_tracking_spath ADD COLUMN id BIGINT")
+    return replace(load_config(settings=settings), **changed)  # type: ignore[arg-type]
+
+
+def test_a_monotonic_id_replaces_the_buffer(world: World, tmp_path: Path) -> None:
+    """With `cursor: id` a scan that becomes visible days after its event time lands in the next cycle."""
+    config = by_id(world, tmp_path)
     for identifier in range(1, 11):
         world.insert("uni_tracking_spath", [(identifier, START - identifier * DAY, 100, 0, identifier)])
     run(world, START + MINUTE, config)
@@ -245,6 +251,90 @@ def test_a_monotonic_id_replaces_the_buffer(world: World, tmp_path: Path) -> Non
     result = run(world, START + 15 * MINUTE, config)["uni_tracking_spath"].landed
     assert (result.rows_read, result.rows_landed) == (3, 1), "the new id and the overlap"
     assert 50 in raw_orders(world)
+
+
+def test_a_first_load_by_id_that_died_skips_no_id(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks go by time: an old scan that arrived last has the highest id, and lands first."""
+    config = by_id(world, tmp_path, chunk_rows=10)
+    scans = [(order, START - (41 - order) * DAY, 100, 0, order) for order in range(1, 41)]
+    world.insert("uni_tracking_spath", [*scans, (50, START - 41 * DAY, 100, 0, 100)])
+    import extract.run
+
+    landings, whole = 0, extract.run.land
+
+    def dies_twice(warehouse: object, table: object, *args: object, **options: object) -> object:
+        nonlocal landings
+        landings += table.name == "uni_tracking_spath"  # type: ignore[attr-defined]
+        if table.name == "uni_tracking_spath" and landings in (2, 4):  # type: ignore[attr-defined]
+            raise RuntimeError("the power is gone")
+        return whole(warehouse, table, *args, **options)  # type: ignore[arg-type]
+
+    world.insert("uni_tracking_spath", [(60, START - 41 * DAY, 100, 0, 101)])
+    monkeypatch.setattr(extract.run, "land", dies_twice)
+    for minute in (1, 2):
+        with pytest.raises(ExtractFailed):
+            run(world, START + minute * MINUTE, config)
+    assert len(raw_orders(world)) == 20
+    monkeypatch.setattr(extract.run, "land", whole)
+    for minute in (3, 4):
+        run(world, START + minute * MINUTE, config)
+    assert raw_orders(world) == [*range(1, 41), 50, 60]
+
+
+def test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach(world: World, tmp_path: Path) -> None:
+    config = by_id(world, tmp_path)
+    world.insert("uni_tracking_spath", [(1, START, 100, 0, 1)])
+    run(world, START + MINUTE, config)
+    world.insert("uni_tracking_spath", [(2, START - 50 * DAY, 100, 0, 2)])
+    world.insert("uni_tracking_spath", [(order, START + DAY, 100, 0, order) for order in range(3, 20)])
+    run(world, START + DAY + HOUR, config, since=START - 35 * DAY, kind="reconcile")
+    run(world, START + DAY + 2 * HOUR, config)
+    assert raw_orders(world) == [*range(1, 20)]
+
+
+def test_nothing_lands_behind_an_earlier_landing(world: World) -> None:
+    """The marts have passed that moment: what landed there would stay in raw until raw forgets it."""
+    world.order(1, START)
+    world.cycle(START + DAY)
+    world.order(2, START + HOUR)
+    for moment_before in (START + 2 * HOUR, START + DAY - MINUTE):
+        with pytest.raises(ConfigurationError, match="never reach the marts; nothing was done"):
+            world.cycle(moment_before)
+    assert raw_orders(world) == [1]
+    world.cycle(START + DAY + MINUTE, reconcile_since=START)
+    world.cycle(START + DAY + 15 * MINUTE)
+    world.assert_whole()
+
+
+def test_single_tables_several_times_between_two_runs_lose_nothing(world: World) -> None:
+    world.order(1, START)
+    for minute, table in ((20, "uni_tracking_spath"), (22, "uni_tracking_info"), (23, "uni_tracking_spath")):
+        with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+            extract(source, warehouse, load_config(), Clock(moment(START + minute * MINUTE)), tables=[table])
+        world.scan(1, START + minute * MINUTE + 1)
+    run(world, START + 32 * MINUTE)
+    run(world, START + 33 * MINUTE)
+    world.cycle(START + 50 * MINUTE)
+    world.assert_whole()
+
+
+def test_an_extract_since_a_future_moment_hides_nothing(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.order(1, START - DAY)
+    run(world, START + MINUTE, since=START + 300 * DAY, kind="since")
+    world.cycle()
+    world.assert_whole()
+
+
+def test_the_anchor_is_read_first_whatever_the_order_in_the_configuration(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "extract" / "tables.yaml").read_text()
+    head, _, tables = text.partition("tables:\n")
+    entries = tables.split("  ecs_order_info:\n")
+    settings = tmp_path / "tables.yaml"
+    settings.write_text(f"{head}tables:\n  ecs_order_info:\n{entries[1]}{entries[0]}")
+    assert load_config(settings=settings).tables[0].name == "uni_tracking_info"
 
 
 def test_the_anchors_snapshot_is_opened_before_the_others_are_read(world: World) -> None:
@@ -274,8 +364,36 @@ def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> 
     )
     with pytest.raises(ConfigurationError) as error:
         load_config(settings=settings)
-    for part in ("nowhere_raw", "no id_column", "'guess'"):
+    for part in ("nowhere_raw", "nowhere is none of", "no id_column", "'guess'", "how uni_tracking_info is read"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tables:", "[1, 2]", "a: [", "tables: {uni_tracking_info: {}}", "buffer_minutes: x"]
+)
+def test_a_broken_configuration_is_told_in_words(tmp_path: Path, text: str) -> None:
+    settings = tmp_path / "tables.yaml"
+    settings.write_text(text)
+    with pytest.raises(ConfigurationError, match="nothing was"):
+        load_config(settings=settings)
+
+
+@pytest.mark.parametrize("text", ["2024h1", "2024_h3", "a: b"])
+def test_a_history_start_that_is_no_half_year_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Taken as text it would sort somewhere, and from there on archive everything or nothing."""
+    monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", text)
+    with pytest.raises(ConfigurationError, match="is no period"):
+        load_config()
+
+
+def test_a_setting_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ORDER_TRACKING_HISTORY_START", "ORDER_TRACKING_DUCKDB"):
+        monkeypatch.setenv(name, "")
+    from sqlmesh.core.config import Config, load_configs
+
+    (config,) = load_configs(None, Config, [PROJECT]).values()
+    assert config.variables["history_start"] == "2024_h1"
+    assert config.gateways["local"].connection.database == "order_tracking.duckdb"  # type: ignore[union-attr]
 
 
 def test_a_table_that_is_not_configured_is_named(world: World) -> None:

@@ -1,4 +1,7 @@
-"""SQLMesh's state is lost: a mart is rebuilt from raw while raw still has every row, and never afterwards."""
+"""SQLMesh's state is lost: a mart is rebuilt from raw while raw still has every row, and never afterwards.
+
+Or it notes a time that has not come yet, for a clock was ahead.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from extract.config import PROJECT, ConfigurationError
 from scripts.run_cycle import CycleFailed
 from tests.conftest import START
 from tests.test_crashes import everything
 from tests.test_retention import AGED
-from tests.world import DAY, HOUR, World
+from tests.world import DAY, HOUR, MINUTE, World
 
 
 def lose_state(world: World) -> None:
@@ -58,8 +62,9 @@ def test_state_lost_after_raw_was_trimmed_refuses_and_changes_nothing(world: Wor
     world.cycle()
     world.order(2, START + DAY)
     world.cycle(START + DAY + HOUR)
+    world.order(4, START + 40 * DAY - HOUR)
     world.cycle(START + 40 * DAY)
-    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_spath_raw") == [(1,)]
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_spath_raw") == [(2,)]
     before = marts(world)
     lose_state(world)
     world.order(3, START + 40 * DAY)
@@ -67,3 +72,27 @@ def test_state_lost_after_raw_was_trimmed_refuses_and_changes_nothing(world: Wor
         with pytest.raises(CycleFailed, match="would be built anew"):
             world.cycle()
         assert marts(world) == before
+
+
+def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World) -> None:
+    world.order(1, AGED)
+    world.order(9, START)
+    world.cycle()
+    world.order(2, START + 20 * MINUTE)
+    world.cycle(START + 31 * MINUTE)
+    world.order(3, START + 40 * MINUTE)
+    world.scan(1, START + 40 * MINUTE)
+    world.cycle(START + 365 * DAY)
+    world.order(4, START + 50 * MINUTE)
+    with pytest.raises(ConfigurationError, match="A clock was ahead"):
+        world.cycle(START + HOUR + MINUTE)
+    text = (PROJECT / "docs" / "operations.md").read_text().partition("\n## A clock was ahead\n")[2]
+    for step in text.partition("```sql")[2].partition("```")[0].split(";"):
+        if step.strip():
+            world.execute(step.replace("order_tracking_state.", "sqlmesh."))
+    for now in (HOUR + MINUTE, HOUR + 16 * MINUTE, DAY + 20 * MINUTE, 40 * DAY, 365 * DAY, 365 * DAY + 15 * MINUTE):
+        world.order(now, START + now - HOUR)
+        world.cycle(START + now, reconcile_since=1)
+        if now > HOUR + MINUTE:  # the first one finds nothing due
+            world.assert_whole()
+    assert world.exceptions() == []

@@ -44,6 +44,18 @@ def test_same_second_with_two_statuses_is_decided_by_arrival_then_by_value(world
     assert world.uti() == {1: (230, START)}
 
 
+def test_of_two_statuses_of_one_second_the_one_landed_later_counts_within_a_quarter_hour_too(world: World) -> None:
+    """A cycle that failed is run again within its quarter-hour; by their values the older one would win for good."""
+    world.order(1, START)
+    world.status(1, 500, START)
+    world.cycle(START + 20 * MINUTE)
+    world.status(1, 300, START)
+    world.cycle(START + 21 * MINUTE)
+    world.cycle(START + 35 * MINUTE)
+    assert world.uti() == {1: (300, START)}
+    world.assert_whole()
+
+
 def test_a_status_may_arrive_a_cycle_before_its_metadata_and_its_scans(world: World) -> None:
     world.insert("uni_tracking_info", [(1, "T1", 100, START)])
     world.cycle()

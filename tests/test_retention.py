@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
+from extract.clock import Clock
+from extract.config import load_config
+from extract.run import extract
+from extract.source import open_source
+from extract.warehouse import open_warehouse
 from tests.conftest import START
-from tests.world import DAY, HOUR, MINUTE, World, at
+from tests.world import DAY, HOUR, MINUTE, World, at, moment
 
 HISTORY = "order_tracking_history"
 AGED = at("2025-02-10T00:00:00")
@@ -238,6 +244,27 @@ def test_a_future_dated_scan_is_not_landed_again_when_raw_is_past_its_retention(
         world.order(10 + day, START + day * DAY)
         world.cycle(START + day * DAY + HOUR)
     assert world.scans_everywhere().count((1, future, 200, 5)) == 1
+
+
+def test_marts_that_did_not_run_for_45_days_while_the_extract_went_on_miss_nothing(world: World) -> None:
+    """Longer than raw is kept: raw is forgotten by the mart that has consumed it, and not before."""
+    world.order(1, at("2025-03-05T00:00:00"))
+    world.order(2, at("2025-03-06T00:00:00"))
+    world.order(9, START)
+    world.cycle()
+    for day in range(1, 45, 4):
+        world.order(100 + day, START + day * DAY)
+        if day == 21:
+            world.scan(1, START + day * DAY)
+        with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+            extract(source, warehouse, load_config(), Clock(moment(START + day * DAY + HOUR)))
+    world.cycle(START + 45 * DAY)
+    world.assert_whole()
+    assert 1 in world.uti() and 2 not in world.uti(), "one came back meanwhile, one aged out"
+    landed = world.query("SELECT SUM(rows_landed) FROM order_tracking_raw.extract_log")
+    world.cycle(reconcile_since=1)
+    assert world.query("SELECT SUM(rows_landed) FROM order_tracking_raw.extract_log") == landed
+    world.assert_whole()
 
 
 def test_archived_at_is_the_end_of_the_interval_that_archived(world: World) -> None:

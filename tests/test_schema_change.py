@@ -127,3 +127,19 @@ def test_dropping_a_mart_column_is_refused(copy: Copy) -> None:
     assert planned.returncode == 1
     assert "destructive" in (planned.stdout + planned.stderr).lower()
     assert copy.world.query("SELECT code FROM order_tracking.mart_uni_tracking_spath") == [(100,)]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("models/mart_uni_tracking_spath.sql", "pathtime BIGINT", "pathtime INTEGER"),
+        ("models/mart_uni_tracking_info.sql", "tno VARCHAR(64)", "tno VARCHAR(32)"),
+    ],
+)
+def test_narrowing_a_mart_column_is_refused(copy: Copy, file: str, old: str, new: str) -> None:
+    copy.world.order(1, START)
+    copy.cycle("2025-09-01T00:20:00")
+    copy.edit(file, old, new)
+    planned = copy.run("scripts.plan", "--yes", "--at", "2025-09-01T00:25:00")
+    assert planned.returncode == 1, planned.stdout
+    assert "destructive" in (planned.stdout + planned.stderr).lower()

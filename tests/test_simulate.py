@@ -221,14 +221,12 @@ def test_a_day_of_cycles_ends_where_one_step_ends(url: str) -> None:
     with SourceWriter(url) as writer:
         writer.advance(trace, moments[0])
     assert content(url) == derived(trace, moments[0])
-    started = time.monotonic()
     with SourceWriter(url) as writer:
         written = [writer.advance(trace, moment) for moment in moments[1:]]
         with pytest.raises(SourceWriteError, match="earlier"):
             writer.advance(trace, moments[0])
     assert sum(written) > 0 and 0 in written
     assert content(url) == derived(trace, moments[-1])
-    assert time.monotonic() - started < 20
 
 
 def test_the_days_arrivals_alone_are_enough_to_continue(file: str) -> None:

@@ -116,8 +116,8 @@ MUTANTS = (
     Mutant(
         "cutoff_without_a_status",
         POST,
-        "        return 0\n",
-        '        return months_before(scope["end"], scope["retention_months"])\n',
+        'return 0 if moment is None else min(int(moment), scope["end"])',
+        'return scope["end"] if moment is None else min(int(moment), scope["end"])',
         "the line moves back when the first status comes",
     ),
     Mutant(
@@ -207,8 +207,8 @@ MUTANTS = (
     Mutant(
         "watermark_not_capped",
         "extract/landing.py",
-        "else min(seen.newest, source_clock)",
-        "else seen.newest",
+        "watermark=min(seen.newest, source_clock) if",
+        "watermark=seen.newest if",
         "no LEAST on the watermark",
     ),
     Mutant(
@@ -254,6 +254,40 @@ MUTANTS = (
         "return now // QUARTER_HOUR * QUARTER_HOUR - 1",
         "return now",
         "rows are stamped into an interval that is still open",
+    ),
+    Mutant(
+        "one_stamp_a_quarter_hour",
+        "extract/clock.py",
+        "else before + dt.timedelta(microseconds=1)",
+        "else stamp",
+        "of two statuses of one second that land in one quarter-hour, the one of the greater value wins for good",
+    ),
+    Mutant(
+        "reconcile_moves_the_id",
+        "extract/run.py",
+        "moves_id=job.moves_id and all_read",
+        "moves_id=job.moves_watermark and whole",
+        "rows of lower ids that no chunk has read yet are passed over",
+        tests=(
+            "tests/test_extract.py::test_a_first_load_by_id_that_died_skips_no_id",
+            "tests/test_extract.py::test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach",
+        ),
+    ),
+    Mutant(
+        "clock_may_go_back",
+        "extract/run.py",
+        "    refuse_to_go_back(warehouse, clock.now())\n",
+        "",
+        "rows land behind what the marts have passed",
+        tests=("tests/test_extract.py::test_nothing_lands_behind_an_earlier_landing",),
+    ),
+    Mutant(
+        "raw_forgets_by_the_clock_alone",
+        RETENTION,
+        'floor = max(scope["newest"] - scope',
+        'floor = max(scope["end"] - scope',
+        "one cycle under a clock that is ahead makes raw forget what an extract reads again",
+        tests=("tests/test_lost_state.py::test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook",),
     ),
     Mutant(
         "unjudged_exceptions_are_closed",

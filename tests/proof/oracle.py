@@ -33,10 +33,10 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Version:
-    """A row, and when it arrived."""
+    """A row, and when it arrived: within one quarter-hour a microsecond later with each extract."""
 
     row: Row
-    landed: int
+    landed: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Oracle:
     history_ecs: dict[int, Archived] = field(default_factory=dict)
     history_uts: dict[Row, Archived] = field(default_factory=dict)
     watermarks: dict[str, int] = field(default_factory=dict)
+    arrived: dict[str, float] = field(default_factory=dict)
+    """Table -> the stamp of the last rows of it that landed."""
     open: dict[Row, int] = field(default_factory=dict)
     """(check, table, order, detail) -> when it was last seen."""
     closed: Counter[Row] = field(default_factory=Counter)
@@ -132,7 +134,9 @@ class Oracle:
 
     def land(self, table: str, rows: list[Row], now: int, moves_watermark: bool) -> None:
         """Keeps apart what cannot be loaded, and stamps and keeps what is not held yet."""
-        stamp = now // QUARTER * QUARTER - 1
+        stamp: float = now // QUARTER * QUARTER - 1
+        if self.arrived.get(table, 0) >= stamp:
+            stamp = round(self.arrived[table] + 1e-6, 6)
         good = []
         for row in rows:
             reason = fault(table, row)
@@ -144,6 +148,7 @@ class Oracle:
         for row in good:
             if row not in held:
                 self.raw[table].add(Version(row, stamp))
+                self.arrived[table] = stamp
                 self.ever[table][row] += 1
         if good and moves_watermark:
             seen = min(max(row[TIME[table]] for row in good), now)
@@ -159,6 +164,7 @@ class Oracle:
         for order in set(orders) & set(self.restorable()):
             if not any(version.row[0] == order and version.landed == stamp for version in self.raw[ECS]):
                 self.raw[ECS].add(Version(self.history_ecs[order].version.row, stamp))
+                self.arrived[ECS] = max(self.arrived.get(ECS, 0), stamp)
 
     # Marts
 
@@ -191,10 +197,11 @@ class Oracle:
 
         While no status is known nothing has aged.
         """
-        if not self.uti:
-            return 0
-        newest = max(version.row[3] for version in self.uti.values())
-        return months_before(min(newest, end), self.retention_months)
+        newest = self.newest(end)
+        return months_before(newest, self.retention_months) if newest else 0
+
+    def newest(self, end: int) -> int:
+        return min(max((version.row[3] for version in self.uti.values()), default=0), end)
 
     def run_uti(self, start: int, end: int) -> None:
         for new in sorted(self.batch(UTI, start, end), key=uti_age):
@@ -255,7 +262,7 @@ class Oracle:
 
     def forget_raw(self, table: str, start: int, end: int) -> None:
         """Consumed raw rows past their retention; what is dated later than that stays."""
-        floor = end - RAW_RETENTION
+        floor = max(self.newest(end) - RAW_RETENTION, 0)
         self.raw[table] = {
             version
             for version in self.raw[table]

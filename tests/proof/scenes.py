@@ -127,6 +127,17 @@ SCENES: dict[str, list[Step]] = {
 }
 
 FOUND: dict[str, tuple[int, str, list[Step]]] = {
+    "a status changes within its second, between two cycles of one quarter-hour": (
+        NOON - DAY,
+        "2024_h1",
+        [
+            ("status", (1, "T", 500, NOON)),
+            ("cycle", NOON + QUARTER, None),
+            ("status", (1, "T", 300, NOON)),
+            ("cycle", NOON + QUARTER + 60, None),
+            ("cycle", NOON + 2 * QUARTER, None),
+        ],
+    ),
     "a status from before history begins comes back after a newer one was archived": (
         1683332099,
         "2023_h2",

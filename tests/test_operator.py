@@ -1,0 +1,138 @@
+"""What an operator may type, set or break off: one message that says what to do, the exit code for it, no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from extract.__main__ import main as extract_command
+from extract.warehouse_duckdb import DuckDBWarehouse
+from scripts.exceptions import main as exceptions_command
+from scripts.plan import main as plan_command
+from scripts.run_cycle import main as run_cycle_command
+from tests.conftest import START
+from tests.world import DAY, MINUTE, World, at
+
+PROJECT = Path(__file__).parent.parent
+Command = Callable[[list[str]], int]
+
+WRONG = [
+    (run_cycle_command, ["--at", "2009-12-31"], "not within the years 2010 to 2099"),
+    (run_cycle_command, ["--at", "9999-12-31"], "not within the years 2010 to 2099"),
+    (run_cycle_command, ["--reconcile", "yesterday"], "'yesterday' is no ISO time"),
+    (run_cycle_command, ["--source", "duckdb:///x", "--statements", "/nowhere/x.csv"], "no folder /nowhere"),
+    (run_cycle_command, ["--source", "oracle://u:hunter2@h/d"], "begins with no known scheme"),
+    (run_cycle_command, ["--source", "mysql://u:hunter2@h:port/d"], "cannot be taken apart"),
+    (run_cycle_command, ["--gateway", "oracle"], "No gateway 'oracle'"),
+    (extract_command, ["--since", "yesterday"], "'yesterday' is no ISO time"),
+    (extract_command, ["--source", "duckdb:///x", "--table", "orders"], "No such table: orders"),
+    (extract_command, ["reconsile"], "invalid choice"),
+    (plan_command, ["--at", "1999-01-01"], "not within the years 2010 to 2099"),
+    (exceptions_command, ["restore"], "Name the orders to restore"),
+    (exceptions_command, ["restore", "all"], "invalid int value"),
+    (exceptions_command, ["resolve", "abc"], "--note"),
+]
+
+
+@pytest.mark.parametrize(("command", "arguments", "told"), WRONG, ids=[" ".join(each[1]) for each in WRONG])
+def test_what_is_typed_wrong_is_told_and_exits_with_two(
+    command: Command, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = command(arguments)
+    except SystemExit as stopped:  # argparse
+        code = int(stopped.code or 0)
+    error = capsys.readouterr().err
+    assert code == 2
+    assert told in error
+    assert "hunter2" not in error
+
+
+def test_any_moment_from_2010_on_may_be_the_first(make_world: Callable[..., World]) -> None:
+    world = make_world(planned=False, history_start="2010_h1", now=at("2010-01-01T00:00:00"))
+    world.order(1, world.now - DAY)
+    world.cycle(world.now)
+    world.cycle(world.now + 20 * MINUTE)
+    world.assert_whole()
+
+
+@pytest.mark.parametrize("arguments", [["list", "--fail"], ["restore", "--all"], ["resolve", "abc", "--note", "x"]])
+def test_a_warehouse_without_marts_is_not_taken_for_one_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """A wrong ORDER_TRACKING_DUCKDB would let `make audit` pass for ever."""
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path / "typo.duckdb"))
+    assert exceptions_command(arguments) == 2
+    assert not (tmp_path / "typo.duckdb").exists(), "a question makes no warehouse"
+    DuckDBWarehouse.open(tmp_path / "typo.duckdb").close()
+    assert exceptions_command(arguments) == 2
+    assert capsys.readouterr().err.count("nothing has been checked; nothing was done") == 2
+
+
+def test_a_rejected_row_of_order_zero_shows_its_key_in_the_summary(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(0, START, 100, 0), (None, START, 100, 0)])
+    world.cycle()
+    world.cycle(START + DAY + 20 * MINUTE)
+    assert exceptions_command(["list", "--markdown"]) == 0
+    told = capsys.readouterr().out
+    assert "| rejected_rows | order_tracking_raw.uni_tracking_spath_raw | 0 |" in told
+    assert "| rejected_rows | order_tracking_raw.uni_tracking_spath_raw | - |" in told
+
+
+def test_what_nobody_foresaw_is_one_message_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import scripts.run_cycle
+
+    def breaks(*args: object, **options: object) -> None:
+        raise ZeroDivisionError("for hunter2")
+
+    monkeypatch.setenv("STATE_PASSWORD", "hunter2")
+    monkeypatch.setattr(scripts.run_cycle, "extract", breaks)
+    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"]) == 1
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError: for ***" in error and "run this again" in error
+    monkeypatch.setenv("ORDER_TRACKING_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"])
+
+
+def test_ctrl_c_ends_a_long_read_at_once_and_loses_nothing(world: World) -> None:
+    """The tables are read in threads of their own, which hear nothing of it."""
+    world.order(1, START)
+    code = (
+        "import time\n"
+        "from extract.source_duckdb import DuckDBSource\n"
+        "whole = DuckDBSource.read\n"
+        "def endless(self, table, ranges, **options):\n"
+        "    for batch in whole(self, table, ranges, **options):\n"
+        "        while True:\n"
+        "            print('reading', flush=True)\n"
+        "            yield batch\n"
+        "            time.sleep(0.05)\n"
+        "DuckDBSource.read = endless\n"
+        "from extract.__main__ import main\n"
+        f"raise SystemExit(main(['--source', {world.source_url!r}, '--at', '2025-09-01T00:15:00']))"
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT, text=True
+    )
+    assert reader.stdout is not None
+    for _ in range(10):
+        assert reader.stdout.readline() == "reading\n"
+    os.kill(reader.pid, signal.SIGINT)
+    _, error = reader.communicate(timeout=120)  # without the promise it would never end
+    assert reader.returncode == 1
+    assert error.startswith("Interrupted.") and "Traceback" not in error
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_info_raw") == [(0,)]
+    world.cycle()
+    world.assert_whole()
