@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from extract.clock import Clock, parse_time
+from extract.clock import Clock
 from extract.config import load_config
 from extract.lock import run_lock
 from extract.run import extract
@@ -23,13 +23,9 @@ from extract.warehouse import open_warehouse
 RECONCILE_DAYS = 35
 
 
-def reconcile_start(since: str | dt.datetime | None, at: dt.datetime | None) -> dt.datetime:
+def reconcile_start(since: dt.datetime | None, at: dt.datetime | None) -> dt.datetime:
     """Where a reconcile begins: as given, or 35 days before `at`."""
-    if isinstance(since, dt.datetime):
-        return since
-    if since:
-        return parse_time(since)
-    return Clock(at).now_utc() - dt.timedelta(days=RECONCILE_DAYS)
+    return since or Clock(at).now_utc() - dt.timedelta(days=RECONCILE_DAYS)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -209,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="SINCE",
         type=time_argument,
         nargs="?",
-        const="",
+        const=True,
         help="also compare the source with the warehouse from this event time on (default: 35 days back)",
     )
 
@@ -223,7 +223,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ConfigurationError(
                 f"There is no folder {options.statements.parent} for --statements; nothing was done."
             )
-        since = None if options.reconcile is None else reconcile_start(options.reconcile, options.at)
+        given = None if options.reconcile is True else options.reconcile
+        since = None if options.reconcile is None else reconcile_start(given, options.at)
         with table_progress() as progress:
             cycle = run_cycle(
                 at=options.at,

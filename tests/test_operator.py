@@ -54,6 +54,29 @@ def test_what_is_typed_wrong_is_told_and_exits_with_two(
     assert "hunter2" not in error
 
 
+def test_the_crontab_of_the_runbook_runs(world: World) -> None:
+    """Word for word but for its moment; the cycle after midnight reconciles from 35 days back, and no further."""
+    crontab = (PROJECT / "docs" / "operations.md").read_text().partition("```crontab")[2].partition("```")[0]
+    commands = [line.split("&& ", 1)[1].split() for line in crontab.splitlines() if "&&" in line]
+    assert [" ".join(command[1:]) for command in commands] == [
+        "-m scripts.run_cycle",
+        "-m scripts.run_cycle",
+        "-m scripts.run_cycle --reconcile",
+        "--gateway local janitor",
+    ]
+    world.order(1, START - 50 * DAY)
+    world.order(2, START)
+    world.cycle()
+    world.insert("uni_tracking_spath", [(1, START - 34 * DAY, 150, 7), (1, START - 36 * DAY, 150, 8)])
+    for command, time in zip(commands[:3], ("2025-09-01T00:30", "2025-09-01T00:45", "2025-09-01T01:00"), strict=True):
+        assert run_cycle_command([*command[3:], "--source", world.source_url, "--at", time]) == 0
+    late = {scan for scan in world.scans_everywhere() if scan[2] == 150}
+    assert late == {(1, START - 34 * DAY, 150, 7)}
+    janitor = [str(Path(sys.executable).parent / "sqlmesh"), *commands[3][1:]]
+    done = subprocess.run(janitor, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_any_moment_from_2010_on_may_be_the_first(make_world: Callable[..., World]) -> None:
     world = make_world(planned=False, history_start="2010_h1", now=at("2010-01-01T00:00:00"))
     world.order(1, world.now - DAY)
