@@ -133,7 +133,8 @@ def test_ctrl_c_ends_a_long_read_at_once_and_loses_nothing(world: World) -> None
     """The tables are read in threads of their own, which hear nothing of it."""
     world.order(1, START)
     code = (
-        "import time\n"
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job begins deaf to it
         "from extract.source_duckdb import DuckDBSource\n"
         "whole = DuckDBSource.read\n"
         "def endless(self, table, ranges, **options):\n"

@@ -20,7 +20,7 @@ from tests.world import DAY, HOUR, MINUTE, World
 def test_a_plan_of_another_process_is_what_the_next_cycle_of_this_one_runs(copy: Copy) -> None:  # noqa: F811
     world = copy.world
     world.order(1, START)
-    world.cycle(START + 20 * MINUTE, project=copy.folder)
+    copy.cycle("2025-09-01T00:20:00")  # its plan too is that of another process
     copy.edit("models/mart_uni_tracking_spath.sql", "  code::INTEGER AS code,", "  (code + 1)::INTEGER AS code,")
     world.scan(1, START + 25 * MINUTE)
     world.cycle(START + 35 * MINUTE, project=copy.folder)
