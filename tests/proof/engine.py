@@ -25,6 +25,7 @@ from sqlmesh.core.context import Context
 from sqlmesh.core.engine_adapter.duckdb import DuckDBEngineAdapter
 from sqlmesh.core.model import Model
 
+from extract import warehouse_duckdb
 from extract.clock import Clock
 from extract.config import PROJECT, ExtractConfig, load_config, project_variables
 from extract.foundation import lay_foundation
@@ -33,6 +34,7 @@ from extract.source import Source
 from extract.source_duckdb import DuckDBSource
 from extract.warehouse_duckdb import DuckDBWarehouse
 from macros import post_statements, suspects
+from macros import sql as macros_sql
 
 QUARTER, DAY = 900, 86400
 MARTS = ("mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath")
@@ -249,8 +251,8 @@ def insert_statements(model: Model, query: str, start: int, end: int) -> Sequenc
 def quickly() -> Iterator[None]:
     """Templates are parsed once and not each time, and the three tables are read one after another in this thread."""
     with ExitStack() as patches:
-        for module in ("macros.sql", "extract.warehouse_duckdb"):
-            patches.enter_context(mock.patch(f"{module}.parse_one", parsed))
+        for module in (macros_sql, warehouse_duckdb):  # not by name: SQLMesh imports the project's macros once more
+            patches.enter_context(mock.patch.object(module, "parse_one", parsed))
         patches.enter_context(mock.patch("extract.run.ThreadPoolExecutor", OneAfterAnother))
         yield
 
