@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--table", nargs="+", metavar="NAME", help="only these tables")
 
     def command(options: Any) -> int:
-        url = configured_source(options.source)
+        url = configured_source(options.source, options.gateway)
         config = load_config()
         config.select(options.table)
         since, kind = options.since, "since"

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -26,15 +27,24 @@ EXIT_LOCKED = 75
 FIRST_YEAR, LAST_YEAR = 2010, 2099
 
 
-def configured_source(url: str | None) -> str:
-    """The source's URL as given, or from the environment."""
+def configured_source(url: str | None, gateway: str) -> str:
+    """The source's URL, as given or from the environment. All that is missing is named at once, the gateway's too."""
+    from extract.redshift_settings import check_gateway
+
+    mistakes = []
+    try:
+        check_gateway(gateway)
+    except ConfigurationError as error:
+        mistakes.append(str(error))
     found = url or os.environ.get("ORDER_TRACKING_SOURCE")
     if not found:
-        raise ConfigurationError(
+        mistakes.append(
             "No source is set; nothing was done. Give --source, or set ORDER_TRACKING_SOURCE, to "
             "mysql://user:password@host:port/database or duckdb:///path/to/file."
         )
-    return found
+    if mistakes:
+        raise ConfigurationError(" ".join(mistakes))
+    return str(found)
 
 
 def load_settings_file() -> None:
@@ -83,16 +93,16 @@ def moment_argument(text: str) -> Any:
     return moment
 
 
-def without_secrets(text: str) -> str:
-    """A text in which no password of the environment stands."""
-    try:
-        in_url = urlsplit(os.environ.get("ORDER_TRACKING_SOURCE", "")).password
-    except ValueError:
-        in_url = None
-    known = [value for name, value in os.environ.items() if name.endswith("_PASSWORD") or name == "ALERT_SLACK_WEBHOOK"]
-    for secret in (*known, in_url, in_url and unquote(in_url)):
-        if secret:
-            text = text.replace(secret, "***")
+def without_secrets(text: str, source: str | None = None) -> str:
+    """A text in which no password of the environment, nor of the source's URL as given, stands."""
+    secrets = [value for name, value in os.environ.items() if name.endswith("_PASSWORD")]
+    secrets.append(os.environ.get("ALERT_SLACK_WEBHOOK", ""))
+    for url in (os.environ.get("ORDER_TRACKING_SOURCE"), source):
+        with suppress(ValueError):
+            password = urlsplit(url or "").password or ""
+            secrets += [password, unquote(password)]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
     return text
 
 
@@ -112,8 +122,9 @@ def run_command(
     except Exception as error:
         if os.environ.get("ORDER_TRACKING_DEBUG"):
             raise
+        told = without_secrets(str(error), getattr(options, "source", None))
         print(
-            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {without_secrets(str(error))}). "
+            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {told}). "
             "What was being written is rolled back or made good by the next run: run this again. "
             "If it stays, report it with what it prints with ORDER_TRACKING_DEBUG=1.",
             file=sys.stderr,
@@ -129,7 +140,10 @@ def _run_command(command: Callable[[Any], int], options: Any) -> int:
     from extract.warehouse import WarehouseError
 
     try:
-        check_gateway(options.gateway)
+        if "source" in options:
+            configured_source(options.source, options.gateway)
+        else:
+            check_gateway(options.gateway)
         return command(options)
     except LockHeld as error:
         print(error, file=sys.stderr)

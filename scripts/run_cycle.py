@@ -20,14 +20,13 @@ from extract.clock import QUARTER_HOUR, Clock
 from extract.config import PROJECT, ConfigurationError, load_config
 from extract.foundation import lay_foundation
 from extract.lock import run_lock
-from extract.redshift_settings import check_gateway
 from extract.run import TableRun, extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
 from scripts.sqlmesh_session import sqlmesh_session
-from scripts.statement_times import Statement, slowest, timed_statements, write_statements
+from scripts.statement_times import Statement, rows_moved, slowest, timed_statements, write_statements
 
 Report = Callable[[str], None]
 
@@ -84,9 +83,8 @@ def run_cycle(
     Raises LockHeld, ConfigurationError, SourceError, ExtractFailed, WarehouseError or CycleFailed; whatever it was,
     nothing is lost and running again is safe.
     """
-    check_gateway(gateway)
+    url = configured_source(source, gateway)
     clock = Clock(at)
-    url = configured_source(source)
     config = load_config(project)
     cycle = Cycle(clock.now_utc())
     with run_lock(gateway), timed_statements() as cycle.statements:
@@ -109,8 +107,7 @@ def run_cycle(
             with _phase(cycle, "marts", report) as phase, sqlmesh_session(gateway, project) as (context, console):
                 _run(context, console, clock)
                 cycle.warnings = console.warnings
-                phase.told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in console.seconds.items())
-                phase.told = phase.told or "nothing is due before the next quarter-hour"
+                phase.told = _told_of_models(console.seconds, cycle.statements)
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
     share = cycle.seconds / QUARTER_HOUR
@@ -143,6 +140,15 @@ def _told(runs: list[TableRun]) -> str:
     rejected = sum(run.landed.rows_rejected for run in runs)
     tables = ", ".join(f"{run.table} {run.landed.rows_landed:,}" for run in runs)
     return f"{read:,} rows read, {landed:,} landed ({tables}), {rejected:,} rejected"
+
+
+def _told_of_models(seconds: dict[str, float], statements: list[Statement]) -> str:
+    """Each model with its seconds and what it moved."""
+    told = []
+    for model, took in seconds.items():
+        rows = rows_moved(statements, model)
+        told.append(f"{model} {took:.1f} s ({rows})" if rows else f"{model} {took:.1f} s")
+    return ", ".join(told) or "nothing is due before the next quarter-hour"
 
 
 def _is_planned(context: Any, console: CycleConsole) -> bool:

@@ -13,8 +13,14 @@ from typing import Any
 
 from sqlglot import exp
 
+from macros.marts import mart_facts
+
 NAMED_FROM = 0.5  # seconds; what is faster is not worth a line
 NAMED = 3
+
+COMMENT = r"\s*(?:/\*.*?\*/\s*)?"
+"""SQLMesh says there on whose behalf it works."""
+CHANGES = re.compile(COMMENT + r"(?:INSERT|DELETE)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class Statement:
 
     executed: str | exp.Expr
     seconds: float
+    rows: int | None = None
+    """How many it wrote or deleted; None where that is not known."""
 
     @property
     def sql(self) -> str:
@@ -38,7 +46,7 @@ class Statement:
             >>> Statement('SELECT MIN("a") FROM "sqlmesh__o"."order_tracking__mart_ecs_order_info__123"', 0.0).told
             'SELECT mart_ecs_order_info'
         """
-        sql = re.sub(r"^\s*/\*.*?\*/\s*", "", self.sql)  # SQLMesh says there on whose behalf it works
+        sql = re.sub(COMMENT, "", self.sql, count=1)
         verb = sql.split(None, 1)[0].upper() if sql else ""
         tables = [_table(name) for name in re.findall(r'(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+((?:"[^"]+"|[\w.])+)', sql)]
         return f"{verb} {tables[0]}" if tables else verb
@@ -56,12 +64,30 @@ def slowest(statements: list[Statement]) -> str:
     return ", ".join(f"{each.told} {each.seconds:.1f} s" for each in long[:NAMED])
 
 
+def rows_moved(statements: list[Statement], model: str) -> str:
+    """What a model's statements wrote: rows merged into its table and, of a mart, rows archived; empty for others.
+
+    Example:
+        >>> rows_moved([Statement("INSERT INTO a.mart_ecs_order_info", 0.1, 12)], "mart_ecs_order_info")
+        '12 in, 0 archived'
+    """
+    into = [(each.told, each.rows or 0) for each in statements if each.rows is not None]
+    merged = [rows for told, rows in into if told == f"INSERT {model}"]
+    if not merged:
+        return ""
+    if not model.startswith("mart_"):
+        return f"{sum(merged):,} in"
+    short = mart_facts(model)["short"]
+    archived = sum(rows for told, rows in into if told.startswith(f"INSERT hist_{short}_"))
+    return f"{sum(merged):,} in, {archived:,} archived"
+
+
 def write_statements(statements: list[Statement], file: Path) -> None:
     """All of them as CSV, in the order in which they ended."""
     with file.open("w", newline="") as out:
-        rows = csv.writer(out)
-        rows.writerow(["seconds", "what", "sql"])
-        rows.writerows([f"{each.seconds:.4f}", each.told, each.sql] for each in statements)
+        lines = csv.writer(out)
+        lines.writerow(["seconds", "rows", "what", "sql"])
+        lines.writerows([f"{each.seconds:.4f}", each.rows, each.told, each.sql] for each in statements)
 
 
 @contextmanager
@@ -87,14 +113,23 @@ def _timed(owner: type[Any], method: str, statements: list[Statement]) -> Iterat
     original: Callable[..., Any] = getattr(owner, method)
 
     def execute(self: Any, sql: Any, *args: Any, **options: Any) -> Any:
-        started = time.monotonic()
+        started, rows = time.monotonic(), None
         try:
-            return original(self, sql, *args, **options)
+            result = original(self, sql, *args, **options)
+            rows = result if isinstance(result, int) else _rows_changed(self, sql)
+            return result
         finally:
-            statements.append(Statement(sql, time.monotonic() - started))
+            statements.append(Statement(sql, time.monotonic() - started, rows))
 
     setattr(owner, method, execute)
     try:
         yield
     finally:
         setattr(owner, method, original)
+
+
+def _rows_changed(engine: Any, sql: Any) -> int | None:
+    """How many rows SQLMesh's engine adapter has just written or deleted, as its driver tells."""
+    if not isinstance(sql, str) or not CHANGES.match(sql):
+        return None
+    return int(engine.cursor.fetchone()[0]) if engine.dialect == "duckdb" else int(engine.cursor.rowcount)

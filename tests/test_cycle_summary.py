@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from scripts.run_cycle import main
 from scripts.statement_times import Statement, slowest
 from tests.conftest import START
-from tests.world import MINUTE, World, moment
+from tests.world import DAY, MINUTE, World, moment
 
 
 def summary(world: World) -> list[str]:
@@ -22,6 +23,24 @@ def summary(world: World) -> list[str]:
 
 def test_a_quick_cycle_names_no_statement_and_warns_of_nothing(world: World) -> None:
     assert [line.split()[0] for line in summary(world)] == ["extract", "marts", "close", "total"]
+
+
+def test_each_phase_tells_its_rows_and_seconds(world: World) -> None:
+    told: list[str] = []
+    world.order(1, START + MINUTE)
+    world.order(2, START - 200 * DAY)
+    world.order(3, START - 200 * DAY)
+    world.scan(3, START + MINUTE)
+    world.cycle(START + DAY + MINUTE, report=told.append)
+    extract, marts = told[:2]
+    assert re.search(r"extract +\d+\.\d s  10 rows read, 10 landed \(uni_tracking_info 3, ", extract), extract
+    for model, rows in (
+        ("mart_uni_tracking_info", "3 in, 1 archived"),
+        ("mart_ecs_order_info", "3 in, 1 archived"),
+        ("mart_uni_tracking_spath", "4 in, 2 archived"),
+        ("consistency_failures", "0 in"),
+    ):
+        assert re.search(rf"{model} \d+\.\d s \({rows}\)", marts), marts
 
 
 def test_the_slowest_statements_are_named_shortly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +75,4 @@ def test_every_statement_and_its_seconds_can_be_written_to_a_file(world: World, 
     told = {row["what"] for row in rows}
     assert {"INSERT uni_tracking_info_raw", "INSERT mart_uni_tracking_info"} <= told, told
     assert all(float(row["seconds"]) >= 0 and row["sql"] for row in rows)
+    assert [row["rows"] for row in rows if row["what"] == "INSERT mart_uni_tracking_info"] == ["1"]

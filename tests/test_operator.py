@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from extract.__main__ import main as extract_command
+from extract.source import open_source
 from extract.warehouse_duckdb import DuckDBWarehouse
 from scripts.exceptions import main as exceptions_command
 from scripts.plan import main as plan_command
@@ -52,6 +53,18 @@ def test_what_is_typed_wrong_is_told_and_exits_with_two(
     assert code == 2
     assert told in error
     assert "hunter2" not in error
+
+
+@pytest.mark.parametrize("command", [run_cycle_command, extract_command])
+def test_every_missing_setting_is_named_at_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("REDSHIFT_", "STATE_", "ORDER_TRACKING_SOURCE"))]:
+        monkeypatch.delenv(name)
+    assert command(["--gateway", "redshift"]) == 2
+    error = capsys.readouterr().err
+    for name in ("REDSHIFT_HOST", "REDSHIFT_S3_PREFIX", "STATE_HOST", "ORDER_TRACKING_SOURCE"):
+        assert name in error
 
 
 def test_the_crontab_of_the_runbook_runs(world: World) -> None:
@@ -119,8 +132,11 @@ def test_what_nobody_foresaw_is_one_message_too(
     def breaks(*args: object, **options: object) -> None:
         raise ZeroDivisionError("for hunter2")
 
-    monkeypatch.setenv("STATE_PASSWORD", "hunter2")
     monkeypatch.setattr(scripts.run_cycle, "extract", breaks)
+    monkeypatch.setattr(scripts.run_cycle, "open_source", lambda url: open_source(world.source_url))
+    assert run_cycle_command(["--source", "mysql://u:hunter2@h/d", "--at", "2025-09-01T00:15"]) == 1
+    assert "ZeroDivisionError: for ***" in capsys.readouterr().err
+    monkeypatch.setenv("STATE_PASSWORD", "hunter2")
     assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"]) == 1
     error = capsys.readouterr().err
     assert "ZeroDivisionError: for ***" in error and "run this again" in error
