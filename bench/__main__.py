@@ -1,6 +1,6 @@
 """Times whole cycles at a fraction of peak volume, as cron runs them: a process each.
 
-    python -m bench [--scale 0.1] [--folder F] [--keep] [--kinds steady ageing checks catch-up]
+    python -m bench [--scale 0.1] [--folder F] [--keep] [--kinds steady ageing checks catch-up] [--rounds N]
 
 Fills a warehouse (bench/fill.py), unless --keep finds one in the folder, and writes docs/bench/*.csv and *.svg.
 Kinds of cycles, each measured on the one warehouse, in this order:
@@ -84,12 +84,18 @@ class Bench:
         for phase, seconds in re.findall(r"^(\w+) +([\d.]+) s", told, re.MULTILINE):
             result[phase] = float(seconds)
         result["start"] = result["wall"] - result.pop("total")
-        result["rows"] = int(re.findall(r"read, ([\d,]+) landed", told)[0].replace(",", ""))
-        by_statement: dict[str, float] = defaultdict(float)
-        with statements.open() as rows:
-            for row in csv.DictReader(rows):
-                by_statement[row["what"]] += float(row["seconds"])
-        result["statements"] = dict(by_statement)
+        for rows, pattern in (
+            ("rows", r"read, ([\d,]+) landed"),
+            ("in", r"([\d,]+) in"),
+            ("archived", r"([\d,]+) arch"),
+        ):
+            result[rows] = sum(int(number.replace(",", "")) for number in re.findall(pattern, told))
+        spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        with statements.open() as lines:
+            for line in csv.DictReader(lines):
+                spent[line["what"]][0] += float(line["seconds"])
+                spent[line["what"]][1] += int(line["rows"] or 0)
+        result["statements"] = dict(spent)
         print(f"  {at}  {result['wall']:.1f} s, CPU {result['cpu']:.1f} s, {result['peak_mb']:,.0f} MB", flush=True)
         return result
 
@@ -120,11 +126,16 @@ def middle(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: statistics.median(result.get(name, 0.0) for result in results) for name in sorted(figures)}
 
 
-def statement_shares(results: list[dict[str, Any]]) -> list[tuple[str, float]]:
-    """What took longest: what it does and to which table, and the median of its seconds in a cycle."""
+def statement_shares(results: list[dict[str, Any]]) -> list[tuple[str, float, int]]:
+    """What took longest: what it does and to which table, and the medians of its seconds and its rows in a cycle."""
     names = {name for result in results for name in result["statements"]}
-    seconds = {name: statistics.median(result["statements"].get(name, 0.0) for result in results) for name in names}
-    return sorted(seconds.items(), key=lambda item: -item[1])[:STATEMENTS]
+    shares = []
+    for name in names:
+        each = [result["statements"].get(name, [0.0, 0.0]) for result in results]
+        shares.append(
+            (name, statistics.median(one[0] for one in each), round(statistics.median(one[1] for one in each)))
+        )
+    return sorted(shares, key=lambda share: -share[1])[:STATEMENTS]
 
 
 def machine() -> dict[str, Any]:
@@ -134,14 +145,15 @@ def machine() -> dict[str, Any]:
     return {"commit": git.stdout.strip(), "cores": os.cpu_count(), "memory_gb": round(memory)}
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=0.1)
     parser.add_argument("--folder", type=Path, help="default: build/bench_SCALE")
     parser.add_argument("--keep", action="store_true", help="go on with the warehouse that is in the folder")
     parser.add_argument("--kinds", nargs="+", choices=[*ROUNDS])
+    parser.add_argument("--rounds", type=int, help="so many of each kind (default: 5, 3, 1 and 1)")
     parser.add_argument("--results", type=Path, default=KEPT, help="folder of the results (default: docs/bench)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     folder = (options.folder or Path("build") / f"bench_{options.scale:g}").absolute()
     kinds = options.kinds or [kind for kind in ROUNDS if kind != "catch-up" or options.scale <= 0.1]
     bench, where = Bench(folder, options.scale), machine()
@@ -149,10 +161,10 @@ def main() -> int:
         print(f"filling {folder} at {options.scale:g} of peak volume", flush=True)
         bench.fill()
     bench.measure("steady", 0)  # warms the file's pages
-    measured: dict[str, tuple[dict[str, Any], list[tuple[str, float]]]] = {}
+    measured: dict[str, tuple[dict[str, Any], list[tuple[str, float, int]]]] = {}
     for kind in kinds:
         print(f"{kind}:", flush=True)
-        results = [bench.measure(kind, number) for number in range(ROUNDS[kind])]
+        results = [bench.measure(kind, number) for number in range(options.rounds or ROUNDS[kind])]
         measured[kind] = ({**middle(results), "runs": len(results)}, statement_shares(results))
     write_report(options.results, options.scale, measured, where)
     return 0

@@ -37,6 +37,8 @@ CREATE TABLE uni_tracking_spath (
 SETTINGS = """
 buffer_minutes: 30
 tables:
+  uni_tracking_info: {source: uni_tracking_info, time: update_time}
+  ecs_order_info: {source: ecs_order_info, time: add_time}
   uni_tracking_spath: {source: uni_tracking_spath, time: pathTime, cursor: id, id_column: id}
 """
 
@@ -64,7 +66,8 @@ def load(url: str, folder: Path) -> None:
     settings.write_text(SETTINGS)
     started = time.monotonic()
     with closing(open_source(url)) as source, closing(open_warehouse()) as warehouse:
-        (run,) = extract(source, warehouse, load_config(settings=settings), Clock(parse_time(AT)))
+        config = load_config(settings=settings)
+        (run,) = extract(source, warehouse, config, Clock(parse_time(AT)), tables=["uni_tracking_spath"])
     print(json.dumps({"seconds": time.monotonic() - started, "rows": run.landed.rows_landed}))
 
 

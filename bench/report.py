@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
 KEPT = Path(__file__).resolve().parent.parent / "docs" / "bench"
 CYCLES = "cycles.csv"
-FIGURES = ("runs", "rows", "wall", "cpu", "peak_mb", "start", "extract", "marts", "commit", "cores", "memory_gb")
+FIGURES = (
+    *("runs", "rows", "in", "archived"),  # rows landed by the extract, merged into the marts, archived by them
+    *("wall", "cpu", "peak_mb", "start", "extract", "marts", "close", "commit", "cores", "memory_gb"),
+)
 QUARTER_HOUR = 900
-PHASES = (("start", "#9aa7b4", "process start"), ("extract", "#4a8fd0", "extract"), ("marts", "#d9822b", "marts"))
+PHASES = (
+    ("start", "#9aa7b4", "process start"),
+    ("extract", "#4a8fd0", "extract"),
+    ("marts", "#d9822b", "marts"),
+    ("close", "#5a9e4b", "closing the file"),
+)
 COLOURS = ("#4a8fd0", "#d9822b", "#5a9e4b", "#a05fb4")
 
 Row = dict[str, str]
@@ -24,8 +33,11 @@ def write_report(folder: Path, scale: float, measured: dict[str, Any], machine: 
         values = {**figures, **machine}
         told.append({"scale": f"{scale:g}", "kind": kind, **{name: _short(values.get(name, "")) for name in FIGURES}})
         statements += [
-            {"scale": f"{scale:g}", "kind": kind, "statement": name, "seconds": _short(seconds)}
-            for name, seconds in shares
+            {
+                **{"scale": f"{scale:g}", "kind": kind, "statement": name, "seconds": _short(seconds)},
+                **{"share": f"{seconds / figures['wall']:.1%}", "rows": str(rows)},
+            }
+            for name, seconds, rows in shares
         ]
     rows = _enter(folder / CYCLES, told)
     _enter(folder / "statements.csv", statements)
@@ -58,21 +70,22 @@ def _enter(file: Path, new: list[Row]) -> list[Row]:
     rows = [row for row in held if (row["scale"], row["kind"]) not in replaced] + new
     rows.sort(key=lambda row: float(row["scale"]))  # stable: kinds and statements stay in their order
     with file.open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(out, list(new[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return rows
 
 
 def growth(rows: list[Row]) -> str:
-    """Cycle time against mart size: a line a kind; a tenth of the volume is a third of the width."""
+    """Cycle time against mart size: a line a kind; ten times the volume is the same width everywhere."""
     width, height, left, top = 640, 320, 60, 30
     longest = max(float(row["wall"]) for row in rows)
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     scales = sorted({float(row["scale"]) for row in rows})
 
     def x(scale: float) -> float:
-        return left + 40 + (width - left - 160) * scales.index(scale) / max(len(scales) - 1, 1)
+        whole = math.log(scales[-1] / scales[0]) or 1.0
+        return left + 40 + (width - left - 160) * math.log(scale / scales[0]) / whole
 
     def y(seconds: float) -> float:
         return top + (height - top - 50) * (1 - seconds / longest)
@@ -102,7 +115,7 @@ def phases(rows: list[Row]) -> str:
         parts.append(_text(left - 8, y + 14, f"{kind}, at {row['scale']}", "end"))
         parts.append(f'<rect x="{left}" y="{y}" width="{scale}" height="20" fill="#eee"/>')
         for name, colour, _ in PHASES:
-            wide = float(row[name] or 0) / QUARTER_HOUR * scale
+            wide = float(row.get(name) or 0) / QUARTER_HOUR * scale
             parts.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="20" fill="{colour}"/>')
             x += wide
         share = float(row["wall"]) / QUARTER_HOUR
