@@ -67,9 +67,10 @@ def extract(
     source.check([table.source for table in selected])
     lay_foundation(warehouse, config.tables)
     refuse_to_go_back(warehouse, clock.now())
-    worker = _Worker(source, warehouse, config, clock, progress)
-    jobs = [worker.job(table, since, kind) for table in selected]
-    return worker.run(jobs)
+    with warehouse.little_memory():
+        worker = _Worker(source, warehouse, config, clock, progress)
+        jobs = [worker.job(table, since, kind) for table in selected]
+        return worker.run(jobs)
 
 
 @dataclass(frozen=True)

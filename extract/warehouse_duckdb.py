@@ -20,6 +20,9 @@ CHECKPOINT_THRESHOLD = "256MB"
 MEMORY_LIMIT = 4 << 30
 """Bytes; at most 4/5 of the machine's memory. A cycle needs a tenth of it; the daily checks use the disk beyond it."""
 
+EXTRACT_MEMORY_LIMIT = 160 << 20
+"""Bytes, of DuckDB's buffers while an extract runs; it would otherwise keep what it wrote, up to the other limit."""
+
 CHUNK_ROWS = 2 * 122_880
 """Two of DuckDB's row groups, whole: smaller ones are merged at the checkpoint, which takes half as much memory again.
 Few enough that a table of a million rows lands while it is read."""
@@ -108,6 +111,14 @@ class DuckDBWarehouse:
             self._connection.unregister("arriving_batches")
         return Staged(f"temp.staged_{name}", arriving.rows, arriving.bytes)
 
+    @contextmanager
+    def little_memory(self) -> Iterator[None]:
+        limit_memory(self._connection, EXTRACT_MEMORY_LIMIT)
+        try:
+            yield
+        finally:
+            limit_memory(self._connection, MEMORY_LIMIT)
+
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
         query = (
             exp.select("table_schema", "table_name", "column_name")
@@ -142,9 +153,13 @@ class DuckDBWarehouse:
 
 def limit_resources(connection: duckdb.DuckDBPyConnection) -> None:
     """Sets them for the process while the file is open, so for SQLMesh too: a cycle holds it open to its end."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    connection.execute(f"SET GLOBAL memory_limit = '{min(MEMORY_LIMIT, physical * 4 // 5)} B'")
+    limit_memory(connection, MEMORY_LIMIT)
     connection.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
+
+
+def limit_memory(connection: duckdb.DuckDBPyConnection, limit: int) -> None:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    connection.execute(f"SET GLOBAL memory_limit = '{min(limit, physical * 4 // 5)} B'")
 
 
 def failed(error: duckdb.Error) -> WarehouseError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import pyarrow as pa
@@ -182,6 +182,9 @@ class RedshiftWarehouse:
             self._parts.remove(self._sent.pop())
 
     # Catalog
+
+    def little_memory(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
         """As the protocol says. Only svv_columns knows the columns of late-binding views, and a view whose tables

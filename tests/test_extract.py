@@ -1,8 +1,10 @@
-"""Section 4: from the source to raw."""
+"""From the source to raw: what is read, what lands, what is set aside, and what is read again."""
 
 from __future__ import annotations
 
 import datetime as dt
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -345,6 +347,8 @@ def test_the_anchors_snapshot_is_opened_before_the_others_are_read(world: World)
 
         def told(table, ranges, **options):  # type: ignore[no-untyped-def]
             batches = read(table, ranges, **options)
+            if table.name == "uni_tracking_info":
+                time.sleep(0.3)  # the others have all the time to overtake it
             for batch in batches:
                 opened.append(table.name)
                 yield batch
@@ -352,6 +356,66 @@ def test_the_anchors_snapshot_is_opened_before_the_others_are_read(world: World)
         source.read = told  # type: ignore[method-assign]
         extract(source, warehouse, load_config(), Clock(moment(START + MINUTE)))
     assert opened[0] == "uni_tracking_info"
+
+
+def test_the_three_tables_are_read_at_once(world: World) -> None:
+    """Each waits in the middle of its read until all have begun; one after another they would wait for ever."""
+    world.order(1, START)
+    together = threading.Barrier(3)
+    with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+        read = source.read
+
+        def waiting(table, ranges, **options):  # type: ignore[no-untyped-def]
+            for batch in read(table, ranges, **options):
+                yield batch
+                together.wait(timeout=30)
+
+        source.read = waiting  # type: ignore[method-assign]
+        extract(source, warehouse, load_config(), Clock(moment(START + MINUTE)))
+    assert raw_orders(world) == [1]
+
+
+def test_an_extract_keeps_the_warehouse_from_holding_what_it_wrote(world: World) -> None:
+    """Otherwise memory grows with the rows landed, up to what the daily checks may take."""
+    world.order(1, START)
+    limits: list[object] = []
+    with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+
+        def limit(*told: object) -> None:
+            limits.append(warehouse.fetchall("SELECT current_setting('memory_limit')"))
+
+        limit()
+        extract(source, warehouse, load_config(), Clock(moment(START + MINUTE)), progress=limit)
+        limit()
+    assert limits[1:-1] == 3 * [[("160.0 MiB",)]]
+    assert limits[0] == limits[-1] != limits[1]
+
+
+def test_the_sources_own_clock_bounds_what_counts_as_seen(world: World) -> None:
+    """A source whose clock is behind shows later what it dates earlier than our clock says."""
+    world.order(1, START)
+    run(world, START + MINUTE)
+    behind = START + 10 * MINUTE
+    world.scan(1, START + 50 * MINUTE)
+    with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+        source.clock = lambda: behind  # type: ignore[method-assign]
+        extract(source, warehouse, load_config(), Clock(moment(START + HOUR)))
+        extract(source, warehouse, load_config(), Clock(moment(START + HOUR + MINUTE)))
+    logged = world.query(
+        f"SELECT cutoff, watermark FROM {RAW}.extract_log WHERE table_name = 'uni_tracking_spath' ORDER BY started_at"
+    )
+    assert [watermark for _, watermark in logged[-2:]] == [behind, behind]
+    assert logged[-1][0] == behind - 30 * MINUTE
+
+
+def test_tables_may_have_other_names_in_the_source(world: World, tmp_path: Path) -> None:
+    world.order(1, START)
+    world.source("ALTER TABLE uni_tracking_spath RENAME TO parcel_scans")
+    settings = tmp_path / "tables.yaml"
+    ours = (PROJECT / "extract" / "tables.yaml").read_text()
+    settings.write_text(ours.replace("source: uni_tracking_spath", "source: parcel_scans"))
+    run(world, START + MINUTE, load_config(settings=settings))
+    assert raw_orders(world) == [1]
 
 
 def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Section 6: archive, check, trim. START is 2025-09-01T00:00, so what is older than about 2025-03-01 has aged out."""
+"""Archive, check, trim, and what raw forgets.
+
+START is 2025-09-01T00:00, so what is older than about 2025-03-01 has aged out.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from extract.run import extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
 from tests.conftest import START
+from tests.proof.engine import post_statements
+from tests.proof.fast_world import FastWorld
 from tests.world import DAY, HOUR, MINUTE, World, at, moment
 
 HISTORY = "order_tracking_history"
@@ -206,19 +211,26 @@ def test_history_start_widened_by_a_plan_lets_them_go_and_clears_the_exceptions(
     world.assert_whole()
 
 
-def test_what_has_no_copy_in_history_is_never_trimmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The archive step is made to miss a row; check tells, trim leaves it."""
+def test_what_has_no_copy_in_history_is_never_trimmed(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One cycle leaves the archive step out: the check tells, the trim leaves the rows, the next cycle moves them."""
+    world = make_world(planned=False, kind=FastWorld)
     world.order(9, START)
     world.order(1, AGED)
+    world.cycle()
     world.order(2, AGED + HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(post_statements, "archive_statements", lambda scope: [])
+        world.cycle(reconcile_since=1)
+    assert 2 in world.uti() and world.history("uti") == [("2025_h1", 1)]
+    assert world.exceptions() == [
+        ("archive_unrouted", mart, 2, "half-year 2025_h1 has no copy in history, which begins with 2024_h1")
+        for mart in ("mart_uni_tracking_info", "mart_uni_tracking_spath")
+    ]
     world.cycle()
-    world.execute(f"DELETE FROM {HISTORY}.hist_uts_2025_h1 WHERE order_id = 1")
-    world.execute(
-        f"INSERT INTO {physical(world, 'mart_uni_tracking_spath')} VALUES "
-        f"(1, {AGED}, 100, 0, TIMESTAMP '2025-08-01 00:00:00'), (5, {AGED}, 100, 0, TIMESTAMP '2025-08-01 00:00:00')"
-    )
-    world.cycle()
-    assert {row[1] for row in world.history("uts")} == {1, 2, 5}
+    assert 2 not in world.uti() and world.history("uti") == [("2025_h1", 1), ("2025_h1", 2)]
+    world.assert_whole()
 
 
 def test_raw_is_forgotten_after_the_retention_and_not_before_it_was_consumed(world: World) -> None:

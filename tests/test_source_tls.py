@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from extract.source import SourceError, open_source
 from tests.certificates import certificate
-from tests.mariadb_server import MariaDB
+from tests.mariadb_server import VARIABLE, MariaDB
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
     """Of a server whose certificate is made out to localhost."""
+    if os.environ.get(VARIABLE):
+        pytest.skip(f"NOT RUN: the certificate of a server given in {VARIABLE} is not ours to choose")
     with MariaDB(tls=certificate(folder, "localhost")) as server:
         server.execute("CREATE DATABASE shop")
         yield server.url("shop")
