@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,8 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
     """Of a server whose certificate is made out to localhost."""
-    if os.environ.get(VARIABLE):
-        pytest.skip(f"NOT RUN: the certificate of a server given in {VARIABLE} is not ours to choose")
+    if os.environ.get(VARIABLE) and not shutil.which("mariadbd"):
+        pytest.skip(f"NOT RUN: with {VARIABLE} set no MariaDB is installed, and that server's certificate is not ours")
     with MariaDB(tls=certificate(folder, "localhost")) as server:
         server.execute("CREATE DATABASE shop")
         yield server.url("shop")
