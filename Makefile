@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  ARGS=... is handed on to demo, test, bench, plan, cycle and audit: make cycle ARGS='--at 2025-09-01T12:15:30'"
+	@echo "  ARGS=... is handed on to what a task starts: make cycle ARGS='--at 2025-09-01T12:15:30'"
 
 demo: $(RUNTIME) ## A simulated source, its first load and a day of 15-minute cycles, in about a minute
 	@$(BIN)/python -m scripts.demo $(ARGS)

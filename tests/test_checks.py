@@ -1,4 +1,7 @@
-"""Section 7: the daily checks, the exceptions they keep, and what an operator does about them."""
+"""The daily checks, the exceptions they keep, and what an operator does about them.
+
+The numbers are the places of the audits in models/consistency_failures.sql.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What analysts read: the views, and the walkthrough's primary query."""
+"""What analysts read: the views, and the query that the marts were laid out for."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_order_timeline_has_all_scans_with_where_each_lives(world: World) -> Non
     assert rows == [(old, 100, 0, "2024_h2"), (START, 300, 1, "mart")]
 
 
-def test_the_walkthroughs_primary_query(world: World) -> None:
-    """Section 16: how many scans with code 200 the active orders of partner 382 have had since a day."""
+def test_the_primary_query_joins_the_three_marts(world: World) -> None:
+    """How many scans with code 200 the active orders of partner 382 have had since a day."""
     world.order(1, START - 100 * DAY, partner=382)
     world.scan(1, START - 10 * DAY, code=200)
     world.scan(1, START - DAY, code=200)

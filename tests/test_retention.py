@@ -78,7 +78,7 @@ def test_an_active_orders_old_scans_live_in_history_and_its_metadata_stays(world
 
 
 def test_metadata_without_a_status_yet_is_not_archived_at_birth(world: World) -> None:
-    """The walkthrough's NOT IN mart_uti takes absence for proof."""
+    """A NOT IN mart_uti would take absence for proof."""
     world.order(9, START)
     world.insert("ecs_order_info", [(1, 7, START), (2, 7, AGED)])
     world.cycle()
@@ -101,7 +101,7 @@ def test_metadata_that_arrives_after_its_order_was_archived_follows_it(world: Wo
 
 
 def test_an_order_that_comes_back_leaves_history_wherever_it_is(world: World) -> None:
-    """The walkthrough looks into the two newest history tables only."""
+    """Looking into the two newest history tables only would miss it."""
     world.order(9, START)
     world.order(1, at("2024-02-01T00:00:00"))
     world.order(2, EARLIER)
