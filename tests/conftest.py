@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -18,9 +19,15 @@ START = at("2025-09-01T00:00:00")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Parallel test processes must not share SQLMesh's cache of loaded models."""
+def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Parallel test processes share neither SQLMesh's cache of loaded models nor a core: DuckDB takes one thread."""
     patch = pytest.MonkeyPatch()
+    connect = duckdb.connect
+
+    def one_thread(database: str = ":memory:", read_only: bool = False, config: Any = None) -> Any:
+        return connect(database, read_only, {"threads": 1, **(config or {})})
+
+    patch.setattr(duckdb, "connect", one_thread)
     patch.setenv("SQLMESH__CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
     for name in ("ORDER_TRACKING_SOURCE", "ORDER_TRACKING_GATEWAY"):
         patch.delenv(name, raising=False)
