@@ -67,4 +67,7 @@ def _connect(settings: RedshiftSettings) -> Any:
 def _holder(cursor: Any, key: int) -> str:
     cursor.execute(_HOLDER, [key])
     row = cursor.fetchone()
-    return f"{row[0]}, since {row[1]:%Y-%m-%d %H:%M}" if row else "it has just ended"
+    if not row:
+        return "it has just ended"
+    name, since = row  # of another user's connection PostgreSQL does not tell since when
+    return f"{name}, since {since:%Y-%m-%d %H:%M}" if since else str(name)

@@ -27,8 +27,18 @@ EXIT_LOCKED = 75
 FIRST_YEAR, LAST_YEAR = 2010, 2099
 
 
+MAIL_SETTINGS = ("ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD", "ALERT_SMTP_SENDER", "ALERT_SMTP_RECIPIENTS")
+"""With one of them missing SQLMesh would send no mail, and not say so."""
+
+
 def configured_source(url: str | None, gateway: str) -> str:
-    """The source's URL, as given or from the environment. All that is missing is named at once, the gateway's too."""
+    """The source's URL, as given or from the environment; what is missing is named with all other settings."""
+    check_settings(gateway, needs_source=True, source=url)
+    return str(url or os.environ.get("ORDER_TRACKING_SOURCE"))
+
+
+def check_settings(gateway: str, *, needs_source: bool, source: str | None = None) -> None:
+    """Raises ConfigurationError that names every setting that is missing: of the gateway, the source and the alerts."""
     from extract.redshift_settings import check_gateway
 
     mistakes = []
@@ -36,15 +46,16 @@ def configured_source(url: str | None, gateway: str) -> str:
         check_gateway(gateway)
     except ConfigurationError as error:
         mistakes.append(str(error))
-    found = url or os.environ.get("ORDER_TRACKING_SOURCE")
-    if not found:
+    missing = [name for name in MAIL_SETTINGS if not os.environ.get(name)]
+    if os.environ.get("ALERT_SMTP_HOST") and missing:
+        mistakes.append(f"ALERT_SMTP_HOST is set, but not {', '.join(missing)}; nothing was done.")
+    if needs_source and not (source or os.environ.get("ORDER_TRACKING_SOURCE")):
         mistakes.append(
             "No source is set; nothing was done. Give --source, or set ORDER_TRACKING_SOURCE, to "
             "mysql://user:password@host:port/database or duckdb:///path/to/file."
         )
     if mistakes:
         raise ConfigurationError(" ".join(mistakes))
-    return str(found)
 
 
 def load_settings_file() -> None:
@@ -134,16 +145,12 @@ def run_command(
 
 def _run_command(command: Callable[[Any], int], options: Any) -> int:
     from extract.lock import LockHeld
-    from extract.redshift_settings import check_gateway
     from extract.run import ExtractFailed
     from extract.source import SourceError, SourceUrlError
     from extract.warehouse import WarehouseError
 
     try:
-        if "source" in options:
-            configured_source(options.source, options.gateway)
-        else:
-            check_gateway(options.gateway)
+        check_settings(options.gateway, needs_source="source" in options, source=getattr(options, "source", None))
         return command(options)
     except LockHeld as error:
         print(error, file=sys.stderr)

@@ -30,12 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
         from sqlmesh.utils.errors import SQLMeshError
 
         from scripts.command import CycleFailed
+        from scripts.sqlmesh_session import keep_alerts_from_failing_a_run
 
         config = load_config()
         with run_lock(options.gateway):
             with closing(open_warehouse(options.gateway)) as warehouse:
                 lay_foundation(warehouse, config.tables)
             set_console(create_console())
+            keep_alerts_from_failing_a_run()
             try:
                 context = Context(paths=str(PROJECT), gateway=options.gateway)
                 with closing(context):

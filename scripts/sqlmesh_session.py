@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from scripts.command import without_secrets
 from scripts.cycle_console import CycleConsole
 
 SETTINGS = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_", "SQLMESH__")
@@ -55,6 +56,7 @@ def _new_context(gateway: str, project: Path) -> Any:
     prepare_macros_once()
     keep_snapshots()
     add_up_intervals()
+    keep_alerts_from_failing_a_run()
     # Syntax trees by the thousand live as long as a statement; a tenth of a cycle went into looking for cycles in them.
     gc.set_threshold(100_000, 50, 50)
     return Context(paths=str(project), gateway=gateway, load=False)
@@ -106,6 +108,31 @@ def keep_snapshots() -> None:
 
     get_or_load.original = original  # type: ignore[attr-defined]
     SnapshotCache.get_or_load = get_or_load  # type: ignore[method-assign]
+
+
+def keep_alerts_from_failing_a_run() -> None:
+    """SQLMesh sends alerts in the middle of its work: where one cannot be delivered, the run would fail each time."""
+    from sqlmesh.core.console import get_console
+    from sqlmesh.core.notification_target import NotificationTargetManager
+
+    original = NotificationTargetManager._get_notification_function
+    if hasattr(original, "original"):
+        return
+
+    def get_notification_function(self: Any, target: Any, event: Any) -> Any:
+        notify = original(self, target, event)
+
+        def attempt(*args: Any, **options: Any) -> None:
+            try:
+                notify(*args, **options)
+            except Exception as error:
+                told = without_secrets(str(error))
+                get_console().log_warning(f"an alert could not be delivered ({target.type_}: {told})")
+
+        return attempt
+
+    get_notification_function.original = original  # type: ignore[attr-defined]
+    NotificationTargetManager._get_notification_function = get_notification_function  # type: ignore
 
 
 def add_up_intervals() -> None:
