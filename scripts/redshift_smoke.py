@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -155,8 +155,11 @@ def smoke(warehouse: Warehouse) -> bool:
                 good = good and step in TOLD
             print(f"{mark:<3} {step.__name__:<18} {told}", flush=True)
     finally:
-        with suppress(WarehouseError):
+        try:
             warehouse.execute(f"DROP SCHEMA {schema} CASCADE")
+        except WarehouseError as error:
+            good = False
+            print(f"NO  {'clean_up':<18} left behind; run DROP SCHEMA {schema} CASCADE: {error}", flush=True)
     return good
 
 

@@ -123,10 +123,11 @@ class RedshiftWorld(World):
 
 
 def copy_tables(world: RedshiftWorld, file: Path) -> None:
-    """The marts, their history views, raw and exceptions of the stand-in as tables of a DuckDB file."""
+    """The marts, their history views, raw, and what checks and extract set aside, as tables of a DuckDB file."""
     names = [f"order_tracking.{mart}" for mart in MARTS]
     names += [f"order_tracking_history.hist_{short}_all" for short in ("uti", "ecs", "uts")]
-    names += ["order_tracking_history.order_tracking_exceptions", "order_tracking_raw.extract_log"]
+    names += ["order_tracking_history.order_tracking_exceptions", "order_tracking.consistency_failures"]
+    names += ["order_tracking_raw.extract_log", "order_tracking_raw.rejected_rows"]
     names += [f"order_tracking_raw.{mart.removeprefix('mart_')}_raw" for mart in MARTS]
     with duckdb.connect(str(file)) as warehouse:
         for name in names:

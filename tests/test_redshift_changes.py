@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from extract.source import open_source
 from extract.warehouse import open_warehouse
 from tests.conftest_redshift import START
 from tests.redshift_standin import refusals
+from tests.redshift_standin.lexer import without_head
 from tests.redshift_world import MARTS, RedshiftWorld
 from tests.world import DAY, HOUR, moment
 
@@ -147,27 +149,42 @@ def test_a_dev_plan_changes_nothing_in_production(redshift_world: RedshiftWorld,
     assert [order for _, order in world.history("uti")] == [1], "the next production run archives it"
 
 
+def runbook(heading: str) -> list[str]:
+    """The SQL statements of a section of docs/redshift.md, in order."""
+    section = (PROJECT / "docs" / "redshift.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    blocks = "\n".join(re.findall(r"```sql\n(.*?)```", section, re.DOTALL))
+    return [sql.strip() for sql in re.sub(r"--[^\n]*", "", blocks).split(";") if sql.strip()]
+
+
 def test_a_varchar_is_widened_by_the_runbook(redshift_world: RedshiftWorld, project: Path) -> None:
-    """docs/redshift.md: mart, history and raw with autocommit, then the files, then the plan; no row is rewritten."""
+    """docs/redshift.md, step by step: find the tables, widen them with autocommit, then the files, then the plan."""
     world = redshift_world
-    world.order(1, START - 200 * DAY)
-    world.order(2, START)
+    world.order(1, START - 500 * DAY)  # two half-years of history
+    world.order(2, START - 200 * DAY)
+    world.order(3, START)
     world.cycle()
-    physical = world.query(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'sqlmesh__order_tracking' "
-        "AND tablename LIKE 'order_tracking__mart_uni_tracking_info__%'"
-    )
-    tables = [f"sqlmesh__order_tracking.{name}" for (name,) in physical if "__temp" not in name]
-    tables += ["order_tracking_history.hist_uti_2025_h1", "order_tracking_raw.uni_tracking_info_raw"]
+    find_mart, find_others, *alter = runbook("Widening a VARCHAR")
     arguments = RedshiftSettings.from_environment().connection_arguments()
-    with closing(redshift_connector.connect(**arguments)) as connection:
+    with closing(redshift_connector.connect(**arguments)) as connection, closing(connection.cursor()) as cursor:
         connection.autocommit = True
+        ((definition,),) = cursor.execute(find_mart).fetchall()
+        tables = re.findall(r"sqlmesh__order_tracking\.order_tracking__mart_uni_tracking_info__\d+", definition)
+        tables += [f"{schema}.{name}" for schema, name in cursor.execute(find_others).fetchall()]
+        assert len(set(tables)) == len(tables) == 4, tables
         for table in tables:
-            connection.cursor().execute(f"ALTER TABLE {table} ALTER COLUMN tno TYPE VARCHAR(128)")
-    edit(project / "external_models.yaml", ("tno: VARCHAR(64)", "tno: VARCHAR(128)"))
-    edit(project / "models" / "mart_uni_tracking_info.sql", ("VARCHAR(64)", "VARCHAR(128)"))
+            example = next(sql for sql in alter if table[:32] in sql)
+            cursor.execute(example.replace(example.split()[2], table))
+    for file in ("external_models.yaml", "models/mart_uni_tracking_info.sql", "models/order_status.sql"):
+        edit(project / file, ("VARCHAR(64)", "VARCHAR(128)"))
+    world.standin.statements.clear()
     plan(project, world.now)
-    world.insert("uni_tracking_info", [(3, "x" * 100, 1, START + HOUR)])
+    assert not [sql for sql in world.standin.statements if without_head(sql).startswith("ALTER TABLE")]
+    world.insert("uni_tracking_info", [(4, "x" * 100, 1, START + HOUR)])
     world.cycle(START + 2 * HOUR, project=project)
-    assert world.query("SELECT tno FROM order_tracking.mart_uni_tracking_info WHERE order_id = 3") == [("x" * 100,)]
-    assert [order for _, order in world.history("uti")] == [1]
+    assert world.query("SELECT tno FROM order_tracking.mart_uni_tracking_info WHERE order_id = 4") == [("x" * 100,)]
+    assert world.query("SELECT tno FROM order_tracking.order_status WHERE order_id = 4") == [("x" * 100,)]
+    lengths = world.query(
+        "SELECT table_schema, table_name, character_maximum_length FROM information_schema.columns "
+        "WHERE column_name = 'tno' AND table_schema <> 'sqlmesh__order_tracking'"
+    )
+    assert len(lengths) == 6 and {length for *_, length in lengths} == {128}, lengths

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -38,13 +42,13 @@ pytestmark = pytest.mark.xdist_group("redshift")
 RAW = "order_tracking_raw.uni_tracking_spath_raw"
 
 
-def extract(world: RedshiftWorld, minutes: int = 15) -> list[TableRun]:
+def extract(world: RedshiftWorld, minutes: int = 15, tables: Sequence[str] | None = None) -> list[TableRun]:
     """An extract, and nothing after it, at START and so many minutes."""
     with (
         closing(open_source(world.source_url)) as source,
         closing(open_warehouse("redshift")) as warehouse,
     ):
-        return run_extract(source, warehouse, load_config(), Clock(moment(START + minutes * MINUTE)))
+        return run_extract(source, warehouse, load_config(), Clock(moment(START + minutes * MINUTE)), tables=tables)
 
 
 def raw_scans(world: RedshiftWorld) -> list[tuple[Any, ...]]:
@@ -59,23 +63,25 @@ def world(redshift_world: RedshiftWorld) -> RedshiftWorld:
     return redshift_world
 
 
-def test_rows_are_not_landed_twice_when_the_connection_is_lost_after_commit(world: RedshiftWorld) -> None:
+@pytest.mark.parametrize("table", ["uni_tracking_info", "ecs_order_info", "uni_tracking_spath"])
+def test_rows_are_not_landed_twice_when_the_connection_is_lost_after_commit(world: RedshiftWorld, table: str) -> None:
+    raw = f"order_tracking_raw.{table}_raw"
     seen: list[str] = []
 
     def landing_commit(sql: str) -> bool:
-        """The COMMIT that follows the landing of scans (COPY has its own transaction before)."""
+        """The COMMIT that follows the landing (COPY has its own transaction before)."""
         seen.append(sql)
-        return sql.lower().startswith("commit") and any("INSERT INTO " + RAW in text for text in seen)
+        return sql.lower().startswith("commit") and any("INSERT INTO " + raw in text for text in seen)
 
     world.standin.fail_when(landing_commit, drop_connection=True, after=True)
     with pytest.raises(ExtractFailed, match="Whether the transaction took effect is unknown") as failed:
-        extract(world)
+        extract(world, tables=[table])  # alone, or the COMMIT of another table might come in between
     assert "running again lands nothing twice" in str(failed.value)
-    landed = raw_scans(world)
+    landed = world.query(f"SELECT * FROM {raw} ORDER BY order_id")
     assert len(landed) == 2, "the fault was to strike after the COMMIT"
-    (again,) = [run for run in extract(world) if run.table == "uni_tracking_spath"]
+    (again,) = [run for run in extract(world) if run.table == table]
     assert again.landed.rows_landed == 0
-    assert raw_scans(world) == landed
+    assert world.query(f"SELECT * FROM {raw} ORDER BY order_id") == landed
 
 
 @pytest.mark.parametrize(
@@ -184,6 +190,85 @@ def test_files_have_the_staged_tables_schema_are_encrypted_and_named_with_their_
         assert pq.read_schema(io.BytesIO(body)).equals(schema)
     parts.remove(sent)
     assert world.objects_in_s3() == []
+
+
+class Bucket(ThreadingHTTPServer):
+    """An S3 that answers with what stands in `answers`, then with success; keeps the requests' headers."""
+
+    def __init__(self, *answers: int):
+        super().__init__(("127.0.0.1", 0), BucketHandler)
+        self.answers = list(answers)
+        self.requests: list[dict[str, str]] = []
+
+    def __enter__(self) -> Bucket:
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class BucketHandler(BaseHTTPRequestHandler):
+    server: Bucket
+    protocol_version = "HTTP/1.1"
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append({name.lower(): value for name, value in self.headers.items()})
+        answer = self.server.answers.pop(0) if self.server.answers else 200
+        if answer == RESET:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response(answer)
+        self.send_header("ETag", '"0"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+RESET = 0
+S3_SETTINGS = {"REDSHIFT_HOST": "h", "REDSHIFT_DATABASE": "d", "REDSHIFT_USER": "u", "REDSHIFT_PASSWORD": "p"}
+S3_SETTINGS |= {"REDSHIFT_S3_PREFIX": "s3://landing/extract", "REDSHIFT_COPY_ROLE": "default"}
+S3_SETTINGS |= {f"STATE_{name}": "x" for name in ("HOST", "DATABASE", "USER", "PASSWORD")}
+
+
+def send_one_file(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[float]:
+    """A file and its manifest; gives the pauses that were made (and does not wait for them)."""
+    pauses: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=pauses.append))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    endpoint = {"REDSHIFT_S3_ENDPOINT_URL": f"http://127.0.0.1:{bucket.server_port}"}
+    parts = S3Parts(RedshiftSettings.from_environment(S3_SETTINGS | endpoint | settings))
+    batch = pa.record_batch({"order_id": pa.array([1, 2])})
+    assert parts.send("s3://landing/extract/one", batch.schema, [batch]).rows == 2
+    return pauses
+
+
+def test_a_file_that_s3_turns_away_is_sent_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Bucket(503, RESET, 500, 503) as bucket:
+        pauses = send_one_file(bucket, monkeypatch)
+    assert len(bucket.requests) == 6, "the file five times, then the manifest"
+    assert all(0 < pause <= 2**number for number, pause in enumerate(pauses)) and len(pauses) == 4, pauses
+
+
+def test_a_bucket_that_stays_away_is_given_up_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Bucket(*[503] * 99) as bucket, pytest.raises(WarehouseError, match="cannot be written"):
+        send_one_file(bucket, monkeypatch)
+    assert len(bucket.requests) == 9, "the first, and eight more"
+
+
+def test_files_are_encrypted_with_the_key_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Bucket() as bucket:
+        send_one_file(bucket, monkeypatch, REDSHIFT_S3_KMS_KEY="arn:aws:kms:eu-west-1:123456789012:key/k")
+    name = "x-amz-server-side-encryption"
+    assert [(sent[name], sent[f"{name}-aws-kms-key-id"]) for sent in bucket.requests] == [
+        ("aws:kms", "arn:aws:kms:eu-west-1:123456789012:key/k")
+    ] * 2
 
 
 def test_text_that_redshift_cannot_hold_is_set_aside_and_stops_nothing(world: RedshiftWorld) -> None:

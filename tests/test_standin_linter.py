@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pytest
 
-from tests.redshift_standin import RefusedByRedshift, check, refusals
+from tests.redshift_standin import RefusedByRedshift, check, correlation, linter, refusals, transfer_rules
 
 ROLE = "IAM_ROLE 'arn:aws:iam::123456789012:role/loader'"
 COPY = f"COPY s.t FROM 's3://b/m.json' {ROLE} FORMAT AS PARQUET MANIFEST"
@@ -219,6 +222,26 @@ CASES = [
         f"UNLOAD ('SELECT a FROM t LIMIT 5') {UNLOAD}",
         f"UNLOAD ('SELECT a FROM t') {UNLOAD} MANIFEST",
     ),
+    (
+        "unload-address",
+        f"UNLOAD ('SELECT 1') {UNLOAD.replace('s3://', 'file://')}",
+        f"UNLOAD ('SELECT 1') {UNLOAD} ALLOWOVERWRITE",
+    ),
+    (
+        "unload-format",
+        f"UNLOAD ('SELECT 1') {UNLOAD.replace('PARQUET', 'CSV')}",
+        f"UNLOAD ('SELECT 1') {UNLOAD.replace('FORMAT AS', 'FORMAT')}",
+    ),
+    (
+        "unload-role",
+        f"UNLOAD ('SELECT 1') {UNLOAD.replace('arn:aws:iam::123456789012:role/', '')}",
+        f"UNLOAD ('SELECT 1') {UNLOAD.replace(ROLE, 'IAM_ROLE default')}",
+    ),
+    (
+        "unload-keys",
+        f"UNLOAD ('SELECT 1') {UNLOAD.replace(ROLE, 'ACCESS_KEY_ID AS x')}",
+        f"UNLOAD ('SELECT access_key_id FROM t') {UNLOAD}",
+    ),
     ("unload-option", f"UNLOAD ('SELECT 1') {UNLOAD} GZIP", f"UNLOAD ('SELECT 1') {UNLOAD} PARALLEL OFF"),
     (
         "distinct-on",
@@ -270,6 +293,15 @@ def rules(found: list[str]) -> set[str]:
 def test_rule_refuses_the_one_and_lets_its_neighbour_pass(rule: str, refused: str, passes: str) -> None:
     assert rule in rules(refusals(refused))
     assert refusals(passes) == []
+
+
+def test_every_rule_has_a_statement_that_it_refuses_and_one_that_passes() -> None:
+    """The rules in tables by their keys, the others by the messages that the linter's modules write."""
+    known = {*linter.TEXT_RULES, *linter.TREE_RULES, *linter.TRANSACTION_RULES}
+    for module in (linter, correlation, transfer_rules):
+        for name in re.findall(r'"((?:\{[\w.()]+\}|[a-z]+)(?:-[a-z]+)+|unreadable): ', inspect.getsource(module)):
+            known |= {re.sub(r"\{.*\}", verb, name) for verb in ("copy", "unload")}
+    assert {rule for rule, *_ in [*CASES, *IN_TRANSACTION]} == known
 
 
 @pytest.mark.parametrize(("rule", "sql"), IN_TRANSACTION)
