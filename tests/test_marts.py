@@ -16,7 +16,7 @@ def test_every_row_of_the_source_has_its_one_place(world: World) -> None:
 
 
 def test_one_row_per_order_however_old_the_row_it_replaces(world: World) -> None:
-    """The bug of the pipeline before this one: a DELETE with a window of 20 days left the older row beside the newer one."""
+    """A DELETE with a window of 20 days left the older row beside the newer one, in the pipeline before this one."""
     world.order(1, START - 150 * DAY)
     world.cycle()
     world.scan(1, START, code=300)

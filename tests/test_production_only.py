@@ -107,6 +107,22 @@ def outside_dev(world: World) -> dict[str, Any]:
         return {name: warehouse.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for (name,) in tables}
 
 
+def dev_tables(world: World) -> dict[str, int]:
+    """Rows of the tables that SQLMesh keeps for dev environments: proof that something was evaluated there."""
+    with duckdb.connect(str(world.warehouse_file)) as warehouse:
+        tables = warehouse.execute(
+            "SELECT table_schema || '.' || table_name FROM information_schema.tables "
+            "WHERE ends_with(table_name, '__dev')"
+        ).fetchall()
+        return {name: warehouse.execute(f"SELECT COUNT(*) FROM {name}").fetchall()[0][0] for (name,) in tables}
+
+
+def assert_evaluated_in_dev(world: World, *models: str) -> None:
+    held = dev_tables(world)
+    for model in models:
+        assert any(model in name and rows for name, rows in held.items()), f"{model} was not evaluated in dev: {held}"
+
+
 def test_the_canaries_would_be_archived_and_trimmed_by_a_production_run(behind: World) -> None:
     before = outside_dev(behind)
     behind.cycle(LATER)
@@ -142,6 +158,7 @@ def test_a_dev_plan_of_a_changed_mart_touches_only_dev(behind: World, project: P
     edit(project, "mart_uni_tracking_info", "ranked.newest_first = 1", "ranked.newest_first < 2")
     plan(project, "dev", LATER)
     assert outside_dev(behind) == before
+    assert_evaluated_in_dev(behind, *MARTS)
 
 
 def test_a_dev_run_touches_only_dev(behind: World, project: Path) -> None:
@@ -150,6 +167,7 @@ def test_a_dev_run_touches_only_dev(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     run_dev(project, LATER, LATER + DAY)
     assert outside_dev(behind) == before
+    assert_evaluated_in_dev(behind, *MARTS)
 
 
 def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(
@@ -180,6 +198,21 @@ def test_a_production_plan_of_a_changed_mart_archives_nothing_by_itself(behind: 
     edit(project, "mart_uni_tracking_info", "ranked.newest_first = 1", "ranked.newest_first < 2")
     plan(project, "prod", LATER - HOUR)
     assert outside_dev(behind) == before
+
+
+def test_a_promoted_plan_that_migrates_touches_nothing_but_the_marts_columns(behind: World, project: Path) -> None:
+    before = outside_dev(behind)
+    mart = f"order_tracking.{MARTS[0]}"
+    edit(project, MARTS[0], "    landed_at TIMESTAMP\n", "    landed_at TIMESTAMP,\n    pieces INTEGER\n")
+    arrived = "ranked.landed_at::TIMESTAMP AS landed_at"
+    edit(project, MARTS[0], f"{arrived} /*", f"{arrived}, 7::INTEGER AS pieces /*")
+    plan(project, "dev", LATER)
+    assert outside_dev(behind) == before
+    assert_evaluated_in_dev(behind, MARTS[0])
+    plan(project, "prod", LATER - HOUR)
+    after = outside_dev(behind)
+    assert after.pop(mart) == [(*row, None) for row in before.pop(mart)]
+    assert after == before
 
 
 def behind_marts(world: World) -> None:
@@ -232,5 +265,6 @@ def test_a_dev_plan_of_a_mart_that_is_not_forward_only_touches_only_dev(behind: 
     edit(project, "mart_uni_tracking_info", "ranked.newest_first = 1", "ranked.newest_first < 2")
     plan(project, "dev", LATER)
     assert outside_dev(behind) == before
+    assert_evaluated_in_dev(behind, MARTS[0])
     plan(project, "another", LATER, start="2025-01-01")
     assert outside_dev(behind) == before

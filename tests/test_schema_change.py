@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from tests.conftest import START
@@ -42,23 +41,46 @@ class Copy:
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 
-    def cycle(self, time: str) -> None:
-        result = self.run("scripts.run_cycle", "--source", self.world.source_url, "--at", time)
+    def cycle(self, time: str, *options: str) -> None:
+        result = self.run("scripts.run_cycle", "--source", self.world.source_url, "--at", time, *options)
         assert result.returncode == 0, result.stderr + result.stdout
 
-    def add_pieces_to_uti(self) -> None:
-        """The documented edits: the one list of raw columns, and the model."""
-        self.edit("external_models.yaml", "    status: INTEGER\n", "    status: INTEGER\n    pieces: INTEGER\n")
-        model = "models/mart_uni_tracking_info.sql"
-        self.edit(model, "    update_time BIGINT,\n    landed_at TIMESTAMP\n",
-                  "    update_time BIGINT,\n    landed_at TIMESTAMP,\n    pieces INTEGER\n")  # fmt: skip
-        self.edit(model, "    update_time,\n    landed_at\n", "    update_time,\n    landed_at,\n    pieces\n", count=2)
+    def add_pieces(self, table: str) -> None:
+        """The edits that docs/operations.md tells under "A column is added": the list of raw columns, and the model."""
+        last, ties, age = EDITED[table]
+        kind = "INTEGER" if last == "traceseq" else "BIGINT"
+        self.edit("external_models.yaml", f"    {last}: {kind}\n", f"    {last}: {kind}\n    pieces: INTEGER\n")
+        model = f"models/mart_{table}.sql"
+        self.edit(model, f"    {last} {kind},\n    landed_at TIMESTAMP\n",
+                  f"    {last} {kind},\n    landed_at TIMESTAMP,\n    pieces INTEGER\n")  # fmt: skip
+        ctes = 2 if age else 1
+        self.edit(model, f"    {last},\n    landed_at\n", f"    {last},\n    landed_at,\n    pieces\n", count=ctes)
         self.edit(model, "    landed_at,\n    ROW_NUMBER()", "    landed_at,\n    pieces,\n    ROW_NUMBER()")
-        self.edit(model, "tno DESC, status DESC", "tno DESC, status DESC, pieces DESC")
-        self.edit(model, "tno, status)", "tno, status, pieces)")
-        self.edit(model, "ranked.landed_at::TIMESTAMP AS landed_at /* When the row arrived here */",
-                  "ranked.landed_at::TIMESTAMP AS landed_at, /* When the row arrived here */\n"
-                  "  ranked.pieces::INTEGER AS pieces /* How many pieces the order has */")  # fmt: skip
+        ranked = "ranked." if age else ""
+        self.edit(model, f"  {ranked}landed_at::TIMESTAMP AS landed_at /* When the row arrived here */",
+                  f"  {ranked}landed_at::TIMESTAMP AS landed_at, /* When the row arrived here */\n"
+                  f"  {ranked}pieces::INTEGER AS pieces /* How many pieces it has */")  # fmt: skip
+        if age:
+            self.edit(model, ties, f"{ties}, pieces DESC")
+            self.edit(model, f"held, {age})", f"held, {age}, pieces)")
+
+    def add_pieces_to_the_checks(self, table: str) -> None:
+        """And that of the daily checks, which read history: once it has the column, which the next cycle sees to."""
+        _, _, age = EDITED[table]
+        if age:
+            self.edit("models/consistency_failures.sql", f"landed, {age})", f"landed, {age}, pieces)", count=2)
+
+    def plan(self, time: str) -> None:
+        planned = self.run("scripts.plan", "--yes", "--at", time)
+        assert planned.returncode == 0, planned.stdout[-2000:] + planned.stderr
+
+
+EDITED = {
+    "uni_tracking_info": ("update_time", "tno DESC, status DESC", "update_time, landed_at, tno, status"),
+    "ecs_order_info": ("add_time", "landed_at DESC, partner_id DESC", "add_time, landed_at, partner_id"),
+    "uni_tracking_spath": ("traceseq", "", ""),
+}
+"""Table -> its last column before landed_at, the ranking's end, and what tells a version's age (a scan has none)."""
 
 
 @pytest.fixture
@@ -66,29 +88,37 @@ def copy(tmp_path: Path, make_world: Callable[..., World]) -> Copy:
     return Copy(tmp_path, make_world(planned=False))
 
 
-def test_a_column_added_everywhere_reaches_history_before_the_next_archive(copy: Copy) -> None:
+def test_columns_added_everywhere_reach_history_before_the_next_archive(copy: Copy) -> None:
+    """A column for each table, between two cycles; on the same day a resident order ages out, and a late one leaves."""
     world = copy.world
     world.order(1, AGED)
     world.order(2, START)
+    world.order(5, at("2025-03-01T12:00:00"))
     copy.cycle("2025-09-01T00:20:00")
     assert world.history("uti") == [("2025_h1", 1)]
+    assert set(world.uti()) == {2, 5}
 
-    world.source("ALTER TABLE uni_tracking_info ADD COLUMN pieces INTEGER")
-    copy.add_pieces_to_uti()
-    planned = copy.run("scripts.plan", "--yes", "--at", "2025-09-01T00:25:00")
-    assert planned.returncode == 0, planned.stdout + planned.stderr
-    # What was silent leaves later, with its new column; what is in history has none.
-    world.insert("uni_tracking_info", [(3, "T3", 100, at("2025-03-01T00:00:00"), 7), (4, "T4", 100, START + DAY, 5)])
-    copy.run(
-        "extract", "reconcile", "--source", world.source_url, "--since", "2025-01-01", "--at", "2025-09-02T00:10:00"
-    )
-    copy.cycle("2025-09-02T00:20:00")
-    assert world.history("uti", "order_id, pieces") == [("2025_h1", 1, None), ("2025_h1", 3, 7)]
-    with duckdb.connect(str(world.warehouse_file)) as warehouse:
-        held = warehouse.execute(
-            "SELECT order_id, pieces FROM order_tracking.mart_uni_tracking_info ORDER BY 1"
-        ).fetchall()
-    assert held == [(2, None), (4, 5)]
+    for table in EDITED:
+        world.source(f"ALTER TABLE {table} ADD COLUMN pieces INTEGER")
+        copy.add_pieces(table)
+    copy.plan("2025-09-01T00:25:00")
+    for order, time, pieces in ((3, at("2025-03-01T00:00:00"), 7), (4, START + DAY, 5)):
+        world.insert("ecs_order_info", [(order, 1, time, pieces)])
+        world.insert("uni_tracking_spath", [(order, time, 100, 0, pieces)])
+        world.insert("uni_tracking_info", [(order, f"T{order}", 100, time, pieces)])
+    copy.cycle("2025-09-02T00:20:00", "--reconcile=2025-01-01")
+    for short in ("uti", "ecs", "uts"):
+        held = world.history(short, "order_id, pieces")
+        assert held == [("2025_h1", 1, None), ("2025_h1", 3, 7), ("2025_h1", 5, None)], short
+    for table in EDITED:
+        held = world.query(f"SELECT order_id, pieces FROM order_tracking.mart_{table} ORDER BY 1")
+        assert held == [(2, None), (4, 5)], table
+    for table in EDITED:
+        copy.add_pieces_to_the_checks(table)
+    copy.plan("2025-09-02T00:25:00")
+    copy.cycle("2025-09-03T00:20:00")  # the daily checks have seen all of it
+    world.assert_whole()
+    assert world.exceptions(open_only=False) == []
 
 
 def test_taking_an_added_column_back_is_refused_and_costs_nothing(copy: Copy) -> None:
@@ -98,8 +128,8 @@ def test_taking_an_added_column_back_is_refused_and_costs_nothing(copy: Copy) ->
     copy.cycle("2025-09-01T00:20:00")
     before = {file: file.read_text() for file in copy.folder.rglob("*") if file.suffix in (".sql", ".yaml")}
     world.source("ALTER TABLE uni_tracking_info ADD COLUMN pieces INTEGER")
-    copy.add_pieces_to_uti()
-    assert copy.run("scripts.plan", "--yes", "--at", "2025-09-01T00:25:00").returncode == 0
+    copy.add_pieces("uni_tracking_info")
+    copy.plan("2025-09-01T00:25:00")
     old = at("2025-02-27T00:00:00")
     world.insert("uni_tracking_info", [(3, "T3", 100, START + HOUR, 7), (4, "T4", 100, old, 5)])
     copy.cycle("2025-09-01T01:20:00")

@@ -1,4 +1,7 @@
-"""I9: the same history through the same cycles gives the same rows, whatever time zone the process lives in."""
+"""I9: the same history through the same cycles gives the same rows, whatever time zone the process lives in.
+
+Through other cycles it ends in the same orders and scans in the same places, however seldom they run.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from extract.config import PROJECT
+from scripts.simulate import simulated_trace
+from scripts.source_writer import SourceWriter
+from tests.proof.fast_world import FastWorld
 from tests.test_crashes import HISTORY, MARTS, history_tables
-from tests.world import DAY, HOUR, MINUTE, World, at
+from tests.world import DAY, HOUR, MINUTE, World, at, moment
 
-ZONES = ("UTC", "America/New_York", "Asia/Kolkata")
+ZONES = ("UTC", "America/New_York", "Asia/Shanghai")
 NOW = at("2025-07-01T03:00:00")  # still June in New York; a half-year, a month and a day have just ended
 
 
@@ -65,6 +73,42 @@ def rows_after_cycles(folder: Path) -> dict[str, list[str]]:
         table.split(".")[1]: [str(row) for row in world.query(f"SELECT * FROM {table} ORDER BY ALL")]
         for table in tables
     }
+
+
+def test_any_rhythm_of_cycles_ends_with_the_same_rows_in_the_same_places(make_world: Callable[..., World]) -> None:
+    """Every quarter-hour for an hour, every day for four, and a month at a time; some scans come days late."""
+    last = NOW + HOUR
+    months = [last - 70 * DAY, last - 35 * DAY]
+    rhythms = {
+        "quarter-hours": [*months, *range(last - HOUR, last + 1, 15 * MINUTE)],
+        "days": [*months, *range(last - 3 * DAY, last + 1, DAY)],
+        "months": [*months, last],
+    }
+    trace = simulated_trace(orders=150, months=14, seed=3, until=moment(last))
+    ends = {}
+    for rhythm, moments in rhythms.items():
+        world = make_world(planned=False, kind=FastWorld, folder=rhythm, now=moments[0], history_start="2023_h1")
+        world.source_file.unlink()
+        for now in moments:
+            with SourceWriter(world.source_url) as source:
+                source.advance(trace, now)
+            world.cycle(now, reconcile_since=1)
+            world.assert_whole()
+        ends[rhythm] = rows_in_their_places(world)
+    assert all(ends["months"].values())
+    assert ends["days"] == ends["quarter-hours"]
+    assert ends["months"] == ends["quarter-hours"]
+
+
+def rows_in_their_places(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """Without when a row arrived and when it was archived, which differ with the cycles."""
+    ends = {
+        name: world.query(f"SELECT * EXCLUDE landed_at FROM order_tracking.{mart} ORDER BY ALL")
+        for name, mart in MARTS.items()
+    }
+    for name in MARTS:
+        ends[f"hist_{name}"] = world.history(name, "* EXCLUDE (period, landed_at, archived_at)")
+    return ends
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ class FastWorld(World):
         assert not options, "the fast engine knows no options"
         self.now = self.now + 15 * MINUTE if now is None else now
         started = time.monotonic()
-        with duckdb.connect(str(self.warehouse_file), config={"threads": 1}) as warehouse, closing(open_source(self.source_url)) as source:
+        with (
+            duckdb.connect(str(self.warehouse_file), config={"threads": 1}) as warehouse,
+            closing(open_source(self.source_url)) as source,
+        ):
             if self.engine is None:
                 self.engine = Engine(warehouse, self.now)
             self.engine.connection = warehouse

@@ -1,8 +1,8 @@
 """A process killed before and after every statement of a cycle: what the next run of the same cycle makes of it.
 
 The cycle runs in a child process on a DuckDB file, which kills itself with SIGKILL at one statement. Then the cycle is
-run again, and the warehouse must be the same as where nothing was ever interrupted. Which cycles: those of random
-histories that between them execute every statement that any of these histories does.
+run again, and the warehouse must be the same as where nothing was ever interrupted, `archived_at` included. Which
+cycles: those of random histories that between them execute every statement that any of these histories does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -135,19 +136,25 @@ class FileWorld(Player):
 
 
 def shape(sql: str) -> str:
-    """What a statement does to which table, whatever the half-year."""
+    """The whole statement without what differs from cycle to cycle: its values, half-years, and how many of them."""
     plain = re.sub(r"/\*.*?\*/|\"|memory\.", "", sql)
-    verb = re.match(r"\s*(CREATE[A-Z ]+?(?:TABLE|VIEW)(?: IF NOT EXISTS)?|[A-Z]+(?: INTO| FROM)?)\s*([\w.]*)", plain)
-    assert verb is not None, sql
-    return re.sub(r"\d+", "?", " ".join(verb.groups())).strip()
+    plain = re.sub(r"'(?:[^']|'')*'|\d{4}_h[12]|(?<![\w.])-?\d+(?:\.\d+)?", "?", plain)
+    return without_repetitions(re.sub(r"\s+", " ", plain).strip())
+
+
+@cache
+def without_repetitions(sql: str) -> str:
+    """One half-year, one row and one range stand for many."""
+    return re.sub(r"(.{8,400}?)(?:(?: UNION ALL|,| OR)? \1)+", r"\1", sql)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A step of a history, and the shapes of the statements that it executes."""
+    """A step of a history, and the statements that it executes: how many, and their shapes."""
 
     seed: int
     step: int
+    statements: int
     shapes: frozenset[str]
 
 
@@ -163,7 +170,7 @@ def scenes(seeds: Sequence[int]) -> list[Scene]:
             player.engine.connection = Watched(plain, statements)  # type: ignore[assignment]
             player.apply(step)
             if step[0] in CYCLES:
-                found.append(Scene(seed, number, frozenset(map(shape, statements))))
+                found.append(Scene(seed, number, len(statements), frozenset(map(shape, statements))))
         player.close()
     return found
 

@@ -3,20 +3,25 @@
     python -m tests.proof.mutants [NAME ...]
 
 First come the histories that have shown faults before and some random ones; a mistake that lies outside of what they
-play names the tests that must catch it. The run fails when a mutant survives, or when its text is no longer found.
+play names the tests that must catch it. Caught is what a comparison with the oracle, an invariant or a test finds. A
+mutant that merely breaks (an SQL error, say) is not caught, unless it says that it must be refused. The run fails when
+one survives or breaks, when its text is no longer found, and when the unchanged copy, played first, fails.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -35,6 +40,16 @@ class Mutant:
     mistake: str
     tests: tuple[str, ...] = ()
     """Tests that must catch it; without any the histories must."""
+    refused: str = ""
+    """Why the project, rather than a comparison, must stop it with an error of its own."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a copy: the comparison, invariant or test that failed, and the first error that was none of them."""
+
+    failed: str = ""
+    error: str = ""
 
 
 POST, RETENTION = "macros/post_statements.py", "macros/retention.py"
@@ -43,13 +58,34 @@ EVERY_ORDER = (
     "\"SELECT CAST(:p AS VARCHAR(7)) AS period, order_id, CAST('2100-01-01' AS TIMESTAMP) AS archived_at FROM mart\""
 )
 
+
+def trim_by_age(cutoff: str, since: str = "0") -> str:
+    """Lines for `retain` that delete by age alone, what is older than the one and not older than the other."""
+    return (
+        '        if scope["short"] != "ecs":\n'
+        "            aged = statement(\n"
+        '                "DELETE FROM mart WHERE :time >= :since AND :time < :cutoff", {"mart": scope["mart"]},\n'
+        f'                time=exp.column(scope["time"]), since={since}, cutoff={cutoff},\n'
+        "            )\n"
+        "            execute(engine, [aged])\n"
+    )
+
+
 MUTANTS = (
     Mutant(
-        "delete_by_window",
+        "delete_in_a_window_of_20_days",
+        "tests/proof/engine.py",
+        'f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM batch_of_mart)",\n',
+        'f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM batch_of_mart)"\n'
+        '            + (f" AND update_time >= {end - 20 * DAY}" if "update_time" in model.columns_to_types else ""),\n',
+        "the old row is looked for among those of the last 20 days: one that was silent for longer stands twice",
+    ),
+    Mutant(
+        "delete_by_arrival",
         UTI,
         "kind INCREMENTAL_BY_UNIQUE_KEY (\n    unique_key order_id,",
         "kind INCREMENTAL_BY_TIME_RANGE (\n    time_column landed_at,",
-        "the old row is looked for in a window of time, not by its key",
+        "the old row is looked for among those of the interval, not by its key",
     ),
     Mutant(
         "older_replaces_newer",
@@ -93,9 +129,24 @@ MUTANTS = (
         "trim_before_archive",
         POST,
         "        execute(engine, archive_statements(scope))\n        unrouted",
-        "        execute(engine, trim_statements(scope))\n"
-        "        execute(engine, archive_statements(scope))\n        unrouted",
+        trim_by_age('scope["cutoff"]') + "        execute(engine, archive_statements(scope))\n        unrouted",
         "trim runs before archive",
+    ),
+    Mutant(
+        "cutoff_recomputed_for_the_trim",
+        POST,
+        "        execute(engine, trim_statements(scope))\n",
+        "        execute(engine, trim_statements(scope))\n"
+        + trim_by_age('months_before(scope["end"], scope["retention_months"])', 'scope["cutoff"]'),
+        "trim draws its line later than archive drew it, and takes what lies between",
+    ),
+    Mutant(
+        "scans_are_copied_blindly",
+        POST,
+        '            if engine.fetchone(first_found.from_(table_node(table).as_("mart"))'
+        '.where(in_range(scope, period, "mart")))\n',
+        "            if False\n",
+        "an archived scan that the lookback takes into the mart again is archived twice",
     ),
     Mutant(
         "cutoff_of_its_own",
@@ -145,7 +196,8 @@ MUTANTS = (
         "ecs_in_a_period_of_its_own",
         RETENTION,
         '            {"history": history_table(scope["short"], period), "missing"',
-        '            {"history": history_table(scope["short"], max(routed(scope))), "missing"',
+        '            {"history": history_table(scope["short"], max(routed(scope)) if scope["short"] == "ecs" '
+        'else period), "missing"',
         "metadata goes to another half-year than its order",
     ),
     Mutant(
@@ -321,10 +373,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--play", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.play:
-        print(what_fails())
+        print(json.dumps(astuple(what_fails())))
         return 0
+    unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
     chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
     with tempfile.TemporaryDirectory() as folder:
+        if not unchanged_copy_passes(chosen, Path(folder)):
+            print("The project fails unchanged, so that nothing can be said of any mutant.")
+            return 1
         survivors = [mutant.name for mutant in chosen if not caught(mutant, Path(folder))]
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants caught.")
     if survivors:
@@ -332,69 +390,104 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if survivors else 0
 
 
-def caught(mutant: Mutant, folder: Path) -> bool:
-    """Tells what caught it, or that nothing did."""
+def unchanged_copy_passes(chosen: Sequence[Mutant], folder: Path) -> bool:
+    """The control: without a mistake the same histories and tests find nothing."""
     started = time.monotonic()
-    copy = folder / mutant.name
-    skipped = shutil.ignore_patterns(".*", "*.duckdb*", "*.parquet", "logs", "build", "*.egg-info", "__pycache__")
-    shutil.copytree(PROJECT, copy, ignore=skipped)
-    file = copy / mutant.file
-    text = file.read_text()
-    if text.count(mutant.old) != 1:
-        told = f"NOT APPLIED: its text stands {text.count(mutant.old)} times in {mutant.file}"
-    else:
+    outcomes = []
+    with copied(folder / "unchanged") as copy:
+        if any(not mutant.tests for mutant in chosen):
+            outcomes.append(failing_history(copy))
+        tests = sorted({test for mutant in chosen for test in mutant.tests})
+        if tests:
+            outcomes.append(failing_test(tests, copy))
+    told = [outcome.failed or outcome.error for outcome in outcomes if outcome != Outcome()]
+    tell("the unchanged copy", started, f"FAILS: {told[0]}" if told else "passes")
+    return not told
+
+
+def caught(mutant: Mutant, folder: Path) -> bool:
+    """Tells what caught it and why, or that nothing did."""
+    started = time.monotonic()
+    with copied(folder / mutant.name) as copy:
+        file = copy / mutant.file
+        text = file.read_text()
+        if text.count(mutant.old) != 1:
+            tell(mutant.name, started, f"NOT APPLIED: its text stands {text.count(mutant.old)} times in {mutant.file}")
+            return False
         file.write_text(text.replace(mutant.old, mutant.new))
-        told = failing_test(mutant, copy) if mutant.tests else failing_history(copy)
-    shutil.rmtree(copy)
-    found = bool(told) and not told.startswith("NOT")
-    print(f"{mutant.name:<32} {time.monotonic() - started:5.0f} s  {told or 'SURVIVED: ' + mutant.mistake}", flush=True)
-    return found
+        outcome = failing_test(mutant.tests, copy) if mutant.tests else failing_history(copy)
+    refused = bool(outcome.error and mutant.refused)
+    if outcome.failed:
+        tell(mutant.name, started, outcome.failed)
+    elif refused:
+        tell(mutant.name, started, f"refused, for {mutant.refused}: {outcome.error}")
+    elif outcome.error:
+        tell(mutant.name, started, f"NOT CAUGHT, BROKEN: {outcome.error}")
+    else:
+        tell(mutant.name, started, f"SURVIVED: {mutant.mistake}")
+    return bool(outcome.failed) or refused
 
 
-def failing_history(project: Path) -> str:
-    """The first history that fails there, or nothing."""
+def tell(name: str, started: float, what: str) -> None:
+    print(f"{name:<32} {time.monotonic() - started:5.0f} s  {' '.join(what.split())[:200]}", flush=True)
+
+
+@contextmanager
+def copied(folder: Path) -> Iterator[Path]:
+    """A copy of the project, for as long as it is needed."""
+    skipped = shutil.ignore_patterns(".*", "*.duckdb*", "*.parquet", "logs", "build", "*.egg-info", "__pycache__")
+    shutil.copytree(PROJECT, folder, ignore=skipped)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def failing_history(project: Path) -> Outcome:
+    """What the histories find there."""
     run = run_there(project, "-m", "tests.proof.mutants", "--play")
     if run.returncode:
-        return f"NOT RUN: {run.stderr.strip().splitlines()[-1][:120]}"
-    return run.stdout.strip().splitlines()[-1] if run.stdout.strip() else ""
+        return Outcome(error=last_line(run.stderr))
+    return Outcome(*json.loads(last_line(run.stdout)))
 
 
-def failing_test(mutant: Mutant, project: Path) -> str:
-    run = run_there(project, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests)
-    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0][:110] if run.returncode == 1 and failed else ""
+def failing_test(tests: Sequence[str], project: Path) -> Outcome:
+    """The first of the tests that fails there, with its reason; one that cannot be set up has not failed."""
+    run = run_there(project, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests)
+    failed = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
+    if run.returncode == 1 and failed:
+        return Outcome(failed=failed[0])
+    return Outcome(error=last_line(run.stdout + run.stderr)) if run.returncode else Outcome()
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["nothing was told"])[-1]
 
 
 def run_there(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    settings = {"SQLMESH__CACHE_DIR": str(project / "cache"), "PYTHON_DOTENV_DISABLED": "1"}
+    settings = {"SQLMESH__CACHE_DIR": str(project / "cache"), "PYTHON_DOTENV_DISABLED": "1", "COLUMNS": "300"}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=project, env={**os.environ, **settings}, capture_output=True, text=True)
 
 
-def what_fails() -> str:
-    """In the copy: plays histories until one fails, and tells which and how."""
+def what_fails() -> Outcome:
+    """In the copy: plays histories until a comparison or an invariant fails; errors of other kinds do not end it."""
     from tests.proof.histories import History
-    from tests.proof.play import Player
+    from tests.proof.play import NotAsItMustBe, Player
     from tests.proof.scenes import STORIES
 
-    for name, (planned_at, history_start, steps) in STORIES.items():
+    error = ""
+    drawn = ((f"history {seed}", History(seed)) for seed in range(HISTORIES))
+    played = ((name, (history.started, history.history_start, history.steps)) for name, history in drawn)
+    for name, (planned_at, history_start, steps) in chain(STORIES.items(), played):
         player = Player(planned_at, history_start)
         try:
             player.play(steps)
-        except Exception:
-            return f"{name}"
+        except NotAsItMustBe as found:
+            return Outcome(f"{found} ({name})", error)
+        except Exception as broken:
+            error = error or f"{type(broken).__name__} {broken} ({name})"
         finally:
             player.close()
-    for seed in range(HISTORIES):
-        history = History(seed)
-        player = Player(history.started, history.history_start)
-        try:
-            player.play(history.steps)
-        except Exception as error:
-            return f"history {seed}: {type(error).__name__}, {error}".replace("\n", " ")[:110]
-        finally:
-            player.close()
-    return ""
+    return Outcome(error=error)
 
 
 if __name__ == "__main__":

@@ -41,10 +41,11 @@ class Version:
 
 @dataclass(frozen=True)
 class Archived:
-    """A row in history, and the half-year that it lies in."""
+    """A row in history, the half-year that it lies in, and the end of the interval that put it there."""
 
     period: str
     version: Version
+    at: int
 
 
 @dataclass
@@ -221,7 +222,7 @@ class Oracle:
             if archived:
                 del self.uti[order]  # history holds this version, or a newer one
             elif period >= self.history_start:
-                self.history_uti[order] = Archived(period, version)
+                self.history_uti[order] = Archived(period, version, end)
                 del self.uti[order]
                 self.counts["archived"] += 1
             else:
@@ -240,7 +241,7 @@ class Oracle:
                 archived = None
             if order in self.history_uti and order not in self.uti:
                 if not archived:
-                    self.history_ecs[order] = Archived(self.history_uti[order].period, version)
+                    self.history_ecs[order] = Archived(self.history_uti[order].period, version, end)
                 del self.ecs[order]
         self.forget_raw(ECS, start, end)
 
@@ -254,7 +255,7 @@ class Oracle:
                 continue
             period = half_year(row[1])
             if period >= self.history_start:
-                self.history_uts[row] = Archived(period, version)
+                self.history_uts[row] = Archived(period, version, end)
                 del self.uts[row]
             else:
                 self.unrouted("mart_uni_tracking_spath", row[0], period, end)

@@ -2,13 +2,17 @@
 
     python -m tests.proof.play [--histories N] [--seed S] [--processes P]
 
-plays N histories from seed S on (default: a new one each time) and prints what they held. A failing one ends the run
-with its seed and the smallest part of it that still fails; `SEED=123 make prove` plays that one again.
+plays N histories from seed S on (default: a new one each time) in P processes (default: one for each core) and prints
+what they held. A failing one ends the run with its seed and the smallest part of it that still fails;
+`SEED=123 make prove` plays that one again.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import multiprocessing
+import os
 import random
 import sys
 import time
@@ -24,7 +28,7 @@ from extract.run import ExtractFailed
 from extract.source import SourceError, SourceTable, TimeRange
 from scripts.exceptions import restore
 from tests.proof import engine, oracle
-from tests.proof.engine import MemorySource, memory_engine, utc
+from tests.proof.engine import MemorySource, memory_engine, project_models, utc
 from tests.proof.histories import KINDS, History, Step, apply_to_oracle
 from tests.proof.oracle import ECS, UTI, UTS, Oracle, Row
 
@@ -38,9 +42,9 @@ OBSERVED = {
     "uti": "SELECT * FROM order_tracking.mart_uni_tracking_info",
     "ecs": "SELECT * FROM order_tracking.mart_ecs_order_info",
     "uts": "SELECT * FROM order_tracking.mart_uni_tracking_spath",
-    "hist_uti": "SELECT * EXCLUDE archived_at FROM order_tracking_history.hist_uti_all",
-    "hist_ecs": "SELECT * EXCLUDE archived_at FROM order_tracking_history.hist_ecs_all",
-    "hist_uts": "SELECT * EXCLUDE archived_at FROM order_tracking_history.hist_uts_all",
+    "hist_uti": "SELECT * FROM order_tracking_history.hist_uti_all",
+    "hist_ecs": "SELECT * FROM order_tracking_history.hist_ecs_all",
+    "hist_uts": "SELECT * FROM order_tracking_history.hist_uts_all",
     "rejected": "SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows",
     "exceptions": """SELECT check_name, table_name, order_id, detail, resolved_at IS NULL
                      FROM order_tracking_history.order_tracking_exceptions""",
@@ -77,6 +81,10 @@ class Player:
     rows: int = 0
     newest: dict[int, int] = field(default_factory=dict)
     """The newest status that was ever seen of each order."""
+    before: Observed = field(default_factory=dict)
+    """What was seen after the step before."""
+    unrestored: set[int] = field(default_factory=set)
+    """Orders that came back, or whose archived status was renewed, while their metadata stayed in history."""
 
     def __post_init__(self) -> None:
         self.oracle = Oracle(self.started, self.history_start)
@@ -167,6 +175,33 @@ class Player:
             hold(order in times, f"I2: order {order} is in mart or history {told}")
             hold(times[order] >= time_before, f"I6: order {order} did not go back {told}")
         self.newest = times
+        if self.before:
+            self.assert_what_left_is_in_history(seen, told)
+        self.assert_an_order_lies_in_one_half_year(seen, told)
+        self.before = seen
+
+    def assert_what_left_is_in_history(self, seen: Observed, told: str) -> None:
+        """I3, from what was seen after the step before: what a mart no longer has, history holds."""
+        left = {row[:4] for row in self.before["uts"]} - {row[:4] for row in seen["uts"]}
+        lost = left - {row[1:5] for row in seen["hist_uts"]}
+        hold(not lost, f"I3: a scan that left the mart is in history {told}: {sorted(lost, key=repr)[:5]}")
+        for what, at in (("uti", 3), ("ecs", 2)):  # and there in this version, or one that came with the same step
+            active, archived = orders_of(seen, what), {row[1]: row[1:-1] for row in seen[f"hist_{what}"]}
+            for row in self.before[what]:
+                held = row if row[0] in active else archived.get(row[0])
+                kept = held == row or (held is not None and (held[at], held[-1]) > (row[at], row[-1]))
+                hold(kept, f"I3: what left {what} is in history {told}: {row}")
+
+    def assert_an_order_lies_in_one_half_year(self, seen: Observed, told: str) -> None:
+        """I5; not of an order whose metadata still waited for its restore when it fell silent again."""
+        status, metadata = ({row[1]: row for row in seen[what]} for what in ("hist_uti", "hist_ecs"))
+        renewed = {row[1] for row in self.before.get("hist_uti", ()) if status.get(row[1]) != row}
+        self.unrestored = ((self.unrestored | renewed) & set(metadata)) - set(orders_of(seen, "ecs"))
+        for order in set(status) & set(metadata) - self.unrestored:
+            same = status[order][0] == metadata[order][0]
+            hold(same, f"I5: order {order} lies in one half-year {told}: {status[order]}, {metadata[order]}")
+        split = set(status) & set(orders_of(seen, "ecs"))
+        hold(not split, f"I5: the metadata of an archived order is no longer in the mart {told}: {sorted(split)[:5]}")
 
     def assert_source_is_held(self) -> None:
         """I2 in the end, when all was reconciled: every row of the source that can be loaded is in its place."""
@@ -211,7 +246,7 @@ def expected(held: Oracle) -> Observed:
         ("hist_uts", held.history_uts),
     ):
         archived = history.values()  # type: ignore[attr-defined]
-        rows[what] = Counter((each.period, *as_row(each.version)) for each in archived)
+        rows[what] = Counter((each.period, *as_row(each.version), naive(each.at)) for each in archived)
     rows["rejected"] = Counter(
         (table, order, reason, payload) for (table, payload), (order, reason) in held.rejected.items()
     )
@@ -221,7 +256,12 @@ def expected(held: Oracle) -> Observed:
 
 
 def as_row(version: oracle.Version) -> Row:
-    return (*version.row, utc(version.landed).replace(tzinfo=None))
+    return (*version.row, naive(version.landed))
+
+
+def naive(moment: float) -> dt.datetime:
+    """As a TIMESTAMP of the warehouse says it."""
+    return dt.datetime.fromtimestamp(moment, dt.UTC).replace(tzinfo=None)
 
 
 @dataclass
@@ -233,6 +273,13 @@ class Figures:
     rows: int = 0
     events: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+
+    def add(self, others: Figures) -> None:
+        self.histories += others.histories
+        self.cycles += others.cycles
+        self.rows += others.rows
+        self.events += others.events
+        self.kinds += others.kinds
 
 
 def play_history(seed: int, figures: Figures | None = None) -> None:
@@ -292,11 +339,20 @@ def failure_of(history: History, steps: list[Step]) -> Exception | None:
     return None
 
 
-def play_many(seeds: Sequence[int], report: Callable[[Figures], Any]) -> Figures:
+def play_many(seeds: Sequence[int], processes: int, report: Callable[[], Any]) -> Figures:
+    """Plays them in so many processes, and adds up what they held."""
     figures = Figures()
-    for seed in seeds:
-        play_history(seed, figures)
-        report(figures)
+    project_models()  # loaded once, before the processes part
+    with multiprocessing.get_context("fork").Pool(min(processes, len(seeds))) as pool:
+        for played in pool.imap_unordered(figures_of, seeds):
+            figures.add(played)
+            report()
+    return figures
+
+
+def figures_of(seed: int) -> Figures:
+    figures = Figures()
+    play_history(seed, figures)
     return figures
 
 
@@ -308,12 +364,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--histories", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, help="play this history, and so many after it as --histories says")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, metavar="P", help="at once (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
+    if options.histories < 1 or options.processes < 1:
+        parser.error("--histories and --processes begin with 1")
     first = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     started = time.monotonic()
     with tqdm(total=options.histories, unit="history", disable=None) as bar:
         try:
-            figures = play_many(range(first, first + options.histories), lambda _: bar.update())
+            figures = play_many(range(first, first + options.histories), options.processes, bar.update)
         except NotAsItMustBe as error:
             print(error, file=sys.stderr)
             return 1

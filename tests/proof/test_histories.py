@@ -1,7 +1,7 @@
 """Nothing is lost, doubled or split, whatever happens: random histories through the project and the oracle.
 
-After every step the warehouse must be exactly where the oracle says, and the promises I1, I2, I4 and I6 are looked at
-by themselves; that steps can be repeated (I7) and that history holds what was trimmed (I3) is part of the first.
+After every step the warehouse must be exactly where the oracle says, and the promises I1 to I6 are looked at by
+themselves; that steps can be repeated (I7) is part of the first.
 """
 
 from __future__ import annotations
