@@ -29,10 +29,16 @@ CYCLES = ("cycle", "extract", "run", "repeat", "restore")
 READS = ("SELECT", "WITH", "EXPLAIN", "PRAGMA", "SET", "SHOW", "FROM", "DESCRIBE")
 
 
+class Sent(str):
+    """A statement that was sent. One that failed (the source gave up while its rows were staged) has no after."""
+
+    done = False
+
+
 class Watched:
     """A connection that keeps the statements which change something, and may kill its process at one of them."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, statements: list[str], kill_at: int | None = None):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, statements: list[Sent], kill_at: int | None = None):
         self._connection, self._statements, self._kill_at = connection, statements, kill_at
 
     def execute(self, sql: str, *args: Any) -> Watched:
@@ -41,9 +47,10 @@ class Watched:
             self._connection.execute(sql, *args)
             return self
         point = 2 * len(self._statements)
-        self._statements.append(sql)
+        self._statements.append(Sent(sql))
         self._kill(point)
         self._connection.execute(sql, *args)
+        self._statements[point // 2].done = True
         self._kill(point + 1)
         return self
 
@@ -81,7 +88,7 @@ class FileWorld(Player):
 
     def __init__(self, folder: Path, history: History):
         self.folder = folder
-        self.statements: list[str] = []
+        self.statements: list[Sent] = []
         super().__init__(history.started, history.history_start)
 
     def __post_init__(self) -> None:
@@ -166,7 +173,7 @@ def scenes(seeds: Sequence[int]) -> list[Scene]:
         player = Player(history.started, history.history_start)
         plain = player.engine.connection
         for number, step in enumerate(history.steps):
-            statements: list[str] = []
+            statements: list[Sent] = []
             player.engine.connection = Watched(plain, statements)  # type: ignore[assignment]
             player.apply(step)
             if step[0] in CYCLES:
@@ -203,7 +210,8 @@ def kill_everywhere(scene: Scene, folder: Path, every: int = 1, first: int = 0) 
         world.apply(step)
         statements = list(world.statements)
         undisturbed = observed(world.engine.connection)
-    points = range(first % every, 2 * len(statements), every)
+    possible = [point for point in range(2 * len(statements)) if not point % 2 or statements[point // 2].done]
+    points = possible[first % every :: every]
     for point in points:
         world.put_back()
         when = "after" if point % 2 else "before"
