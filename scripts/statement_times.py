@@ -132,4 +132,5 @@ def _rows_changed(engine: Any, sql: Any) -> int | None:
     """How many rows SQLMesh's engine adapter has just written or deleted, as its driver tells."""
     if not isinstance(sql, str) or not CHANGES.match(sql):
         return None
-    return int(engine.cursor.fetchone()[0]) if engine.dialect == "duckdb" else int(engine.cursor.rowcount)
+    told = engine.cursor.fetchone() if engine.dialect == "duckdb" else (engine.cursor.rowcount,)
+    return int(told[0]) if told and told[0] >= 0 else None  # a count that is missing must not fail a cycle

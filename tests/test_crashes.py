@@ -145,7 +145,7 @@ def test_a_crash_at_any_statement_of_the_marts_loses_nothing_and_the_next_cycle_
     world.cycle(LATER + 15 * MINUTE)
     world.assert_whole()
     undisturbed = everything(world)
-    for number in sample(watching.effective[1:], 9):
+    for number in sample(watching.effective[1:], 12):
         put_back(world, landed)
         crash = Crash(number)
         with watched_marts(crash), pytest.raises(Died):
@@ -165,7 +165,7 @@ def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make
     world.assert_whole()
     undisturbed = everything(world)
     assert len(watching.statements) >= 12
-    for number in sample(range(len(watching.statements)), 9):
+    for number in sample(range(len(watching.statements)), 12):
         put_back(world, before)
         with watched_extract(Crash(number)), pytest.raises((Died, ExtractFailed)):
             world.cycle(LATER, reconcile_since=1)

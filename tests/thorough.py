@@ -10,8 +10,8 @@ THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
 
 SAMPLED = (
     "replay of trace_b, 629 weeks: through the proof's engine (make soak: through whole cycles)",
-    "crashes of a whole cycle: before every ninth statement (make soak: before every one)",
-    "kills of the cycles of random histories: at every 19th point (make soak: at every one)",
+    "crashes of a whole cycle: before every twelfth statement (make soak: before every one)",
+    "kills of the cycles of random histories: at every 29th point (make soak: at every one)",
     "failures on the Redshift stand-in: at every third write (make soak: at every one)",
 )
 

@@ -8,7 +8,7 @@ from tests.proof.kills import covering, kill_everywhere, scenes
 from tests.thorough import THOROUGH
 
 SEEDS = range(3)
-EVERY = 1 if THOROUGH else 19
+EVERY = 1 if THOROUGH else 29
 
 HISTORY, RAW = "order_tracking_history", "order_tracking_raw"
 TABLES = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
@@ -42,4 +42,4 @@ def test_a_cycle_killed_at_any_statement_ends_as_if_it_had_not_been_once_it_is_r
         f"{len(chosen)} cycles of {len(SEEDS)} histories: {sum(scene.statements for scene in chosen)} statements "
         f"({len(shapes)} different ones), killed at {points} points"
     )
-    assert points >= 40
+    assert points >= 25
