@@ -26,7 +26,7 @@ from extract.warehouse import open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
 from scripts.sqlmesh_session import sqlmesh_session
-from scripts.statement_times import Statement, rows_moved, slowest, timed_statements, write_statements
+from scripts.statement_times import Statement, rows_moved, rows_written, slowest, timed_statements, write_statements
 
 Report = Callable[[str], None]
 
@@ -145,8 +145,9 @@ def _told(runs: list[TableRun]) -> str:
 def _told_of_models(seconds: dict[str, float], statements: list[Statement]) -> str:
     """Each model with its seconds and what it moved."""
     told = []
+    written = rows_written(statements)
     for model, took in seconds.items():
-        rows = rows_moved(statements, model)
+        rows = rows_moved(written, model)
         told.append(f"{model} {took:.1f} s ({rows})" if rows else f"{model} {took:.1f} s")
     return ", ".join(told) or "nothing is due before the next quarter-hour"
 

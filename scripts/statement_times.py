@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -64,22 +65,30 @@ def slowest(statements: list[Statement]) -> str:
     return ", ".join(f"{each.told} {each.seconds:.1f} s" for each in long[:NAMED])
 
 
-def rows_moved(statements: list[Statement], model: str) -> str:
-    """What a model's statements wrote: rows merged into its table and, of a mart, rows archived; empty for others.
+def rows_written(statements: list[Statement]) -> Counter[str]:
+    """What SQLMesh's statements did, and to which table -> rows. The extract's, which are trees, are left out."""
+    written: Counter[str] = Counter()
+    for each in statements:
+        if each.rows is not None and isinstance(each.executed, str):
+            written[each.told] += each.rows
+    return written
+
+
+def rows_moved(written: Counter[str], model: str) -> str:
+    """The rows merged into a model's table and, of a mart, the rows archived; empty where nothing was inserted.
 
     Example:
-        >>> rows_moved([Statement("INSERT INTO a.mart_ecs_order_info", 0.1, 12)], "mart_ecs_order_info")
+        >>> rows_moved(Counter({"INSERT mart_ecs_order_info": 12}), "mart_ecs_order_info")
         '12 in, 0 archived'
     """
-    into = [(each.told, each.rows or 0) for each in statements if each.rows is not None]
-    merged = [rows for told, rows in into if told == f"INSERT {model}"]
-    if not merged:
+    if f"INSERT {model}" not in written:
         return ""
+    merged = written[f"INSERT {model}"]
     if not model.startswith("mart_"):
-        return f"{sum(merged):,} in"
-    short = mart_facts(model)["short"]
-    archived = sum(rows for told, rows in into if told.startswith(f"INSERT hist_{short}_"))
-    return f"{sum(merged):,} in, {archived:,} archived"
+        return f"{merged:,} in"
+    history = f"INSERT hist_{mart_facts(model)['short']}_"
+    archived = sum(rows for told, rows in written.items() if told.startswith(history))
+    return f"{merged:,} in, {archived:,} archived"
 
 
 def write_statements(statements: list[Statement], file: Path) -> None:

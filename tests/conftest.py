@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from sqlmesh.core.console import NoopConsole, set_console
+from sqlmesh.core.context import Context
 
+from extract.config import PROJECT
 from scripts.run_cycle import run_cycle
 from tests.thorough import SAMPLED, THOROUGH
 from tests.world import SOURCE_TABLES, World, at, moment
@@ -35,6 +39,16 @@ def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv(name, raising=False)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """The project as SQLMesh loads it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path_factory.mktemp("context") / "warehouse.duckdb"))
+        set_console(NoopConsole())
+        with closing(Context(paths=str(PROJECT), gateway="local")) as context:
+            yield context
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlglot import exp, parse_one
-from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
 
 from extract.clock import Clock
@@ -86,15 +85,6 @@ def assert_takes(warehouse: Redshift, *, at_least: int) -> None:
 @pytest.fixture(scope="module")
 def config() -> ExtractConfig:
     return load_config()
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path_factory.mktemp("rendered") / "warehouse.duckdb"))
-        set_console(NoopConsole())
-        with closing(Context(paths=str(PROJECT), gateway="local")) as context:
-            yield context
 
 
 def everything_standing(config: ExtractConfig) -> dict[str, set[str]]:

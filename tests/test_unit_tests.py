@@ -5,15 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import io
 import re
-from collections.abc import Iterator
-from contextlib import closing
 
 import duckdb
-import pytest
-from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
-
-from extract.config import PROJECT
 
 MODELS = {
     "order_tracking.mart_uni_tracking_info",
@@ -21,15 +15,6 @@ MODELS = {
     "order_tracking.mart_uni_tracking_spath",
     "order_tracking.consistency_failures",
 }
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path_factory.mktemp("unit_tests") / "warehouse.duckdb"))
-        set_console(NoopConsole())
-        with closing(Context(paths=str(PROJECT), gateway="local")) as context:
-            yield context
 
 
 def test_each_check_has_its_audit_which_finds_that_days_rows_of_it_and_only_warns(context: Context) -> None:
