@@ -382,7 +382,8 @@ def test_an_extract_keeps_the_warehouse_from_holding_what_it_wrote(world: World)
     with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
 
         def limit(*told: object) -> None:
-            limits.append(warehouse.fetchall("SELECT current_setting('memory_limit')"))
+            with warehouse.session() as session:  # three threads tell of their progress, and a session is of one
+                limits.append(session.fetchall("SELECT current_setting('memory_limit')"))
 
         limit()
         extract(source, warehouse, load_config(), Clock(moment(START + MINUTE)), progress=limit)
