@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from extract.clock import Clock
-from extract.config import PROJECT, load_config
+from extract.config import PROJECT, ConfigurationError, load_config
 from extract.foundation import lay_foundation
 from extract.lock import run_lock
 from extract.warehouse import open_warehouse
@@ -50,6 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
                     )
             except (SQLMeshError, ValueError) as error:
                 raise CycleFailed(f"The plan failed: {error}. What was applied before stays; plan again.") from error
+            except EOFError:
+                raise ConfigurationError(
+                    "The plan is only shown, and nothing was applied: there is nobody here to answer. Run it in a "
+                    "terminal, or apply it without being asked: --yes (make plan ARGS=--yes)."
+                ) from None
         return 0
 
     return run_command(parser, command, arguments)

@@ -94,7 +94,7 @@ def run_cycle(
                 if not _is_planned(context, console):
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
-                        phase.told = "made the empty marts"
+                        phase.told = "made the marts"
             with _phase(cycle, "extract", report) as phase:
                 cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
                 phase.told = _told(cycle.extracted)
@@ -105,9 +105,10 @@ def run_cycle(
                     phase.told = _told(runs)
             # The warehouse stays open: DuckDB writes its file anew where the last connection to it is closed.
             with _phase(cycle, "marts", report) as phase, sqlmesh_session(gateway, project) as (context, console):
+                before = len(cycle.statements)
                 _run(context, console, clock)
                 cycle.warnings = console.warnings
-                phase.told = _told_of_models(console.seconds, cycle.statements)
+                phase.told = _told_of_models(console.seconds, cycle.statements[before:])
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
     share = cycle.seconds / QUARTER_HOUR

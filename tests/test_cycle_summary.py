@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from extract.__main__ import main as extract_main
 from scripts.run_cycle import main
 from scripts.statement_times import Statement, slowest
 from tests.conftest import START
@@ -41,6 +43,18 @@ def test_each_phase_tells_its_rows_and_seconds(world: World) -> None:
         ("consistency_failures", "0 in"),
     ):
         assert re.search(rf"{model} \d+\.\d s \({rows}\)", marts), marts
+
+
+def test_what_the_first_plan_has_merged_is_not_told_of_the_cycle_after_it(make_world: Callable[..., World]) -> None:
+    """Where rows landed before the plan, it takes them into the marts, and the cycle looks at them once more."""
+    world = make_world(planned=False)
+    told: list[str] = []
+    world.order(1, START - DAY)
+    assert extract_main(["--source", world.source_url, "--at", f"{moment(START + 10 * MINUTE):%Y-%m-%dT%H:%M:%S}"]) == 0
+    world.cycle(START + 16 * MINUTE, report=told.append)
+    (marts,) = [line for line in told if line.startswith("marts")]
+    for model in ("mart_uni_tracking_info", "mart_uni_tracking_spath"):
+        assert re.search(rf"{model} \d+\.\d s \(1 in, 0 archived\)", marts), marts
 
 
 def test_the_slowest_statements_are_named_shortly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

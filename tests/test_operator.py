@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -39,6 +40,18 @@ WRONG = [
     (exceptions_command, ["restore", "all"], "invalid int value"),
     (exceptions_command, ["resolve", "abc"], "--note"),
 ]
+
+
+def test_a_plan_that_nobody_can_confirm_is_only_shown(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world = make_world(planned=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert plan_command(["--at", "2025-09-01T00:10:00"]) == 2
+    shown = capfd.readouterr()
+    assert "nothing was applied" in shown.err and "--yes" in shown.err
+    assert "mart_uni_tracking_info" in shown.out
+    assert not world.query("SELECT 1 FROM information_schema.tables WHERE table_schema = 'order_tracking'")
 
 
 @pytest.mark.parametrize(("command", "arguments", "told"), WRONG, ids=[" ".join(each[1]) for each in WRONG])
