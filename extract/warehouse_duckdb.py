@@ -148,7 +148,7 @@ class DuckDBWarehouse:
         for function in tree.find_all(exp.Anonymous):
             if function.name.upper() == "OCTET_LENGTH":
                 function.set("this", "STRLEN")  # DuckDB's own OCTET_LENGTH takes no text
-        return tree.sql("duckdb")
+        return tree.sql("duckdb", copy=False)
 
 
 def limit_resources(connection: duckdb.DuckDBPyConnection) -> None:

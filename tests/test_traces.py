@@ -79,13 +79,15 @@ def replay(make_world: Callable[..., World], name: str, kind: type[World]) -> Se
     world = make_world(history_start="2010_h1", planned=False, kind=kind)
     world.source_file.unlink()
     seen = Seen()
+    expecting = duckdb.connect()
+    expecting.register("trace", trace)
     cycles = range(min(arrivals), max(arrivals) + WEEK, WEEK)
     for number, now in enumerate(cycles, start=1):
         with SourceWriter(world.source_url) as source:
             arrived = source.advance(trace, now)
         # Where nothing arrived, there is nothing to reconcile either; once in a while it must find just that.
         cycle = world.cycle(now, reconcile_since=1 if arrived or number % 26 == 0 or now == cycles[-1] else None)
-        assert_as_expected(world, trace, seen)
+        assert_as_expected(world, expecting, seen)
         if number % 26 == 0 or now == cycles[-1]:
             print(
                 f"{name}: cycle {number} of {len(cycles)}, {moment(now):%Y-%m-%d}, {cycle.seconds:.1f} s, "
@@ -98,11 +100,12 @@ def replay(make_world: Callable[..., World], name: str, kind: type[World]) -> Se
     return seen
 
 
-def assert_as_expected(world: World, trace: pa.Table, seen: Seen) -> None:
-    """Active and archived orders, scans here and there, and metadata: in the mart until its order is archived."""
-    with duckdb.connect() as expecting:
-        expecting.register("trace", trace)
-        row = expecting.execute(EXPECTED, {"now": world.now}).fetchall()[0]
+def assert_as_expected(world: World, expecting: duckdb.DuckDBPyConnection, seen: Seen) -> None:
+    """Active and archived orders, scans here and there, and metadata: in the mart until its order is archived.
+
+    `expecting`: a connection that knows the trace.
+    """
+    row = expecting.execute(EXPECTED, {"now": world.now}).fetchall()[0]
     active, archived, scans, old_scans = set(row[0]), set(row[1]), row[2], row[3]
     seen.archived |= archived
     seen.came_back |= seen.archived & active
