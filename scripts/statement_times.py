@@ -66,10 +66,10 @@ def slowest(statements: list[Statement]) -> str:
 
 
 def rows_written(statements: list[Statement]) -> Counter[str]:
-    """What SQLMesh's statements did, and to which table -> rows. The extract's, which are trees, are left out."""
+    """What statements did, and to which table -> rows."""
     written: Counter[str] = Counter()
     for each in statements:
-        if each.rows is not None and isinstance(each.executed, str):
+        if each.rows is not None:
             written[each.told] += each.rows
     return written
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
-
 from bench.__main__ import main as bench
 from bench.extract import fill, measure
 from tests.mariadb_server import MariaDB
-from tests.thorough import THOROUGH
 
 
-@pytest.mark.skipif(not THOROUGH, reason="NOT RUN: half a minute, and only make bench depends on it (make soak)")
 def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(tmp_path: Path) -> None:
     where = ["--folder", str(tmp_path / "bench"), "--results", str(tmp_path / "kept")]
     assert bench(["--scale", "0.0002", *where, "--kinds", "ageing", "--rounds", "1"]) == 0
