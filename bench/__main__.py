@@ -1,11 +1,13 @@
 """Times whole cycles at a fraction of peak volume, as cron runs them: a process each.
 
-    python -m bench [--scale 0.1] [--folder F] [--keep] [--kinds steady ageing checks catch-up] [--rounds N]
+    python -m bench [--scale 0.1] [--folder F] [--keep] [--kinds steady ageing "bare ageing" …] [--rounds N]
 
 Fills a warehouse (bench/fill.py), unless --keep finds one in the folder, and writes docs/bench/*.csv and *.svg.
 Kinds of cycles, each measured on the one warehouse, in this order:
   steady    10K status changes, 10K new orders, 68K scans; a quarter-hour's share of the mart ages and is archived
   ageing    the same, and a whole day's share of the mart (orders and scans) is archived in one cycle
+  bare steady, bare ageing
+            the limit: the steps of such a cycle as bare SQL in one DuckDB session (bench/bare.py)
   checks    the cycle after midnight with the daily checks
   catch-up  the cycle after a day of missed ones: 6.5M scans (at scales up to 0.1)
 """
@@ -27,7 +29,7 @@ from typing import Any
 
 from bench.report import KEPT, write_report
 
-ROUNDS = {"steady": 5, "ageing": 3, "checks": 1, "catch-up": 1}
+ROUNDS = {"steady": 5, "ageing": 3, "bare steady": 3, "bare ageing": 3, "checks": 1, "catch-up": 1}
 QUARTER, DAY = 900, 86_400
 END = 1_757_937_600  # 2025-09-15T12:00:00, as in bench/fill.py
 STATEMENTS = 12
@@ -57,7 +59,7 @@ class Bench:
         self._python("scripts.plan", "--yes", "--at", iso(self.now))  # a cycle works with what was planned last
         return True
 
-    def measure(self, kind: str, number: int) -> dict[str, Any]:
+    def measure(self, kind: str) -> dict[str, Any]:
         """One cycle of a kind: what it cost, its phases and its statements."""
         quarters = 1
         if kind == "checks":
@@ -69,21 +71,23 @@ class Bench:
         at = iso(self.now)
         where = ["--folder", str(self.folder), "--scale", str(self.scale), "--at", at]
         self._python("bench.batch", *where, "batch", "--quarters", str(quarters))
-        if kind == "ageing":
-            self._python("bench.batch", *where, "age", "--number", str(number))
-        return self._cycle(at)
+        if kind.endswith("ageing"):
+            self._python("bench.batch", *where, "age")
+        if kind.startswith("bare"):
+            return self._cycle(at, "bench.bare", "--folder", str(self.folder))
+        return self._cycle(at, "scripts.run_cycle", "--source", f"duckdb:///{self.folder / 'source.duckdb'}")
 
-    def _cycle(self, at: str) -> dict[str, Any]:
+    def _cycle(self, at: str, module: str, *arguments: str) -> dict[str, Any]:
+        """Runs a module that does a cycle's work, and gathers what it cost and told."""
         cost, statements = self.folder / "cost.json", self.folder / "statements.csv"
-        command = [sys.executable, "-m", "scripts.run_cycle", "--source", f"duckdb:///{self.folder / 'source.duckdb'}"]
-        command += ["--at", at, "--statements", str(statements)]
+        command = [sys.executable, "-m", module, *arguments, "--at", at, "--statements", str(statements)]
         told = self._python("bench.measure", str(cost), *command)
         result: dict[str, Any] = json.loads(cost.read_text())
         if result.pop("exit"):
             raise SystemExit(f"the cycle at {at} failed; its message stands above")
         for phase, seconds in re.findall(r"^(\w+) +([\d.]+) s", told, re.MULTILINE):
             result[phase] = float(seconds)
-        result["start"] = result["wall"] - result.pop("total")
+        result["start"] = result["wall"] - result.pop("total", result["wall"])
         for rows, pattern in (
             ("rows", r"read, ([\d,]+) landed"),
             ("in", r"([\d,]+) in"),
@@ -96,7 +100,6 @@ class Bench:
                 spent[line["what"]][0] += float(line["seconds"])
                 spent[line["what"]][1] += int(line["rows"] or 0)
         result["statements"] = dict(spent)
-        print(f"  {at}  {result['wall']:.1f} s, CPU {result['cpu']:.1f} s, {result['peak_mb']:,.0f} MB", flush=True)
         return result
 
     def _python(self, module: str, *arguments: str) -> str:
@@ -151,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="default: build/bench_SCALE")
     parser.add_argument("--keep", action="store_true", help="go on with the warehouse that is in the folder")
     parser.add_argument("--kinds", nargs="+", choices=[*ROUNDS])
-    parser.add_argument("--rounds", type=int, help="so many of each kind (default: 5, 3, 1 and 1)")
+    parser.add_argument("--rounds", type=int, help=f"so many of each kind (default: {ROUNDS})")
     parser.add_argument("--results", type=Path, default=KEPT, help="folder of the results (default: docs/bench)")
     options = parser.parse_args(arguments)
     folder = (options.folder or Path("build") / f"bench_{options.scale:g}").absolute()
@@ -160,11 +163,15 @@ def main(arguments: list[str] | None = None) -> int:
     if not (options.keep and bench.resume()):
         print(f"filling {folder} at {options.scale:g} of peak volume", flush=True)
         bench.fill()
-    bench.measure("steady", 0)  # warms the file's pages
     measured: dict[str, tuple[dict[str, Any], list[tuple[str, float, int]]]] = {}
     for kind in kinds:
         print(f"{kind}:", flush=True)
-        results = [bench.measure(kind, number) for number in range(options.rounds or ROUNDS[kind])]
+        results: list[dict[str, Any]] = []
+        for _ in range(options.rounds or ROUNDS[kind]):
+            if kind != "steady" or not results:
+                bench.measure("steady")  # what a cycle follows is an ordinary one
+            results.append(bench.measure(kind))
+            print("  {wall:.1f} s, CPU {cpu:.1f} s, {peak_mb:,.0f} MB".format(**results[-1]), flush=True)
         measured[kind] = ({**middle(results), "runs": len(results)}, statement_shares(results))
     write_report(options.results, options.scale, measured, where)
     return 0

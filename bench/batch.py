@@ -1,7 +1,7 @@
 """What happens at the source between two cycles, written into its file; and rows in the marts that have aged.
 
 python -m bench.batch --folder F --scale 0.1 --at T batch [--quarters 1]
-python -m bench.batch --folder F --scale 0.1 --at T age --number N
+python -m bench.batch --folder F --scale 0.1 --at T age
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from bench.fill import FIRST_ARCHIVED_ORDER, SCANS, Volume, mart_tables, stamp
+from bench.fill import FIRST_ARCHIVED_ORDER, SCANS, Volume, stamp
+from bench.tables import mart_tables
 from extract.clock import parse_time
 from macros.periods import months_before
 
@@ -62,20 +63,20 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
     source.execute("INSERT INTO uni_tracking_info SELECT order_id, 'T' || order_id, 300, t FROM changed")
 
 
-def age_a_day(warehouse: duckdb.DuckDBPyConnection, volume: Volume, at: int, number: int) -> None:
-    """Orders and scans of a day at this scale that are older than the cutoff: the next cycle must archive them.
+def age_a_day(warehouse: duckdb.DuckDBPyConnection, volume: Volume, at: int) -> None:
+    """As many orders and scans as a day at this scale ages, in the quarter-hour that the next cycle archives anyhow.
 
-    Each number is another day, so that none of them meets the history of the one before.
+    So they lie next to what is archived already, as after a day without cycles, and meet none of it.
     """
     tables = mart_tables(warehouse)
-    orders, start = volume.block * 2, months_before(at, 6) - 100_000 * (number + 1)
+    orders, newest = volume.block * 2, months_before(at, 6) - 120
     rows = f"""(SELECT {FIRST_AGED_ORDER + at // 900 % 100_000 * 10_000_000} + r AS id,
-      {start} + 7200 + r * 86400 // {orders} AS t FROM range({orders}) AS numbers (r))"""
+      {newest} + r * 60 // {orders} AS t FROM range({orders}) AS numbers (r))"""
     landed = f"{stamp('t')} AS landed_at"
     queries = {
         "uni_tracking_info": f"SELECT id AS order_id, 'T' || id AS tno, 212 AS status, t AS update_time, {landed}",
         "ecs_order_info": f"SELECT id AS order_id, 7 AS partner_id, t - 7200 AS add_time, {landed}",
-        "uni_tracking_spath": f"SELECT id AS order_id, t - s * 600 AS pathtime, 212 - s AS code, 12 - s AS traceseq, "
+        "uni_tracking_spath": f"SELECT id AS order_id, t - s * 60 AS pathtime, 212 - s AS code, 12 - s AS traceseq, "
         f"{landed}",
     }
     for name, query in queries.items():
@@ -91,7 +92,6 @@ if __name__ == "__main__":
     parser.add_argument("--scale", type=float, required=True)
     parser.add_argument("--at", type=parse_time, required=True)
     parser.add_argument("--quarters", type=int, default=1)
-    parser.add_argument("--number", type=int, default=0)
     options = parser.parse_args()
     at = int(options.at.timestamp())
     if options.action == "batch":
@@ -99,4 +99,4 @@ if __name__ == "__main__":
             write_batch(connection, Volume(options.scale), at, options.quarters)
     else:
         with duckdb.connect(str(options.folder / "warehouse.duckdb")) as connection:
-            age_a_day(connection, Volume(options.scale), at, options.number)
+            age_a_day(connection, Volume(options.scale), at)

@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 from tqdm import tqdm
 
+from bench.tables import SOURCE_TABLES, mart_tables
 from extract.clock import parse_time
 from macros.periods import months_before, period_bounds, periods_between
 from scripts.run_cycle import run_cycle
@@ -35,11 +36,6 @@ FIRST_ARCHIVED = period_bounds("2024_h1")[0]
 FIRST_ORDER = 10_000_000_000
 FIRST_ARCHIVED_ORDER = 1_000_000_000
 SHUFFLE = 1_000_003  # a prime that divides no week's number of orders
-SOURCE_TABLES = {
-    "uni_tracking_info": "order_id BIGINT, tno VARCHAR, status INTEGER, update_time BIGINT",
-    "ecs_order_info": "order_id BIGINT, partner_id INTEGER, add_time BIGINT",
-    "uni_tracking_spath": "order_id BIGINT, pathTime BIGINT, code INTEGER, traceSeq INTEGER",
-}
 
 
 @dataclass(frozen=True)
@@ -90,13 +86,6 @@ def scans(volume: Volume, half_day: int, steps: str = "True") -> str:
         SELECT ({half_day} + r % {SCANS}) * {volume.block} + r // {SCANS} AS number,
           {start} + (r // {SCANS}) * {HALF_DAY} // {volume.block} AS t, {SCANS - 1} - r % {SCANS} AS seq
         FROM range({rows}) AS numbers (r) WHERE {steps.format(step=f"r % {SCANS}")}"""
-
-
-def mart_tables(warehouse: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The marts' physical tables, by the source's name."""
-    query = """SELECT schema_name || '.' || table_name FROM duckdb_tables()
-        WHERE schema_name = 'sqlmesh__order_tracking' AND table_name LIKE 'order_tracking__mart_' || ? || '__%'"""
-    return {name: warehouse.execute(query, [name]).fetchall()[0][0] for name in SOURCE_TABLES}
 
 
 class Filling:

@@ -20,7 +20,7 @@ PHASES = (
     ("marts", "#d9822b", "marts"),
     ("close", "#5a9e4b", "closing the file"),
 )
-COLOURS = ("#4a8fd0", "#d9822b", "#5a9e4b", "#a05fb4")
+COLOURS = ("#4a8fd0", "#d9822b", "#9bc4e8", "#edbd8d", "#5a9e4b", "#a05fb4")
 
 Row = dict[str, str]
 
@@ -106,7 +106,7 @@ def growth(rows: list[Row]) -> str:
 
 def phases(rows: list[Row]) -> str:
     """A bar a kind of cycle at the largest scale it was measured at: its phases against the 15 minutes."""
-    largest = {row["kind"]: row for row in rows}
+    largest = {row["kind"]: row for row in rows if row["marts"]}  # bare statements have no phases
     width, left, scale = 640, 130, 440
     height = 70 + 30 * len(largest)
     parts = [_text(left, 18, "A cycle's phases against the 15 minutes (full width)")]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from collections import Counter
 from pathlib import Path
 
+import duckdb
+
+from bench.__main__ import Bench
 from bench.__main__ import main as bench
 from bench.extract import fill, measure
+from bench.tables import mart_tables
 from tests.mariadb_server import MariaDB
 
 
@@ -23,6 +29,30 @@ def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(tmp_path: Path)
     assert int(merged["rows"]) > 0 and merged["share"].endswith("%")
     for drawing in ("growth.svg", "phases.svg"):
         assert (tmp_path / "kept" / drawing).read_text().startswith("<svg")
+
+
+def test_the_bare_statements_do_the_work_of_a_cycle(tmp_path: Path) -> None:
+    """Otherwise they would be no limit."""
+    ours, bare = Bench(tmp_path / "ours", 0.0002), Bench(tmp_path / "bare", 0.0002)
+    ours.fill()
+    shutil.copytree(ours.folder, bare.folder)
+    assert ours.measure("ageing")["archived"] > 0
+    bare.measure("bare ageing")
+    done, by_hand = everything(ours), everything(bare)
+    assert {name: len(rows) for name, rows in by_hand.items()} == {name: len(rows) for name, rows in done.items()}
+    assert by_hand == done
+
+
+def everything(bench: Bench) -> dict[str, Counter[tuple[object, ...]]]:
+    """Every row of marts, history and raw."""
+    with duckdb.connect(str(bench.folder / "warehouse.duckdb")) as warehouse:
+        marts = mart_tables(warehouse)
+        others = warehouse.execute(
+            "SELECT table_schema || '.' || table_name FROM information_schema.tables "
+            "WHERE table_name LIKE 'hist_%' OR table_name LIKE '%_raw'"
+        ).fetchall()
+        tables = {**marts, **{name: name for (name,) in others}}
+        return {short: Counter(warehouse.execute(f"SELECT * FROM {name}").fetchall()) for short, name in tables.items()}
 
 
 def test_the_extract_from_a_real_server_is_measured(mariadb: MariaDB, tmp_path: Path) -> None:
