@@ -63,15 +63,21 @@ class Warehouse(Protocol):
 
 def open_warehouse(gateway: str = "local") -> Warehouse:
     """The warehouse behind a gateway of config.yaml, from the environment's settings."""
+    return warehouse_class(gateway).open()
+
+
+def warehouse_class(gateway: str) -> Any:
+    """The kind of warehouse behind a gateway; what the other one needs is not loaded."""
     from extract.config import ConfigurationError
-    from extract.warehouse_duckdb import DuckDBWarehouse
 
     if gateway == "local":
-        return DuckDBWarehouse.open()
+        from extract.warehouse_duckdb import DuckDBWarehouse
+
+        return DuckDBWarehouse
     if gateway == "redshift":
         from extract.warehouse_redshift import RedshiftWarehouse
 
-        return RedshiftWarehouse.open()
+        return RedshiftWarehouse
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
 
 

@@ -21,7 +21,8 @@ class CycleConsole(NoopConsole):
         self.seconds[name] = self.seconds.get(name, 0.0) + (duration_ms or 0) / 1000
 
     def log_warning(self, short_message: str, long_message: str | None = None, *args: Any, **kwargs: Any) -> None:
-        self.warnings.append(long_message or short_message)
+        """The short message names the check and its rows; the long one is the audit's whole query."""
+        self.warnings.append(short_message.strip())
 
     def log_error(self, message: str, *args: Any, **kwargs: Any) -> None:
         self.errors.append(message)

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from extract.warehouse import warehouse_class
 from macros.marts import mart_facts
 
 NAMED_FROM = 0.5  # seconds; what is faster is not worth a line
@@ -100,18 +101,15 @@ def write_statements(statements: list[Statement], file: Path) -> None:
 
 
 @contextmanager
-def timed_statements() -> Iterator[list[Statement]]:
+def timed_statements(gateway: str) -> Iterator[list[Statement]]:
     """Gives a list in which every statement of SQLMesh and of the extract is entered while the context is open."""
     from sqlmesh.core.engine_adapter.base import EngineAdapter
 
-    from extract.warehouse_duckdb import DuckDBWarehouse
-    from extract.warehouse_redshift import RedshiftWarehouse
-
+    warehouse = warehouse_class(gateway)
     statements: list[Statement] = []
     with ExitStack() as stack:
-        for owner in (DuckDBWarehouse, RedshiftWarehouse):
-            stack.enter_context(_timed(owner, "execute", statements))
-            stack.enter_context(_timed(owner, "fetchall", statements))
+        stack.enter_context(_timed(warehouse, "execute", statements))
+        stack.enter_context(_timed(warehouse, "fetchall", statements))
         stack.enter_context(_timed(EngineAdapter, "_execute", statements))
         yield statements
 
