@@ -77,31 +77,55 @@ def _enter(file: Path, new: list[Row]) -> list[Row]:
 
 
 def growth(rows: list[Row]) -> str:
-    """Cycle time against mart size: a line a kind; ten times the volume is the same width everywhere."""
-    width, height, left, top = 640, 320, 60, 30
-    longest = max(float(row["wall"]) for row in rows)
+    """Cycle time against mart size, a line a kind; ten times as much is the same distance everywhere, both ways."""
+    width, height, left, right, top, bottom = 700, 420, 160, 550, 40, 370
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     scales = sorted({float(row["scale"]) for row in rows})
+    longest = max(float(row["wall"]) for row in rows)
 
     def x(scale: float) -> float:
-        whole = math.log(scales[-1] / scales[0]) or 1.0
-        return left + 40 + (width - left - 160) * math.log(scale / scales[0]) / whole
+        return left + (right - left) * math.log(scale / scales[0]) / (math.log(scales[-1] / scales[0]) or 1.0)
 
     def y(seconds: float) -> float:
-        return top + (height - top - 50) * (1 - seconds / longest)
+        return bottom - (bottom - top) * math.log(max(seconds, 1.0)) / math.log(max(longest, 10.0))
 
-    parts = [_text(left, 18, "Seconds of a cycle against the size of the marts (1 = 93M orders, 1.17B scans)")]
-    parts += [_text(x(scale), height - 20, f"{scale:g}", "middle") for scale in scales]
-    parts += [_line(left, y(0), width - 100, y(0), "#888")]
+    parts = [_text(20, 20, "Seconds of a cycle against the size of the marts (1 = 93M orders, 1.17B scans)")]
+    parts += [_text(x(scale), bottom + 24, f"{scale:g}", "middle") for scale in scales]
+    for seconds in (1, 3, 10, 30, 100, 300):
+        if seconds <= longest:
+            parts += [
+                _line(50, y(seconds), right + 4, y(seconds), "#ddd"),
+                _text(8, y(seconds) + 4, f"{seconds} s"),
+            ]
+    begins: list[tuple[float, str, str]] = []
+    ends: list[tuple[float, str, str]] = []
     for kind, colour in zip(kinds, COLOURS, strict=False):
-        points = [(x(float(row["scale"])), y(float(row["wall"])), row["wall"]) for row in rows if row["kind"] == kind]
+        points = [
+            (x(float(row["scale"])), y(float(row["wall"])), float(row["wall"])) for row in rows if row["kind"] == kind
+        ]
         path = " ".join(f"{a:.0f},{b:.0f}" for a, b, _ in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for a, b, wall in points:
-            parts.append(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="3" fill="{colour}"/>')
-            parts.append(_text(a, b - 7, f"{float(wall):.1f} s", "middle", colour))
-        parts.append(_text(points[-1][0] + 26, points[-1][1] + 4, kind, "start", colour))
+        parts += [f'<circle cx="{a:.0f}" cy="{b:.0f}" r="3" fill="{colour}"/>' for a, b, _ in points]
+        *before, (last_x, last_y, last) = points
+        place = ends if last_x > left or len(scales) == 1 else begins
+        place.append((last_y, f"{last:.1f} s  {kind}" if place is ends else f"{kind}  {last:.1f} s", colour))
+        begins += [(b, f"{wall:.1f} s", colour) for a, b, wall in before if a == left]
+    parts += [_text(left - 8, at + 4, told, "end", colour) for at, told, colour in apart(begins)]
+    parts += [_text(right + 10, at + 4, told, "start", colour) for at, told, colour in apart(ends)]
     return _svg(width, height, parts)
+
+
+def apart(labels: list[tuple[float, str, str]], distance: float = 14) -> list[tuple[float, str, str]]:
+    """Labels (height, text, colour) from top to bottom, none nearer to the one above than `distance`.
+
+    Example:
+        >>> apart([(100, "b", ""), (98, "a", ""), (150, "c", "")])
+        [(98, 'a', ''), (112, 'b', ''), (150, 'c', '')]
+    """
+    placed: list[tuple[float, str, str]] = []
+    for height, text, colour in sorted(labels):
+        placed.append((max(height, placed[-1][0] + distance) if placed else height, text, colour))
+    return placed
 
 
 def phases(rows: list[Row]) -> str:

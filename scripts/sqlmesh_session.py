@@ -6,7 +6,6 @@ cycles, so both are done once a process; what the state says is read anew each t
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,8 +56,6 @@ def _new_context(gateway: str, project: Path) -> Any:
     keep_snapshots()
     add_up_intervals()
     keep_alerts_from_failing_a_run()
-    # Syntax trees by the thousand live as long as a statement; a tenth of a cycle went into looking for cycles in them.
-    gc.set_threshold(100_000, 50, 50)
     return Context(paths=str(project), gateway=gateway, load=False)
 
 

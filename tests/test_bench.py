@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from bench.__main__ import Bench
 from bench.__main__ import main as bench
@@ -15,10 +16,21 @@ from bench.extract import fill, measure
 from bench.tables import mart_tables
 from tests.mariadb_server import MariaDB
 
+SMALL = 0.0002
 
-def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(tmp_path: Path) -> None:
-    where = ["--folder", str(tmp_path / "bench"), "--results", str(tmp_path / "kept")]
-    assert bench(["--scale", "0.0002", *where, "--kinds", "ageing", "--rounds", "1"]) == 0
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filled")
+    Bench(folder, SMALL).fill()
+    return folder
+
+
+@pytest.mark.xdist_group("bench")
+def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(filled: Path, tmp_path: Path) -> None:
+    shutil.copytree(filled, tmp_path / "bench")
+    where = ["--folder", str(tmp_path / "bench"), "--keep", "--results", str(tmp_path / "kept")]
+    assert bench(["--scale", str(SMALL), *where, "--kinds", "ageing", "--rounds", "1"]) == 0
     with (tmp_path / "kept" / "cycles.csv").open() as file:
         (cycle,) = csv.DictReader(file)
     assert int(cycle["rows"]) > 80_000 and int(cycle["in"]) >= int(cycle["rows"]) and int(cycle["archived"]) > 0
@@ -31,11 +43,12 @@ def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(tmp_path: Path)
         assert (tmp_path / "kept" / drawing).read_text().startswith("<svg")
 
 
-def test_the_bare_statements_do_the_work_of_a_cycle(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("bench")
+def test_the_bare_statements_do_the_work_of_a_cycle(filled: Path, tmp_path: Path) -> None:
     """Otherwise they would be no limit."""
-    ours, bare = Bench(tmp_path / "ours", 0.0002), Bench(tmp_path / "bare", 0.0002)
-    ours.fill()
-    shutil.copytree(ours.folder, bare.folder)
+    ours, bare = Bench(tmp_path / "ours", SMALL), Bench(tmp_path / "bare", SMALL)
+    for each in (ours, bare):
+        shutil.copytree(filled, each.folder)
     assert ours.measure("ageing")["archived"] > 0
     bare.measure("bare ageing")
     done, by_hand = everything(ours), everything(bare)

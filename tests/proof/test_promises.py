@@ -47,17 +47,23 @@ BROKEN = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def player() -> Iterator[Player]:
     player = Player(NOON - DAY, "2024_h1")
     player.play(ACTIVE_AND_ARCHIVED)
+    player.compare("as it was")
     yield player
     player.close()
 
 
 @pytest.mark.parametrize("promise", BROKEN)
 def test_a_warehouse_that_breaks_a_promise_is_found(player: Player, promise: str) -> None:
-    player.compare("as it was")
-    player.engine.connection.execute(BROKEN[promise])
-    with pytest.raises(NotAsItMustBe, match=f"^{promise}"):
-        player.compare("after this")
+    was = player.before, player.newest, player.unrestored
+    player.engine.connection.execute(f"BEGIN; {BROKEN[promise]}")
+    try:
+        with pytest.raises(NotAsItMustBe, match=f"^{promise}"):
+            player.compare("after this")
+    finally:
+        player.engine.connection.execute("ROLLBACK")
+    player.before, player.newest, player.unrestored = was
+    player.compare("as it was again")
