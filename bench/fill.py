@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from tqdm import tqdm
@@ -36,6 +39,11 @@ FIRST_ARCHIVED = period_bounds("2024_h1")[0]
 FIRST_ORDER = 10_000_000_000
 FIRST_ARCHIVED_ORDER = 1_000_000_000
 SHUFFLE = 1_000_003  # a prime that divides no week's number of orders
+
+
+def slices(items: Iterable[Any], what: str, unit: str = "half-day") -> tqdm:
+    """The items behind a progress bar; in a log a line every half minute instead."""
+    return tqdm(items, desc=what, unit=unit, mininterval=0.1 if sys.stderr.isatty() else 30)
 
 
 @dataclass(frozen=True)
@@ -98,9 +106,9 @@ class Filling:
 
     def fill(self) -> None:
         half_days = range(self._volume.half_days)
-        for half_day in tqdm(half_days, desc="scans", unit="half-day"):
+        for half_day in slices(half_days, "scans"):
             self._scans(half_day)
-        for block in tqdm(range(self._volume.half_days + SCANS - 1), desc="orders", unit="half-day"):
+        for block in slices(range(self._volume.half_days + SCANS - 1), "orders"):
             self._orders(block)
         self._statuses()
         self._archive()
@@ -142,7 +150,7 @@ class Filling:
 
     def _statuses(self) -> None:
         """An order's status is its newest scan: of the last half-day's scans every one is, before that the 13th."""
-        for half_day in tqdm(range(self._volume.half_days), desc="statuses", unit="half-day"):
+        for half_day in slices(range(self._volume.half_days), "statuses"):
             newest = "{step} = 0" if half_day < self._volume.half_days - 1 else "True"
             self._insert(self._marts["uni_tracking_info"], self._status_query(half_day, newest))
 
@@ -150,7 +158,7 @@ class Filling:
         """Orders archived since FIRST_ARCHIVED, evenly; their scans are left out."""
         span = self._volume.begin - FIRST_ARCHIVED
         rows = self._volume.archived
-        for period in tqdm(periods_between(FIRST_ARCHIVED, self._volume.begin - 1), desc="history", unit="half-year"):
+        for period in slices(periods_between(FIRST_ARCHIVED, self._volume.begin - 1), "history", "half-year"):
             first, last = (min((edge - FIRST_ARCHIVED) * rows // span, rows) for edge in period_bounds(period))
             order_id, time = f"({FIRST_ARCHIVED_ORDER} + r)", f"({FIRST_ARCHIVED} + r * {span} // {rows})"
             landed, archived = stamp(time), stamp(f"({time} + 184 * 86400)")

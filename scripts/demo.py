@@ -111,8 +111,10 @@ def _demo(every_cycle: bool) -> int:
 
     deadline = None if every_cycle else started + BUDGET_SECONDS
     seconds = []
-    for moment in _day(deadline):
-        seconds.append(cycle_at(moment).seconds)
+    # DuckDB opens and closes a file for a fifth of such a cycle's time; one that is open already costs nothing.
+    with closing(duckdb.connect(str(SOURCE))), closing(duckdb.connect(str(WAREHOUSE))):
+        for moment in _day(deadline):
+            seconds.append(cycle_at(moment).seconds)
     if len(seconds) < CYCLES - 1:
         # An hour before midnight: what lands in the last half-hour of a day is not judged by that day's checks.
         with _step(f"  {len(seconds)} of {CYCLES} cycles took the time there is; the rest of the day with one"):

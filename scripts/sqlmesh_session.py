@@ -53,6 +53,7 @@ def _new_context(gateway: str, project: Path) -> Any:
 
     constants.MAX_FORK_WORKERS = 1  # it would fork to read its cache: slow, and not safe beside DuckDB's threads
     prepare_macros_once()
+    forget_positions()
     keep_snapshots()
     add_up_intervals()
     keep_alerts_from_failing_a_run()
@@ -65,6 +66,7 @@ def prepare_macros_once() -> None:
     What is kept is found again by the macros' text, so planned code is what runs.
     """
     from sqlmesh.core import macros
+    from sqlmesh.core.model import definition
 
     if hasattr(macros.prepare_env, "prepared"):
         return
@@ -81,6 +83,22 @@ def prepare_macros_once() -> None:
 
     prepare_env.prepared = prepared  # type: ignore[attr-defined]
     macros.prepare_env = prepare_env
+    definition.prepare_env = prepare_env
+
+
+def forget_positions() -> None:
+    """sqlglot notes at each name where in the text it stood, for editors, and every copy of a tree copies the notes."""
+    from sqlglot import exp
+
+    original = exp.Expression.update_positions
+    if hasattr(original, "original"):
+        return
+
+    def update_positions(self: Any, *token: Any, **position: Any) -> Any:
+        return self
+
+    update_positions.original = original  # type: ignore[attr-defined]
+    exp.Expression.update_positions = update_positions  # type: ignore[method-assign]
 
 
 def keep_snapshots() -> None:

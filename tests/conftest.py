@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -33,7 +32,6 @@ def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         return connect(database, read_only, {"threads": 1, **(config or {})})
 
     patch.setattr(duckdb, "connect", one_thread)
-    gc.set_threshold(100_000, 50, 50)  # as scripts/sqlmesh_session.py does, also for tests that never come there
     patch.setenv("SQLMESH__CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
     for name in ("ORDER_TRACKING_SOURCE", "ORDER_TRACKING_GATEWAY"):
         patch.delenv(name, raising=False)

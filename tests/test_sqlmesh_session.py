@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlglot import exp, parse_one
 from sqlmesh.core import macros
 from sqlmesh.core.node import IntervalUnit
 from sqlmesh.core.snapshot import definition
 from sqlmesh.utils.metaprogramming import Executable, ExecutableKind
 
 from scripts.run_cycle import CycleFailed
-from scripts.sqlmesh_session import add_up_intervals, prepare_macros_once
+from scripts.sqlmesh_session import add_up_intervals, forget_positions, prepare_macros_once
 from tests.conftest import START
 from tests.test_schema_change import Copy, copy  # noqa: F401  (a fixture)
 from tests.world import DAY, HOUR, MINUTE, World
@@ -54,6 +55,19 @@ def test_other_code_of_the_same_names_is_prepared_anew() -> None:
 def value_of(code: str) -> Any:
     python_env = {"answer": Executable(payload=code, kind=ExecutableKind.DEFINITION, name="answer")}
     return macros.MacroEvaluator(python_env=python_env).send("answer")
+
+
+def test_no_positions_are_noted_in_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_positions()
+    assert noted_positions() == {}
+    monkeypatch.setattr(exp.Expression, "update_positions", exp.Expression.update_positions.original)  # type: ignore
+    assert noted_positions(), (
+        "sqlglot no longer notes positions by this function: scripts/sqlmesh_session.py saves nothing"
+    )
+
+
+def noted_positions() -> dict[str, Any]:
+    return dict(next(parse_one("SELECT a").find_all(exp.Identifier)).meta)
 
 
 def test_a_failed_cycle_leaves_nothing_behind_for_the_next(world: World) -> None:
