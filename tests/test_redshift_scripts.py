@@ -23,6 +23,7 @@ from extract.redshift_settings import RedshiftSettings
 from extract.source import SourceError
 from extract.warehouse import WarehouseError, open_warehouse
 from scripts.command import CycleFailed
+from scripts.exceptions import main as exceptions
 from scripts.redshift_maintain import main as maintain
 from scripts.redshift_smoke import NotAsNeeded, moves_nothing
 from scripts.redshift_smoke import main as smoke
@@ -73,6 +74,15 @@ def test_maintenance_follows_the_thresholds_and_a_dry_run_prints_exactly_that(
 def test_maintenance_waits_for_the_run_lock(world: RedshiftWorld) -> None:
     with run_lock("redshift"):
         assert maintain([]) == 75
+
+
+def test_what_is_open_is_told_while_a_cycle_holds_the_lock_and_what_changes_anything_waits(
+    world: RedshiftWorld,
+) -> None:
+    with run_lock("redshift"):
+        assert exceptions(["list", "--gateway", "redshift", "--fail"]) == 0
+        assert exceptions(["restore", "1", "--gateway", "redshift"]) == 75
+        assert exceptions(["resolve", "key", "--note", "done", "--gateway", "redshift"]) == 75
 
 
 def test_smoke_tries_everything_and_leaves_nothing_behind(
