@@ -29,6 +29,7 @@ from extract.config import PROJECT
 FOLDER = Path("demo")
 SOURCE, WAREHOUSE = FOLDER / "source.duckdb", FOLDER / "warehouse.duckdb"
 ORDERS, MONTHS, SEED = 12_000, 8, 6
+SETTINGS = {"ORDER_TRACKING_GATEWAY": "local", "ORDER_TRACKING_HISTORY_START": "2024_h1"}
 START = dt.datetime(2026, 2, 2, 0, 0, 30, tzinfo=dt.UTC)
 QUARTER_HOUR = dt.timedelta(minutes=15)
 CYCLES = 96
@@ -81,13 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.set_defaults(gateway="local")
     from scripts.command import run_command
 
+    _own_settings()
     return run_command(parser, lambda options: _demo(options.every_cycle), arguments)
 
 
 def _demo(every_cycle: bool) -> int:
     started = time.monotonic()
     os.chdir(PROJECT)
-    _own_settings()
     _start_anew()
     from scripts.run_cycle import Cycle, run_cycle
     from scripts.simulate import simulate, simulated_trace
@@ -152,9 +153,10 @@ def _demo(every_cycle: bool) -> int:
 
 
 def _own_settings() -> None:
-    """The demo never touches the user's warehouse, whatever the environment or a .env file say."""
-    os.environ.update(ORDER_TRACKING_DUCKDB=str(WAREHOUSE), ORDER_TRACKING_HISTORY_START="2024_h1")
-    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    """The demo never touches the user's warehouse nor alerts anybody, whatever the environment or a .env file say."""
+    os.environ.update(SETTINGS, ORDER_TRACKING_DUCKDB=str(WAREHOUSE), PYTHON_DOTENV_DISABLED="1")
+    for name in [name for name in os.environ if name.startswith("ALERT_")]:
+        del os.environ[name]
 
 
 def _start_anew() -> None:
@@ -260,7 +262,8 @@ def _print_what_next(order: int, next_cycle: dt.datetime) -> None:
         statement = sql.format(order=order)
         print(f'.venv/bin/python -c "import duckdb; duckdb.connect(\'{WAREHOUSE}\').sql(\\"{statement}\\").show()"')
     print("\n# One more cycle, and what is open")
-    settings = f"ORDER_TRACKING_DUCKDB={WAREHOUSE} ORDER_TRACKING_SOURCE=duckdb:///{SOURCE}"
+    own = SETTINGS | {"ORDER_TRACKING_DUCKDB": WAREHOUSE, "ORDER_TRACKING_SOURCE": f"duckdb:///{SOURCE}"}
+    settings = " ".join(f"{name}={value}" for name, value in own.items())
     print(f"{settings} make cycle ARGS='--at {next_cycle:%Y-%m-%dT%H:%M:%S}'")
     print(f"{settings} make audit")
 

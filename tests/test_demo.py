@@ -15,12 +15,15 @@ def test_the_demo_starts_anew_and_tells_what_it_left(
 ) -> None:
     for name in ("ORDER_TRACKING_DUCKDB", "ORDER_TRACKING_HISTORY_START", "PYTHON_DOTENV_DISABLED"):
         monkeypatch.setenv(name, "")  # the demo sets them; so they are put back afterwards
+    # What a user may have set for production: the demo must not go there, nor tell anybody of what its checks find.
+    monkeypatch.setenv("ORDER_TRACKING_GATEWAY", "redshift")
+    monkeypatch.setenv("ALERT_SLACK_WEBHOOK", "http://127.0.0.1:1/nobody-listens")
+    monkeypatch.setenv("ALERT_SMTP_HOST", "127.0.0.1")
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "FOLDER": tmp_path,
         "SOURCE": tmp_path / "source.duckdb",
         "WAREHOUSE": tmp_path / "warehouse.duckdb",
-        "ORDERS": 1500,
         "FEWEST_CYCLES": 2,
         "BUDGET_SECONDS": 0,
     }.items():
@@ -32,8 +35,13 @@ def test_the_demo_starts_anew_and_tells_what_it_left(
     assert "2 of 96 cycles took the time there is; the rest of the day with one" in told
     held = dict(re.findall(r"^  (order_tracking\S+) +([\d,]+) ", told, re.MULTILINE))
     assert list(held) == [table for table, _ in demo.TABLES]
+    assert "could not be delivered" not in told
+    assert (returned := re.search(r"still in history: (\d+)\. Restoring them:", told)) and int(returned[1]) > 0
+    assert f"order_status shows a partner for {returned[1]} of them" in told
+    assert "ORDER_TRACKING_GATEWAY=local" in told.splitlines()[-3], "the commands to try must not go to production"
     for title in ("What was archived during the day", "What the checks found", "Cycle times", "What to try next"):
         assert title in told
     assert int(held["order_tracking_history.hist_uts_all"].replace(",", "")) > 0
-    for _, sql in demo.QUERIES[:1]:
-        assert demo._query(sql)
+    (order,) = demo._query("SELECT MIN(order_id) FROM order_tracking.mart_uni_tracking_info")[0]
+    for _, sql in demo.QUERIES:
+        assert demo._query(sql.format(order=order))
