@@ -114,7 +114,8 @@ def duckdb_path(url: str) -> str:
     path = urlsplit(url).path
     if not url.lower().startswith("duckdb:///") or len(path) < 2:
         raise SourceUrlError(
-            "The duckdb URL names no file; nothing was read. Write duckdb:///relative/file or duckdb:////absolute/file."
+            "The source URL begins with neither mysql: nor duckdb:/// and a file; nothing was read. Write "
+            "duckdb:///relative/file or duckdb:////absolute/file."
         )
     return url[len("duckdb:///") :]
 

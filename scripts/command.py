@@ -27,7 +27,7 @@ EXIT_LOCKED = 75
 FIRST_YEAR, LAST_YEAR = 2010, 2099
 
 
-MAIL_SETTINGS = ("ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD", "ALERT_SMTP_SENDER", "ALERT_SMTP_RECIPIENTS")
+MAIL_SETTINGS = tuple(f"ALERT_SMTP_{name}" for name in ("HOST", "USER", "PASSWORD", "SENDER", "RECIPIENTS"))
 """With one of them missing SQLMesh would send no mail, and not say so."""
 
 
@@ -46,9 +46,10 @@ def check_settings(gateway: str, *, needs_source: bool, source: str | None = Non
         check_gateway(gateway)
     except ConfigurationError as error:
         mistakes.append(str(error))
-    missing = [name for name in MAIL_SETTINGS if not os.environ.get(name)]
-    if os.environ.get("ALERT_SMTP_HOST") and missing:
-        mistakes.append(f"ALERT_SMTP_HOST is set, but not {', '.join(missing)}; nothing was done.")
+    given = [name for name in MAIL_SETTINGS if os.environ.get(name)]
+    missing = [name for name in MAIL_SETTINGS if name not in given]
+    if given and missing:
+        mistakes.append(f"{given[0]} is set, but not {', '.join(missing)}; nothing was done.")
     if needs_source and not (source or os.environ.get("ORDER_TRACKING_SOURCE")):
         mistakes.append(
             "No source is set; nothing was done. Give --source, or set ORDER_TRACKING_SOURCE, to "
@@ -122,42 +123,35 @@ def run_command(
 ) -> int:
     """Runs a command and turns what it raises into one message on standard error and the exit code for it."""
     options = parser.parse_args(arguments)
-    try:
-        return _run_command(command, options)
-    except KeyboardInterrupt:
-        print(
-            "Interrupted. What was being written is rolled back or made good by the next run; run this again.",
-            file=sys.stderr,
-        )
-        return EXIT_FAILED
-    except Exception as error:
-        if os.environ.get("ORDER_TRACKING_DEBUG"):
-            raise
-        told = without_secrets(str(error), getattr(options, "source", None))
-        print(
-            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {told}). "
-            "What was being written is rolled back or made good by the next run: run this again. "
-            "If it stays, report it with what it prints with ORDER_TRACKING_DEBUG=1.",
-            file=sys.stderr,
-        )
-        return EXIT_FAILED
-
-
-def _run_command(command: Callable[[Any], int], options: Any) -> int:
     from extract.lock import LockHeld
     from extract.run import ExtractFailed
     from extract.source import SourceError, SourceUrlError
     from extract.warehouse import WarehouseError
 
+    def failed(message: object, code: int) -> int:
+        print(without_secrets(str(message), getattr(options, "source", None)), file=sys.stderr)
+        return code
+
     try:
         check_settings(options.gateway, needs_source="source" in options, source=getattr(options, "source", None))
         return command(options)
     except LockHeld as error:
-        print(error, file=sys.stderr)
-        return EXIT_LOCKED
+        return failed(error, EXIT_LOCKED)
     except (ConfigurationError, SourceUrlError) as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
+        return failed(error, EXIT_USAGE)
     except (SourceError, ExtractFailed, WarehouseError, CycleFailed) as error:
-        print(error, file=sys.stderr)
-        return EXIT_FAILED
+        return failed(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return failed(
+            "Interrupted. What was being written is rolled back or made good by the next run; run this again.",
+            EXIT_FAILED,
+        )
+    except Exception as error:
+        if os.environ.get("ORDER_TRACKING_DEBUG"):
+            raise
+        return failed(
+            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {error}). "
+            "What was being written is rolled back or made good by the next run: run this again. "
+            "If it stays, report it with what it prints with ORDER_TRACKING_DEBUG=1.",
+            EXIT_FAILED,
+        )

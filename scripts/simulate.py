@@ -12,14 +12,18 @@ import argparse
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
 
-from extract.source import SourceError
+from extract.config import ConfigurationError
+from scripts.command import moment_argument, run_command
 from scripts.lifecycles import TRACE_SCHEMA, chunks, months_before, scans
 from scripts.source_writer import SourceWriteError, SourceWriter
 
+MONTHS_MOST = 480
+ORDERS_PER_MONTH_MOST = 95_000_000  # on average: a month of 31 days has a little more, and its ids must suffice
 LONG_SECONDS = 10  # off a terminal, a bar shows only in runs longer than this, and moves as rarely
 
 
@@ -51,8 +55,16 @@ def simulate(
     Continues what the same parameters wrote before, and writes the tables anew for others. Raises
     SourceWriteError when `at` is earlier than what is there, SourceError when the source cannot be written.
     """
-    if orders < 1 or months < 1 or seed < 0:
-        raise SourceWriteError("orders and months must be at least 1, seed at least 0. Nothing was written.")
+    if orders < 1 or not 1 <= months <= MONTHS_MOST or seed < 0:
+        raise SourceWriteError(
+            f"orders and months must be at least 1 (months at most {MONTHS_MOST}), seed at least 0. "
+            "Nothing was written."
+        )
+    if orders > months * ORDERS_PER_MONTH_MOST:
+        raise SourceWriteError(
+            f"There is room for {ORDERS_PER_MONTH_MOST:,} orders a month. Nothing was written. Give fewer orders, or "
+            "more months."
+        )
     parameters = f"orders={orders} months={months} seed={seed}"
     until = _epoch(at)
     with SourceWriter(source) as writer:
@@ -87,17 +99,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--orders", type=int, required=True, help="orders that exist at T, about")
     parser.add_argument("--months", type=int, required=True, help="months of history before T")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--at", type=_moment, default=None, help="T, ISO, UTC (default: now)")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--at", type=moment_argument, metavar="T", help="T, ISO, UTC (default: now)")
+    parser.set_defaults(gateway="local")
+    return run_command(parser, _simulate, arguments)
+
+
+def _simulate(given: Any) -> int:
     at = given.at or datetime.now(UTC)
     try:
         counts = simulate(given.source, orders=given.orders, months=given.months, seed=given.seed, at=at)
     except SourceWriteError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except SourceError as error:
-        print(error, file=sys.stderr)
-        return 1
+        raise ConfigurationError(str(error)) from error
     for table, rows in counts.items():
         print(f"{table:<20} {rows:>14,} rows")
     started = months_before(at, given.months)
@@ -123,11 +135,6 @@ def _parts(
         mininterval=0.1 if terminal else LONG_SECONDS,
     )
     return (scans(seed, chunk, started, after, until) for chunk in bar)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _epoch(moment: datetime) -> int:

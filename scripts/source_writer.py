@@ -211,10 +211,10 @@ class _DuckDB:
     """No keys in the file: an ART index over all orders costs more than the joins that stand in for it."""
 
     def __init__(self, path: str) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._connection = duckdb.connect(path)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             raise SourceError(
                 f"The source file {path} cannot be opened for writing: {str(error).splitlines()[0]}. "
                 "Nothing was written. Close what holds it, or name another file."

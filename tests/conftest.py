@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,8 +24,11 @@ START = at("2025-09-01T00:00:00")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Parallel test processes share neither SQLMesh's cache of loaded models nor a core: DuckDB takes one thread."""
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test knows the user's settings, nor alerts anybody.
+
+    Parallel test processes share neither SQLMesh's cache of loaded models nor a core: DuckDB takes one thread.
+    """
     patch = pytest.MonkeyPatch()
     connect = duckdb.connect
 
@@ -33,8 +37,10 @@ def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     patch.setattr(duckdb, "connect", one_thread)
     patch.setenv("SQLMESH__CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-    for name in ("ORDER_TRACKING_SOURCE", "ORDER_TRACKING_GATEWAY"):
-        patch.delenv(name, raising=False)
+    settings = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_")
+    for name in [name for name in os.environ if name.startswith(settings)]:
+        if not name.startswith("ORDER_TRACKING_TEST_"):
+            patch.delenv(name)
     yield
     patch.undo()
 

@@ -15,6 +15,7 @@ import pytest
 from extract.__main__ import main as extract_command
 from extract.source import open_source
 from extract.warehouse_duckdb import DuckDBWarehouse
+from scripts.command import MAIL_SETTINGS, CycleFailed
 from scripts.exceptions import main as exceptions_command
 from scripts.plan import main as plan_command
 from scripts.run_cycle import main as run_cycle_command
@@ -158,6 +159,31 @@ def test_what_nobody_foresaw_is_one_message_too(
     monkeypatch.setenv("ORDER_TRACKING_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"])
+
+
+def test_no_message_shows_a_password(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import scripts.run_cycle
+
+    def breaks(*args: object, **options: object) -> None:
+        raise CycleFailed("sqlmesh run failed: no login with hunter2")
+
+    monkeypatch.setattr(scripts.run_cycle, "_run", breaks)
+    monkeypatch.setenv("STATE_PASSWORD", "hunter2")
+    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"]) == 1
+    assert capsys.readouterr().err == "sqlmesh run failed: no login with ***\n"
+
+
+@pytest.mark.parametrize("name", MAIL_SETTINGS)
+def test_a_setting_of_mail_that_is_missing_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for each in MAIL_SETTINGS:
+        monkeypatch.setenv(each, "given")
+    monkeypatch.setenv(name, "")
+    assert run_cycle_command(["--source", "duckdb:///x"]) == 2
+    assert f"is set, but not {name};" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_a_long_read_at_once_and_loses_nothing(world: World) -> None:

@@ -29,6 +29,9 @@ class Copy:
             shutil.copy(PROJECT / name, self.folder)
         for name in ("models", "macros", "audits", "extract", "scripts"):
             shutil.copytree(PROJECT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.folder / "tests").mkdir()
+        for unit_tests in (PROJECT / "tests").glob("*.yaml"):  # a plan runs them
+            shutil.copy(unit_tests, self.folder / "tests")
 
     def edit(self, file: str, old: str, new: str, count: int = 1) -> None:
         path = self.folder / file
@@ -69,6 +72,9 @@ class Copy:
         _, _, age = EDITED[table]
         if age:
             self.edit("models/consistency_failures.sql", f"landed, {age})", f"landed, {age}, pieces)", count=2)
+            short = {"uni_tracking_info": "uti", "ecs_order_info": "ecs"}[table]
+            held = f"columns: &hist_{short} {{"
+            self.edit("tests/test_consistency_failures.yaml", held, held + "pieces: INTEGER, ")
 
     def plan(self, time: str) -> None:
         planned = self.run("scripts.plan", "--yes", "--at", time)

@@ -322,8 +322,24 @@ def test_the_zone_of_the_process_changes_nothing(
     assert content(file) == derived(simulated_trace(50, 2, 1, T), int(T.timestamp()))
 
 
-@pytest.mark.parametrize("wrong", ["--orders 0", "--months 0", "--seed -1"])
-def test_bad_usage_exits_with_two(file: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
-    given = {"--orders": "5", "--months": "1", "--seed": "1"} | dict([wrong.split()])
-    assert main(["--source", file, *(word for pair in given.items() for word in pair)]) == 2
-    assert "at least" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("--orders 0", "at least 1"),
+        ("--months 0", "at least 1"),
+        ("--months 99999", "at most 480"),
+        ("--seed -1", "at least 0"),
+        ("--orders 95000001", "room for 95,000,000 orders a month"),
+        ("--source oracle://h/d", "neither mysql: nor duckdb"),
+    ],
+)
+def test_bad_usage_exits_with_two(file: str, wrong: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"--source": file, "--orders": "5", "--months": "1", "--seed": "1"} | dict([wrong.split()])
+    assert main([word for pair in given.items() for word in pair]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("a file, where a folder should be")
+    assert main(f"--source duckdb:///{tmp_path}/taken/s.duckdb --orders 5 --months 1 --seed 1".split()) == 1
+    assert "cannot be opened for writing" in capsys.readouterr().err
