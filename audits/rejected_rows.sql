@@ -3,7 +3,7 @@ AUDIT (
   blocking FALSE
 );
 
-/* Warns. A row is a source row that could not be loaded; it stands whole in order_tracking_raw.rejected_rows. */
+/* Warns. A row is a source row that could not be loaded; it stands as text in order_tracking_raw.rejected_rows. */
 SELECT
   *
 FROM @this_model

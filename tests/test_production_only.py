@@ -68,7 +68,7 @@ def edit(project: Path, model: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def plan(project: Path, environment: str, at: int, **options: str) -> str:
+def plan(project: Path, environment: str, at: int, **options: Any) -> str:
     """Plans in a process of its own, for which the copy is the project; gives what SQLMesh tells.
 
     In this process the copy's macros would be taken for those of the original, and all models for changed.
@@ -213,6 +213,21 @@ def test_a_promoted_plan_that_migrates_touches_nothing_but_the_marts_columns(beh
     after = outside_dev(behind)
     assert after.pop(mart) == [(*row, None) for row in before.pop(mart)]
     assert after == before
+
+
+def test_a_mart_cannot_be_restated(make_world: Callable[..., World], project: Path) -> None:
+    """SQLMesh would widen the restatement of a day to the whole mart, and build it anew from what raw still holds."""
+    world = make_world()
+    world.order(1, START)
+    world.cycle()
+    world.order(2, LATER)
+    world.cycle(LATER + HOUR)
+    world.cycle()
+    before = outside_dev(world)
+    assert len(before["order_tracking_raw.uni_tracking_info_raw"]) == 1, "raw has forgotten the first"
+    assert len(before["order_tracking.mart_uni_tracking_info"]) == 2
+    plan(project, "prod", world.now, restate_models=[f"order_tracking.{mart}" for mart in MARTS])
+    assert outside_dev(world) == before
 
 
 def behind_marts(world: World) -> None:
