@@ -168,7 +168,7 @@ def fault(table: Table) -> exp.Expr:
 
 
 def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:
-    """Keeps each row that cannot be loaded, once, as text, with the reason (a very long text as far as it is staged)."""
+    """Keeps each row that cannot be loaded, once, as text, with the reason. A text is kept as far as it was staged."""
     parts: list[exp.Expr] = []
     for name in table.columns:
         text = exp.func("COALESCE", exp.cast(exp.column(name), "VARCHAR(65535)"), exp.Literal.string("NULL"))
