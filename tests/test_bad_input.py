@@ -64,14 +64,32 @@ def test_a_scan_that_cannot_be_keyed_or_placed_is_set_aside_with_the_reason(
     ]
 
 
+BAD_ROWS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
+    "uni_tracking_spath": BAD_SCANS,
+    "uni_tracking_info": [
+        ((None, "x", 1, START), "order_id is NULL"),
+        ((3, "x", 1, None), "update_time is NULL"),
+        ((4, "x", 1, START * 1000), "update_time is beyond the year 2100 (milliseconds?)"),
+    ],
+    "ecs_order_info": [
+        ((0, 1, START), "order_id is zero or negative"),
+        ((3, 1, 0), "add_time is zero or negative"),
+        ((4, 1, START * 1000), "add_time is beyond the year 2100 (milliseconds?)"),
+    ],
+}
+
+
 def test_bad_rows_of_a_first_load_are_set_aside_too(world: World) -> None:
-    world.insert("uni_tracking_spath", [row for row, _ in BAD_SCANS])
-    world.insert("uni_tracking_info", [(None, "x", 1, START), (3, "x", 1, None)])
-    world.insert("ecs_order_info", [(0, 1, START), (3, 1, 0)])
+    """In every table, each row with its own reason."""
+    for table, rows in BAD_ROWS.items():
+        world.insert(table, [row for row, _ in rows])
     world.order(1, START)
     world.cycle()
-    assert len(rejected(world)) == len(BAD_SCANS) + 4
+    expected = [(table, row[0], reason) for table, rows in BAD_ROWS.items() for row, reason in rows]
+    assert sorted((row[:3] for row in rejected(world)), key=repr) == sorted(expected, key=repr)
     assert list(world.uti()) == [1]
+    assert world.query("SELECT order_id FROM order_tracking.mart_ecs_order_info") == [(1,)]
+    assert world.scans_everywhere() == [(1, START, 100, 0)]
 
 
 def test_a_tracking_number_that_does_not_fit_is_set_aside_whole(world: World) -> None:
@@ -162,24 +180,47 @@ def test_two_cycles_at_once_the_second_does_nothing(world: World, capsys: pytest
 
 
 def test_cycles_that_race_keep_one_row_per_order(world: World) -> None:
+    """Whichever comes first stays in the middle of its extract until the two others have been refused."""
     world.order(1, START)
     world.now += 15 * MINUTE
-    outcomes: list[BaseException | None] = []
+    outcomes: list[type[BaseException] | None] = []
+    both_refused = threading.Event()
+
+    def wait(*told: object) -> None:
+        assert both_refused.wait(timeout=30), "the others were let in"
 
     def cycle() -> None:
         try:
-            world.cycle(world.now)
+            world.cycle(world.now, progress=wait)
             outcomes.append(None)
-        except LockHeld as error:
-            outcomes.append(error)
+        except Exception as error:
+            outcomes.append(type(error))
+            if outcomes == [LockHeld, LockHeld]:
+                both_refused.set()
 
     threads = [threading.Thread(target=cycle) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(outcomes) == 3 and None in outcomes
+    assert outcomes == [LockHeld, LockHeld, None]
     world.assert_whole()
+
+
+@pytest.mark.parametrize("in_the_way", ["its folder is missing", "a folder stands in its place"])
+def test_a_lock_file_that_cannot_be_written_stops_a_cycle_and_says_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_the_way: str
+) -> None:
+    """Also for root, whom no permission stops."""
+    warehouse = world.folder / "elsewhere" / "warehouse.duckdb"
+    if in_the_way == "a folder stands in its place":
+        warehouse.with_name("warehouse.duckdb.lock").mkdir(parents=True)
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(warehouse))
+    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"The lock file {warehouse}.lock cannot be written (")
+    assert "nothing was done. Make its folder writable, or set ORDER_TRACKING_DUCKDB to a file elsewhere." in told
+    assert not warehouse.exists()
 
 
 def test_the_lock_of_a_killed_process_is_free(world: World) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +73,17 @@ def test_only_statements_above_half_a_second_are_named_the_slowest_first() -> No
     ]
     assert slowest(statements) == "INSERT mart_ecs_order_info 2.0 s, DELETE hist_uti_2024_h1 0.6 s"
     assert slowest(statements[:1]) == ""
+
+
+def test_the_total_is_the_phases_seconds_and_their_share_of_the_15_minutes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every phase looks at the stopwatch twice, and from one look to the next 30 seconds pass."""
+    monkeypatch.setattr("scripts.run_cycle.time", SimpleNamespace(monotonic=itertools.count(0, 30).__next__))
+    monkeypatch.setattr("scripts.statement_times.NAMED_FROM", 60.0)
+    *phases, total = summary(world)
+    assert [line[:19] for line in phases] == ["extract      30.0 s", "marts        30.0 s", "close        30.0 s"]
+    assert total == "total        90.0 s  10.0% of the 15 minutes"
 
 
 def test_a_cycle_above_half_of_its_15_minutes_warns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

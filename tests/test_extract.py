@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from extract.__main__ import main as extract_command
 from extract.clock import Clock
 from extract.config import PROJECT, ConfigurationError, ExtractConfig, load_config
 from extract.run import ExtractFailed, TableRun, extract
@@ -232,6 +236,72 @@ def test_a_table_that_fails_is_logged_and_the_others_land(world: World, monkeypa
     monkeypatch.setattr(extract.run, "land", whole)
     run(world, START + 2 * MINUTE)
     assert raw_orders(world, "ecs_order_info") == [1]
+
+
+def command(world: World, now: int, *arguments: str) -> list[tuple[Any, ...]]:
+    """`python -m extract` at `now`; table, kind and rows landed of what it has logged."""
+    known = world.query(f"SELECT COUNT(*) FROM {RAW}.extract_log")[0][0]
+    assert extract_command([*arguments, "--source", world.source_url, "--at", moment(now).isoformat()]) == 0
+    logged = world.query(f"SELECT table_name, kind, rows_landed FROM {RAW}.extract_log ORDER BY rowid")[known:]
+    return sorted(logged)
+
+
+def behind_the_buffer(world: World, now: int, *ages: int) -> None:
+    """Loads orders that are so old (seconds) at `now`, and a new one; then each old one gets one more scan."""
+    world.order(99, now - MINUTE)
+    for order, age in enumerate(ages, 1):
+        world.order(order, now - age)
+    command(world, now - MINUTE)
+    world.insert("uni_tracking_spath", [(order, now - age + MINUTE, 150, 7) for order, age in enumerate(ages, 1)])
+    assert {row[1:] for row in command(world, now - MINUTE)} == {("extract", 0)}, "an ordinary extract looks not so far"
+
+
+def late_scans(world: World) -> list[int]:
+    return [row[0] for row in world.query(f"SELECT order_id FROM {RAW}.uni_tracking_spath_raw WHERE code = 150")]
+
+
+def landed_as(kind: str, scans: int) -> list[tuple[Any, ...]]:
+    return [("ecs_order_info", kind, 0), ("uni_tracking_info", kind, 0), ("uni_tracking_spath", kind, scans)]
+
+
+def test_the_reconcile_command_looks_35_days_back_and_with_since_as_far_as_told(world: World) -> None:
+    now = START + 15 * MINUTE
+    behind_the_buffer(world, now, HOUR, 35 * DAY - 2 * HOUR, 35 * DAY + 2 * HOUR)
+    assert command(world, now, "reconcile") == landed_as("reconcile", 2)
+    assert sorted(late_scans(world)) == [1, 2]
+    since = moment(now - 36 * DAY).isoformat()
+    assert command(world, now, "reconcile", "--since", since) == landed_as("reconcile", 1)
+    assert sorted(late_scans(world)) == [1, 2, 3]
+
+
+def test_the_since_option_lands_what_is_missing_from_that_time_on(world: World) -> None:
+    now = START + 15 * MINUTE
+    behind_the_buffer(world, now, 2 * DAY, 50 * DAY, 60 * DAY)
+    since = moment(now - 55 * DAY).isoformat()
+    assert command(world, now, "--since", since) == landed_as("since", 2)
+    assert sorted(late_scans(world)) == [1, 2]
+
+
+def test_the_table_option_lands_only_the_tables_named(world: World) -> None:
+    world.order(1, START)
+    assert command(world, START + MINUTE, "--table", "ecs_order_info") == [("ecs_order_info", "since", 1)]
+    assert raw_orders(world, "ecs_order_info") == [1]
+    assert raw_orders(world, "uni_tracking_info") == raw_orders(world) == []
+    both = command(world, START + 2 * MINUTE, "--table", "ecs_order_info", "uni_tracking_spath")
+    assert both == [("ecs_order_info", "extract", 0), ("uni_tracking_spath", "since", 1)]
+    assert raw_orders(world) == [1] and raw_orders(world, "uni_tracking_info") == []
+
+
+def test_the_log_dates_a_run_by_the_moment_given_and_its_begin_by_the_seconds_it_took(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at the stopwatch finds that 90 seconds have passed; the reading looks twice."""
+    world.order(1, START)
+    monkeypatch.setattr("extract.run.time", SimpleNamespace(monotonic=itertools.count(0, 90).__next__))
+    now = START + 20 * MINUTE + 7
+    command(world, now, "--table", "ecs_order_info")
+    logged = world.query(f"SELECT started_at, finished_at FROM {RAW}.extract_log WHERE rows_landed > 0")
+    assert logged == [(dt.datetime(2025, 9, 1, 0, 18, 37), dt.datetime(2025, 9, 1, 0, 20, 7))]
 
 
 def by_id(world: World, tmp_path: Path, **changed: object) -> ExtractConfig:

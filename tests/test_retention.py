@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from extract.clock import Clock
-from extract.config import load_config
+from extract.config import PROJECT, load_config, project_variables
 from extract.run import extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
@@ -277,6 +278,38 @@ def test_marts_that_did_not_run_for_45_days_while_the_extract_went_on_miss_nothi
     world.cycle(reconcile_since=1)
     assert world.query("SELECT SUM(rows_landed) FROM order_tracking_raw.extract_log") == landed
     world.assert_whole()
+
+
+def test_the_variables_say_what_leaves_the_marts_and_when_raw_forgets(
+    make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two months and ten days in config.yaml, instead of six months and 35 days."""
+    for file in ("config.yaml", "external_models.yaml", "extract/tables.yaml"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        text = (PROJECT / file).read_text()
+        text = text.replace("retention_months: 6", "retention_months: 2")
+        (tmp_path / file).write_text(text.replace("raw_retention_days: 35", "raw_retention_days: 10"))
+    monkeypatch.setattr("tests.proof.engine.project_variables", lambda: project_variables(tmp_path))
+    monkeypatch.setattr("tests.proof.engine.load_config", lambda: load_config(tmp_path))
+    world = make_world(planned=False, kind=FastWorld)
+    world.order(1, at("2025-06-30T23:59:59"))
+    world.order(2, at("2025-07-01T00:00:00"))
+    world.order(3, START)
+    world.cycle()
+    assert world.history("uti") == [("2025_h1", 1)]
+    assert set(world.uti()) == {2, 3}
+
+    raw = "SELECT order_id FROM order_tracking_raw.uni_tracking_spath_raw ORDER BY 1"
+    for order, days in ((4, 9), (5, 12)):
+        assert world.query(raw) == [(held,) for held in range(1, order)], "nothing is forgotten before its time"
+        world.order(order, START + days * DAY)
+        world.cycle(START + days * DAY + HOUR)
+    assert world.query(raw) == [(4,), (5,)], "what had landed ten days before the newest status is forgotten"
+
+    world.insert("uni_tracking_spath", [(3, START + MINUTE, 150, 7)])
+    world.cycle(reconcile_since=START)
+    reconciled = "SELECT rows_read, rows_landed FROM order_tracking_raw.extract_log WHERE kind = 'reconcile'"
+    assert (2, 1) in world.query(reconciled), "of an hour that raw has forgotten, what the mart holds lands no more"
 
 
 def test_archived_at_is_the_end_of_the_interval_that_archived(world: World) -> None:
