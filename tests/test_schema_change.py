@@ -29,9 +29,12 @@ class Copy:
             shutil.copy(PROJECT / name, self.folder)
         for name in ("models", "macros", "audits", "extract", "scripts"):
             shutil.copytree(PROJECT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def take_unit_tests(self) -> None:
+        """From now on a plan runs them, as it does in the project."""
         (self.folder / "tests").mkdir()
-        for unit_tests in (PROJECT / "tests").glob("*.yaml"):  # a plan runs them
-            shutil.copy(unit_tests, self.folder / "tests")
+        for file in (PROJECT / "tests").glob("*.yaml"):
+            shutil.copy(file, self.folder / "tests")
 
     def edit(self, file: str, old: str, new: str, count: int = 1) -> None:
         path = self.folder / file
@@ -97,6 +100,7 @@ def copy(tmp_path: Path, make_world: Callable[..., World]) -> Copy:
 def test_columns_added_everywhere_reach_history_before_the_next_archive(copy: Copy) -> None:
     """A column for each table, between two cycles; on the same day a resident order ages out, and a late one leaves."""
     world = copy.world
+    copy.take_unit_tests()
     world.order(1, AGED)
     world.order(2, START)
     world.order(5, at("2025-03-01T12:00:00"))
