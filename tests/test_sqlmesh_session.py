@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlglot import exp, parse_one
 from sqlmesh.core import macros
+from sqlmesh.core.model import definition as model_definition
 from sqlmesh.core.node import IntervalUnit
 from sqlmesh.core.snapshot import definition
 from sqlmesh.utils.metaprogramming import Executable, ExecutableKind
@@ -40,6 +41,7 @@ def test_the_macros_of_a_model_are_prepared_once_a_process(world: World) -> None
     world.cycle()
     prepared = macros.prepare_env.prepared  # type: ignore[attr-defined]
     kept = len(prepared)
+    assert model_definition.prepare_env is macros.prepare_env, "for the calls of signals they are prepared again"
     assert kept, "SQLMesh no longer prepares macros by this function: scripts/sqlmesh_session.py saves nothing"
     world.scan(1, START + 10 * MINUTE)
     world.cycle()
