@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from bench.fill import FIRST_ARCHIVED_ORDER, SCANS, Volume, stamp
-from bench.tables import mart_tables
+from bench.tables import ECS, SPATH, UTI, mart_tables
 from extract.clock import parse_time
 from macros.periods import months_before
 
@@ -45,22 +45,22 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
     )
     first = FIRST_NEW_ORDER + at // 900 * 1_000_000
     created = f"FROM (SELECT {first} + r AS id, {start} + r * {seconds} // {new} AS t FROM range({new}) AS n (r))"
-    source.execute(f"INSERT INTO ecs_order_info SELECT id, (hash(id) % 320)::INTEGER, t {created}")
-    source.execute(f"INSERT INTO uni_tracking_spath SELECT id, t, 200, 0 {created}")
+    source.execute(f"INSERT INTO {ECS} SELECT id, (hash(id) % 320)::INTEGER, t {created}")
+    source.execute(f"INSERT INTO {SPATH} SELECT id, t, 200, 0 {created}")
     returning = f"({FIRST_ARCHIVED_ORDER + volume.archived - at // 900 % 100_000 * RETURNING} - r)"
     source.execute(
         f"INSERT INTO changed SELECT {changes} + r, {returning}, {at} - 60 - r FROM range({RETURNING}) AS n (r)"
     )
     source.execute(
         f"""
-        INSERT INTO uni_tracking_spath
+        INSERT INTO {SPATH}
         SELECT order_id, t - (t - {start}) * again // {again + 1}, 300 + again, 20 + {again} - again
         FROM changed CROSS JOIN range({again + 1}) AS numbers (again) WHERE again < {again} OR r < {rest}
         """
     )
     source.execute("DELETE FROM uni_tracking_info WHERE order_id IN (SELECT order_id FROM changed)")
-    source.execute(f"INSERT INTO uni_tracking_info SELECT id, 'T' || id, 200, t {created}")
-    source.execute("INSERT INTO uni_tracking_info SELECT order_id, 'T' || order_id, 300, t FROM changed")
+    source.execute(f"INSERT INTO {UTI} SELECT id, 'T' || id, 200, t {created}")
+    source.execute(f"INSERT INTO {UTI} SELECT order_id, 'T' || order_id, 300, t FROM changed")
 
 
 def age_a_day(warehouse: duckdb.DuckDBPyConnection, volume: Volume, at: int) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import KEPT, write_extract
+from bench.tables import SOURCE_TABLES
 from extract.clock import Clock, parse_time
 from extract.config import load_config
 from extract.run import extract
@@ -30,9 +31,9 @@ from extract.warehouse import open_warehouse
 
 AT = "2025-09-15T12:15:00"
 BEGIN, SPAN = 1_742_000_000, 180 * 86_400
-TABLE = """
+TABLE = f"""
 CREATE TABLE uni_tracking_spath (
-  id BIGINT NOT NULL PRIMARY KEY, order_id BIGINT, pathTime BIGINT, code INT, traceSeq INT,
+  id BIGINT NOT NULL PRIMARY KEY, {SOURCE_TABLES["uni_tracking_spath"]},
   KEY (order_id), KEY (pathTime, order_id)) ENGINE=InnoDB"""
 SETTINGS = """
 buffer_minutes: 30
@@ -52,7 +53,7 @@ def fill(server: Any, database: str, rows: int) -> None:
         last = min(first + step, rows) - 1
         server.execute(
             f"""
-            INSERT INTO uni_tracking_spath
+            INSERT INTO uni_tracking_spath (id, order_id, pathTime, code, traceSeq)
             SELECT 1 + seq, 10000000000 + seq * 7919 MOD 100003 + seq DIV 13, {BEGIN} + seq * {SPAN} DIV {rows},
               200 + seq MOD 90, seq MOD 13
             FROM seq_{first}_to_{last}""",

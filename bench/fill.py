@@ -24,7 +24,7 @@ from typing import Any
 import duckdb
 from tqdm import tqdm
 
-from bench.tables import SOURCE_TABLES, mart_tables
+from bench.tables import ECS, SOURCE_TABLES, SPATH, UTI, mart_tables
 from extract.clock import parse_time
 from macros.periods import months_before, period_bounds, periods_between
 from scripts.run_cycle import run_cycle
@@ -203,12 +203,12 @@ class Filling:
         volume, since = self._volume, END - seconds
         order_id, last = volume.order_id("number"), volume.half_days - 1
         rows = f"FROM ({scans(volume, last)}) WHERE t >= {since}"
-        source.execute(f"INSERT INTO uni_tracking_spath SELECT {order_id}, t, 200 + seq, seq {rows}")
-        source.execute(f"INSERT INTO uni_tracking_info SELECT {order_id}, 'T' || {order_id}, 200 + seq, t {rows}")
+        source.execute(f"INSERT INTO {SPATH} SELECT {order_id}, t, 200 + seq, seq {rows}")
+        source.execute(f"INSERT INTO {UTI} SELECT {order_id}, 'T' || {order_id}, 200 + seq, t {rows}")
         rows = f"FROM range({volume.block}) AS numbers (r) WHERE {END - HALF_DAY} + r * {HALF_DAY} // {volume.block}"
         number = f"({(last + SCANS - 1) * volume.block} + r)"
         source.execute(
-            f"INSERT INTO ecs_order_info SELECT {volume.order_id(number)}, (hash(r) % 320)::INTEGER, "
+            f"INSERT INTO {ECS} SELECT {volume.order_id(number)}, (hash(r) % 320)::INTEGER, "
             f"{END - HALF_DAY} + r * {HALF_DAY} // {volume.block} {rows} >= {since}"
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import duckdb
 
-SOURCE_TABLES = {
-    "uni_tracking_info": "order_id BIGINT, tno VARCHAR, status INTEGER, update_time BIGINT",
-    "ecs_order_info": "order_id BIGINT, partner_id INTEGER, add_time BIGINT",
-    "uni_tracking_spath": "order_id BIGINT, pathTime BIGINT, code INTEGER, traceSeq INTEGER",
-}
+from scripts.source_tables import SOURCE_TABLES
+
+UTI = "uni_tracking_info (order_id, tno, status, update_time)"
+ECS = "ecs_order_info (order_id, partner_id, add_time)"
+SPATH = "uni_tracking_spath (order_id, pathTime, code, traceSeq)"
+"""What a bench writes of each table."""
 
 
 def mart_tables(warehouse: duckdb.DuckDBPyConnection) -> dict[str, str]:

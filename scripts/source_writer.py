@@ -21,19 +21,11 @@ import pymysql
 
 from extract.source import SourceError, duckdb_path
 from extract.source_mysql import Address
+from scripts.source_tables import ECS, MYSQL_KEYS, SOURCE_TABLES, SPATH, UTI
 
-UTI, ECS, SPATH, SIMULATION = "uni_tracking_info", "ecs_order_info", "uni_tracking_spath", "simulation"
+SIMULATION = "simulation"
 RECORDED = "recorded trace"
 
-# table -> columns with types, MySQL's keys, and the index behind time ranges and hourly counts
-TABLES = {
-    UTI: ("order_id BIGINT, tno VARCHAR(64), status INT, update_time BIGINT", "PRIMARY KEY (order_id)"),
-    ECS: ("order_id BIGINT, partner_id INT, add_time BIGINT", "PRIMARY KEY (order_id)"),
-    SPATH: (
-        "order_id BIGINT, pathTime BIGINT, code INT, traceSeq INT",
-        "id BIGINT AUTO_INCREMENT PRIMARY KEY",
-    ),
-}
 TIME_COLUMN = {UTI: "update_time", ECS: "add_time", SPATH: "pathTime"}
 SIMULATION_COLUMNS = "parameters VARCHAR(200), started BIGINT, written_until BIGINT"
 
@@ -112,10 +104,10 @@ class SourceWriter:
             _MySQL(Address.parse(url)) if url.lower().startswith("mysql:") else _DuckDB(duckdb_path(url))
         )
         existing = self._backend.existing()
-        if SIMULATION not in existing and existing & set(TABLES):
+        if SIMULATION not in existing and existing & set(SOURCE_TABLES):
             self._backend.close()
             raise SourceWriteError(
-                f"This source already has {', '.join(sorted(existing & set(TABLES)))}, "
+                f"This source already has {', '.join(sorted(existing & set(SOURCE_TABLES)))}, "
                 "not written by a simulation. Nothing was changed. Name an empty database or a new file."
             )
         self.written: Written | None = self._backend.written() if SIMULATION in existing else None
@@ -181,7 +173,7 @@ class SourceWriter:
 
     def counts(self) -> dict[str, int]:
         """Rows per source table."""
-        return {table: self._backend.count(table) for table in TABLES}
+        return {table: self._backend.count(table) for table in SOURCE_TABLES}
 
     def _remember(self, written: Written) -> None:
         self._backend.remember(written)
@@ -229,7 +221,7 @@ class _DuckDB:
 
     def create(self) -> None:
         self._connection.execute(f"CREATE OR REPLACE TABLE {SIMULATION} ({SIMULATION_COLUMNS})")
-        for table, (columns, _) in TABLES.items():
+        for table, columns in SOURCE_TABLES.items():
             self._connection.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
 
     def index(self) -> None:
@@ -253,8 +245,8 @@ class _DuckDB:
             )
         for table, new in ((UTI, "new_uti"), (ECS, "new_ecs")):
             only_new = "" if fresh else f" WHERE order_id NOT IN (SELECT order_id FROM {table})"
-            self._connection.execute(f"INSERT INTO {table} SELECT * FROM {new}{only_new}")
-        self._connection.execute(f"INSERT INTO {SPATH} SELECT * FROM new_spath")
+            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM {new}{only_new}")
+        self._connection.execute(f"INSERT INTO {SPATH} BY NAME SELECT * FROM new_spath")
 
     def count(self, table: str) -> int:
         row = self._connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
@@ -285,9 +277,9 @@ class _MySQL:
         # writer that dies in between finds its own traces and begins anew.
         self._query(f"CREATE TABLE IF NOT EXISTS {SIMULATION} ({SIMULATION_COLUMNS}) ENGINE=InnoDB")
         self._query(f"UPDATE {SIMULATION} SET written_until = NULL")
-        for table, (columns, key) in TABLES.items():
+        for table, columns in SOURCE_TABLES.items():
             self._query(f"DROP TABLE IF EXISTS {table}")
-            self._query(f"CREATE TABLE {table} ({columns}, {key}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
+            self._query(f"CREATE TABLE {table} ({columns}, {MYSQL_KEYS[table]}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
 
     def index(self) -> None:
         for table, column in TIME_COLUMN.items():

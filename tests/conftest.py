@@ -16,7 +16,7 @@ from sqlmesh.core.context import Context
 from extract.config import PROJECT
 from scripts.run_cycle import run_cycle
 from tests.thorough import SAMPLED, THOROUGH
-from tests.world import SOURCE_TABLES, World, at, moment
+from tests.world import World, at, make_tables, moment
 
 pytest_plugins = ["tests.conftest_mysql", "tests.conftest_redshift"]
 
@@ -65,8 +65,7 @@ def empty_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
             folder = tmp_path_factory.mktemp(f"empty_{history_start}")
             source, warehouse = folder / "source.duckdb", folder / "warehouse.duckdb"
             with duckdb.connect(str(source)) as connection:
-                for table, columns in SOURCE_TABLES.items():
-                    connection.execute(f"CREATE TABLE {table} ({columns})")
+                make_tables(connection)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("ORDER_TRACKING_DUCKDB", str(warehouse))
                 patch.setenv("ORDER_TRACKING_HISTORY_START", history_start)

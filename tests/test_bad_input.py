@@ -274,7 +274,8 @@ def test_a_full_disk_fails_the_cycle_and_loses_nothing(
     world.cycle()
     # More than fits under the limit below, so the cycle must fail: while it lands, or while the marts take it in.
     world.source(
-        f"INSERT INTO uni_tracking_spath SELECT 1000 + hash(i) % 2147483647, {START} + i % 600, "
+        "INSERT INTO uni_tracking_spath (order_id, pathTime, code, traceSeq) "
+        f"SELECT 1000 + hash(i) % 2147483647, {START} + i % 600, "
         "hash(i + 1) % 2147483647, hash(i + 2) % 2147483647 FROM range(400000) t(i)"
     )
     if landed:

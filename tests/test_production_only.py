@@ -45,10 +45,10 @@ def behind(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr("scripts.run_cycle._run", lambda *_: None)
         world.cycle(LATER, reconcile_since=1)
-    canary = f"TIMESTAMP '{moment(START):%Y-%m-%d %H:%M:%S}'"
-    world.execute(f"INSERT INTO {physical(world, MARTS[0])} VALUES (77, 'T77', 100, {AGED}, {canary})")
-    world.execute(f"INSERT INTO {physical(world, MARTS[1])} VALUES (77, 1, {AGED}, {canary})")
-    world.execute(f"INSERT INTO {physical(world, MARTS[2])} VALUES (77, {AGED}, 100, 0, {canary})")
+    landed = moment(START).replace(tzinfo=None)
+    world.plant(physical(world, MARTS[0]), (77, "T77", 100, AGED, landed))
+    world.plant(physical(world, MARTS[1]), (77, 1, AGED, landed))
+    world.plant(physical(world, MARTS[2]), (77, AGED, 100, 0, landed))
     return world
 
 

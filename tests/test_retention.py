@@ -5,6 +5,7 @@ START is 2025-09-01T00:00, so what is older than about 2025-03-01 has aged out.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -150,11 +151,7 @@ def test_an_older_copy_in_history_does_not_let_the_only_newest_row_be_trimmed(wo
     world.cycle(reconcile_since=EARLIER - DAY)
     # As a crash would leave it: the newer, itself aged row stands in the mart, the older one in history, and no batch
     # names the order.
-    world.execute(
-        f"INSERT INTO {physical(world, 'mart_uni_tracking_info')} "
-        "SELECT 1, 'T1', 300, ?, TIMESTAMP '2025-08-01 00:00:00'",
-        AGED,
-    )
+    world.plant(physical(world, "mart_uni_tracking_info"), (1, "T1", 300, AGED, dt.datetime(2025, 8, 1)))
     world.cycle()
     assert (1, 300, AGED) in [row[1:] for row in world.history("uti", "order_id, status, update_time")]
 
@@ -165,9 +162,12 @@ def test_an_older_copy_between_rows_that_leave_is_no_copy_either(world: World) -
     world.order(1, AGED - 10 * DAY)
     world.cycle(reconcile_since=EARLIER)
     world.cycle()  # from here on no batch names the order
-    mart = physical(world, "mart_uni_tracking_info")
-    for order, status, time in ((1, 300, AGED), (2, 100, AGED - 20 * DAY)):
-        world.execute(f"INSERT INTO {mart} SELECT ?, 'T', ?, ?, TIMESTAMP '2025-08-01 00:00:00'", order, status, time)
+    landed = dt.datetime(2025, 8, 1)
+    world.plant(
+        physical(world, "mart_uni_tracking_info"),
+        (1, "T", 300, AGED, landed),
+        (2, "T", 100, AGED - 20 * DAY, landed),
+    )
     world.cycle()
     assert (1, 300, AGED) in [row[1:] for row in world.history("uti", "order_id, status, update_time")]
 

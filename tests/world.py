@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from scripts.run_cycle import Cycle, run_cycle
+from scripts.source_tables import SOURCE_TABLES
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -24,11 +25,19 @@ def moment(epoch_seconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC)
 
 
-SOURCE_TABLES = {
-    "uni_tracking_info": "order_id BIGINT, tno VARCHAR, status INTEGER, update_time BIGINT",
-    "ecs_order_info": "order_id BIGINT, partner_id INTEGER, add_time BIGINT",
-    "uni_tracking_spath": "order_id BIGINT, pathTime BIGINT, code INTEGER, traceSeq INTEGER",
-}
+def make_tables(source: duckdb.DuckDBPyConnection, *, wide: bool = False) -> None:
+    """The source's tables, empty; `wide` for numbers that no INT holds."""
+    for table, columns in SOURCE_TABLES.items():
+        listed = columns.replace(" INT", " BIGINT") if wide else columns
+        source.execute(f"CREATE OR REPLACE TABLE {table} ({listed})")
+
+
+def put(connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Rows by the order of the table's columns; what they are too short for is NULL."""
+    rows = list(rows)
+    named = connection.execute(f"SELECT * FROM {table} LIMIT 0").description
+    columns = ", ".join(column[0] for column in named[: len(rows[0])])
+    connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
 class World:
@@ -42,8 +51,7 @@ class World:
         if empty_warehouse is not None:
             shutil.copy(empty_warehouse, self.warehouse_file)
         with duckdb.connect(str(self.source_file)) as source:
-            for table, columns in SOURCE_TABLES.items():
-                source.execute(f"CREATE TABLE {table} ({columns})")
+            make_tables(source)
 
     @property
     def source_url(self) -> str:
@@ -56,10 +64,8 @@ class World:
             connection.execute(sql, values)
 
     def insert(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        rows = list(rows)
         with duckdb.connect(str(self.source_file)) as connection:
-            marks = ", ".join("?" * len(rows[0]))
-            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            put(connection, table, rows)
 
     def order(self, order_id: int, created: int, *, partner: int = 1) -> None:
         """An order is created: its metadata, its first scan and its first status."""
@@ -72,12 +78,10 @@ class World:
             (seq,) = source.execute(
                 "SELECT COUNT(*) FROM uni_tracking_spath WHERE order_id = ?", [order_id]
             ).fetchall()[0]
-            source.execute("INSERT INTO uni_tracking_spath VALUES (?, ?, ?, ?)", [order_id, time, code, seq])
+            put(source, "uni_tracking_spath", [(order_id, time, code, seq)])
             held = source.execute("SELECT update_time FROM uni_tracking_info WHERE order_id = ?", [order_id]).fetchall()
             if not held:
-                source.execute(
-                    "INSERT INTO uni_tracking_info VALUES (?, ?, ?, ?)", [order_id, f"T{order_id}", code, time]
-                )
+                put(source, "uni_tracking_info", [(order_id, f"T{order_id}", code, time)])
             elif held[0][0] <= time:
                 source.execute(
                     "UPDATE uni_tracking_info SET status = ?, update_time = ? WHERE order_id = ?",
@@ -109,6 +113,11 @@ class World:
 
     def execute(self, sql: str, *values: Any) -> None:
         self.query(sql, *values)
+
+    def plant(self, table: str, *rows: tuple[Any, ...]) -> None:
+        """Rows in a table of the warehouse that no cycle put there."""
+        with duckdb.connect(str(self.warehouse_file)) as warehouse:
+            put(warehouse, table, rows)
 
     def uti(self) -> dict[int, tuple[int, int]]:
         """Active orders: order -> (status, update_time)."""

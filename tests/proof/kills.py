@@ -23,7 +23,8 @@ import duckdb
 from tests.proof.engine import Engine
 from tests.proof.histories import History, Step
 from tests.proof.oracle import Row
-from tests.proof.play import SOURCE_TABLES, FailingSource, Observed, Player, observed
+from tests.proof.play import FailingSource, Observed, Player, observed
+from tests.world import make_tables
 
 CYCLES = ("cycle", "extract", "run", "repeat", "restore")
 READS = ("SELECT", "WITH", "EXPLAIN", "PRAGMA", "SET", "SHOW", "FROM", "DESCRIBE")
@@ -101,8 +102,7 @@ class FileWorld(Player):
         )
         self.engine.reached = Reached(self, self.engine.reached)
         self.connection = duckdb.connect(str(self.folder / "source"))
-        for table, columns in SOURCE_TABLES.items():
-            self.connection.execute(f"CREATE TABLE {table} ({columns})")
+        make_tables(self.connection, wide=True)
         self.source = FailingSource(self.connection)
 
     def open(self, kill_at: int | None = None) -> None:

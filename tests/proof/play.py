@@ -31,20 +31,18 @@ from tests.proof import engine, oracle
 from tests.proof.engine import MemorySource, memory_engine, project_models, utc
 from tests.proof.histories import KINDS, History, Step, apply_to_oracle
 from tests.proof.oracle import ECS, UTI, UTS, Oracle, Row
+from tests.world import make_tables, put
 
-SOURCE_TABLES = {
-    UTI: "order_id BIGINT, tno VARCHAR, status BIGINT, update_time BIGINT",
-    ECS: "order_id BIGINT, partner_id BIGINT, add_time BIGINT",
-    UTS: "order_id BIGINT, pathTime BIGINT, code BIGINT, traceSeq BIGINT",
-}
+VERSION = {table: ", ".join((*columns, "landed_at")) for table, columns in oracle.COLUMNS.items()}
+SHORT = {UTI: "uti", ECS: "ecs", UTS: "uts"}
 OBSERVED = {
-    **{table: f"SELECT * FROM order_tracking_raw.{table}_raw" for table in SOURCE_TABLES},
-    "uti": "SELECT * FROM order_tracking.mart_uni_tracking_info",
-    "ecs": "SELECT * FROM order_tracking.mart_ecs_order_info",
-    "uts": "SELECT * FROM order_tracking.mart_uni_tracking_spath",
-    "hist_uti": "SELECT * FROM order_tracking_history.hist_uti_all",
-    "hist_ecs": "SELECT * FROM order_tracking_history.hist_ecs_all",
-    "hist_uts": "SELECT * FROM order_tracking_history.hist_uts_all",
+    **{table: f"SELECT {VERSION[table]} FROM order_tracking_raw.{table}_raw" for table in VERSION},
+    **{SHORT[table]: f"SELECT {VERSION[table]} FROM order_tracking.mart_{table}" for table in VERSION},
+    **{
+        f"hist_{SHORT[table]}": f"SELECT period, {VERSION[table]}, archived_at "
+        f"FROM order_tracking_history.hist_{SHORT[table]}_all"
+        for table in VERSION
+    },
     "rejected": "SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows",
     "exceptions": """SELECT check_name, table_name, order_id, detail, resolved_at IS NULL
                      FROM order_tracking_history.order_tracking_exceptions""",
@@ -90,8 +88,7 @@ class Player:
         self.oracle = Oracle(self.started, self.history_start)
         self.engine = memory_engine(self.started, self.history_start)
         self.connection = duckdb.connect(":memory:", config={"threads": 1})
-        for table, columns in SOURCE_TABLES.items():
-            self.connection.execute(f"CREATE TABLE {table} ({columns})")
+        make_tables(self.connection, wide=True)
         self.source = FailingSource(self.connection)
 
     def close(self) -> None:
@@ -133,8 +130,7 @@ class Player:
                 restore(self.engine.warehouse, self.engine.config, orders, engine.Clock(utc(now)))
 
     def insert(self, table: str, row: Row) -> None:
-        marks = ", ".join("?" * len(row))
-        self.connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+        put(self.connection, table, [row])
         self.rows += 1
 
     def extract_with_outage(self, now: int, table: str) -> None:
@@ -237,7 +233,7 @@ def observed(connection: duckdb.DuckDBPyConnection) -> Observed:
 
 def expected(held: Oracle) -> Observed:
     """The oracle's warehouse in the shape of what is observed."""
-    rows: Observed = {table: Counter(as_row(version) for version in held.raw[table]) for table in SOURCE_TABLES}
+    rows: Observed = {table: Counter(as_row(version) for version in held.raw[table]) for table in VERSION}
     for what, mart in (("uti", held.uti), ("ecs", held.ecs), ("uts", held.uts)):
         rows[what] = Counter(as_row(version) for version in mart.values())  # type: ignore[attr-defined]
     for what, history in (

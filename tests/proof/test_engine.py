@@ -13,8 +13,7 @@ from tests.proof.engine import CHECKS, MARTS, stencil_of
 from tests.proof.fast_world import FastWorld
 from tests.proof.histories import History
 from tests.proof.oracle import UTI
-from tests.proof.play import SOURCE_TABLES
-from tests.world import World, moment
+from tests.world import World, make_tables, moment
 
 COMPARED = """
     SELECT table_schema || '.' || table_name FROM information_schema.tables
@@ -51,8 +50,7 @@ def test_a_history_ends_in_the_same_tables_as_through_real_cycles(
 def live_through(world: World, history: History) -> None:
     """What a world can do of a history: its rows, its cycles and its restores."""
     with duckdb.connect(str(world.source_file)) as source:
-        for table, columns in SOURCE_TABLES.items():
-            source.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
+        make_tables(source, wide=True)
     world.cycle(history.started)
     cycles = [number for number, step in enumerate(history.steps) if step[0] == "cycle"]
     for step in history.steps[: cycles[CYCLES - 1] + 1]:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.proof.histories import Step
-from tests.proof.play import NotAsItMustBe, Player
+from tests.proof.play import VERSION, NotAsItMustBe, Player
 from tests.proof.scenes import DAY, LONG_AGO, LONGER_AGO, NOON, order
 
-UTI, ECS, UTS = (
-    f"order_tracking.mart_{name}" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
-)
+UTI, ECS, UTS = (f"order_tracking.mart_{name}" for name in VERSION)
+INTO_UTI, INTO_ECS, INTO_UTS = (f"order_tracking.mart_{name} ({columns})" for name, columns in VERSION.items())
 OLD_UTI, OLD_ECS, OLD_UTS = (f"order_tracking_history.hist_{short}_2025_h1" for short in ("uti", "ecs", "uts"))
 
 ACTIVE_AND_ARCHIVED: list[Step] = [
@@ -28,17 +27,17 @@ ARCHIVED = "TIMESTAMP '2026-01-01 12:00:00'"
 BROKEN = {
     "I1: one row per order in uti": f"INSERT INTO {UTI} SELECT * FROM {UTI}",
     "I1: one row per order in hist_ecs": f"INSERT INTO {OLD_ECS} SELECT * FROM {OLD_ECS}",
-    "I1: one row per scan": f"INSERT INTO {UTS} VALUES (1, {LONG_AGO}, 100, 0, {LANDED})",
+    "I1: one row per scan": f"INSERT INTO {INTO_UTS} VALUES (1, {LONG_AGO}, 100, 0, {LANDED})",
     "I2: order 1": f"DELETE FROM {OLD_UTI}",
     "I3: a scan that left": f"DELETE FROM {UTS} WHERE order_id = 1",
     "I3: what left ecs": f"DELETE FROM {ECS} WHERE order_id = 3",
-    "I4: an active order": f"INSERT INTO {UTI} VALUES (1, 'T', 100, {LONG_AGO}, {LANDED})",
+    "I4: an active order": f"INSERT INTO {INTO_UTI} VALUES (1, 'T', 100, {LONG_AGO}, {LANDED})",
     "I5: order 1 lies in one half-year": "INSERT INTO order_tracking_history.hist_ecs_2024_h2 "
     f"SELECT * FROM {OLD_ECS}; DELETE FROM {OLD_ECS}",
-    "I5: the metadata of an archived order": f"INSERT INTO {ECS} VALUES (1, 1, {LONG_AGO}, {LANDED}); "
+    "I5: the metadata of an archived order": f"INSERT INTO {INTO_ECS} VALUES (1, 1, {LONG_AGO}, {LANDED}); "
     f"DELETE FROM {OLD_ECS}",
     "I6: order 3": f"UPDATE {UTI} SET update_time = update_time - 1",
-    "ecs is in one place": f"INSERT INTO {ECS} VALUES (1, 1, {LONG_AGO}, {LANDED})",
+    "ecs is in one place": f"INSERT INTO {INTO_ECS} VALUES (1, 1, {LONG_AGO}, {LANDED})",
     # And what only the oracle knows: when a row arrived, and when it was archived.
     "hist_uti": f"UPDATE {OLD_UTI} SET archived_at = {LANDED}",
     "hist_uts": f"UPDATE {OLD_UTS} SET archived_at = {LANDED}",
