@@ -27,12 +27,13 @@ COMPARISONS = (
       ON uts.order_id = uti.order_id AND uts.pathtime >= uti.update_time
     WHERE uts.order_id IS NULL OR uts.pathtime > uti.update_time
     """,
-    # A status without metadata, or metadata without a status.
+    # Not one status and one row of metadata: either is missing, or there twice.
     """
-    SELECT COALESCE(uti.order_id, ecs.order_id)
-    FROM (SELECT order_id FROM all_uti WHERE order_id % :parts = :part) AS uti
-    FULL JOIN (SELECT order_id FROM all_ecs WHERE order_id % :parts = :part) AS ecs ON ecs.order_id = uti.order_id
-    WHERE uti.order_id IS NULL OR ecs.order_id IS NULL
+    SELECT held.order_id FROM (
+      SELECT order_id, 1 AS status, NULL::INTEGER AS metadata FROM all_uti WHERE order_id % :parts = :part
+      UNION ALL SELECT order_id, NULL, 1 FROM all_ecs WHERE order_id % :parts = :part
+    ) AS held
+    GROUP BY held.order_id HAVING COUNT(held.status) <> 1 OR COUNT(held.metadata) <> 1
     """,
     # Both in a mart and in its history.
     """

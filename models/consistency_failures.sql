@@ -154,59 +154,33 @@ WITH suspects AS (
     order_id
   FROM order_tracking_history.order_tracking_exceptions
   WHERE
-    check_name = 'duplicate_rows' AND resolved_at IS NULL
+    check_name = 'duplicate_rows'
+    AND table_name = 'order_tracking.mart_uni_tracking_spath'
+    AND resolved_at IS NULL
 ), duplicate_rows AS (
-  /* What landed in the days checked (and in the hour before, which their cycles took again), the orders of open
-     exceptions, and, whoever may have written it, a 28th of all rows in turn: four weeks see the whole mart. */
   SELECT
     'duplicate_rows' AS check_name,
     'order_tracking.mart_uni_tracking_info' AS table_name,
-    held.order_id,
+    order_id,
     'more than one row' AS detail
-  FROM (
-    SELECT
-      order_id
-    FROM order_tracking.mart_uni_tracking_info
-    WHERE
-      landed_at >= @start_ts::TIMESTAMP - INTERVAL '1 HOUR'
-      OR landed_at IS NULL
-      OR @has_its_turn(order_id % 28 * 86400)
-    UNION
-    SELECT
-      order_id
-    FROM doubled_before
-  ) AS compared
-  JOIN order_tracking.mart_uni_tracking_info AS held
-    ON held.order_id = compared.order_id
+  FROM active
   GROUP BY
-    held.order_id
+    order_id
   HAVING
     COUNT(*) > 1
   UNION ALL
   SELECT
     'duplicate_rows',
     'order_tracking.mart_ecs_order_info',
-    held.order_id,
+    order_id,
     'more than one row'
-  FROM (
-    SELECT
-      order_id
-    FROM order_tracking.mart_ecs_order_info
-    WHERE
-      landed_at >= @start_ts::TIMESTAMP - INTERVAL '1 HOUR'
-      OR landed_at IS NULL
-      OR @has_its_turn(order_id % 28 * 86400)
-    UNION
-    SELECT
-      order_id
-    FROM doubled_before
-  ) AS compared
-  JOIN order_tracking.mart_ecs_order_info AS held
-    ON held.order_id = compared.order_id
+  FROM ecs
   GROUP BY
-    held.order_id
+    order_id
   HAVING
     COUNT(*) > 1
+  /* Of scans, what landed in the days checked (and in the hour before, which their cycles took again), those of open
+     exceptions, and, whoever may have written them, a 28th in turn: four weeks see the whole mart. */
   UNION ALL
   SELECT DISTINCT
     'duplicate_rows',

@@ -51,6 +51,8 @@ def test_orders_in_order_are_no_suspects(warehouse: duckdb.DuckDBPyConnection) -
         "UPDATE all_uti SET update_time = 1001 WHERE order_id = {order}",
         "DELETE FROM all_ecs WHERE order_id = {order}",
         "DELETE FROM all_uti WHERE order_id = {order}",
+        "INSERT INTO all_uti VALUES ({order}, 1000)",
+        "INSERT INTO all_ecs VALUES ({order})",
         "INSERT INTO hist_uti VALUES ({order})",
         "INSERT INTO hist_ecs VALUES ({order})",
     ],
