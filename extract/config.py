@@ -144,12 +144,15 @@ def _entries(content: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _mistakes(content: Any, variables: dict[str, Any]) -> list[str]:
-    """What is missing in tables.yaml or is no number there, and a history_start that is no half-year."""
+    """What is missing in tables.yaml or is no number there, and what the variables cannot be."""
     mistakes = []
     try:
         parse_period(str(variables["history_start"]))
     except ValueError as error:
         mistakes.append(f"ORDER_TRACKING_HISTORY_START: {error}")
+    for name in ("retention_months", "raw_retention_days"):
+        if not str(variables[name]).isdecimal() or not int(variables[name]):
+            mistakes.append(f"config.yaml or SQLMESH__VARIABLES__{name.upper()}: {name} is no number above zero")
     numbers = content if isinstance(content, dict) else {}
     for name, value in (
         ("buffer_minutes", numbers.get("buffer_minutes")),
@@ -185,8 +188,10 @@ def _template(text: str) -> jinja2.Template:
 
 
 def project_variables(project: Path = PROJECT) -> dict[str, Any]:
-    """The variables of config.yaml, read the way SQLMesh reads them."""
+    """The variables as SQLMesh reads them: of the environment (SQLMESH__VARIABLES__NAME), or else of config.yaml."""
     text = _template((project / "config.yaml").read_text()).render(
         env_var=lambda name, default="": os.environ.get(name) or default
     )
-    return dict(_read_yaml(text)["variables"])
+    given = {name.lower(): value for name, value in os.environ.items()}
+    variables = dict(_read_yaml(text)["variables"])
+    return {name: given.get(f"sqlmesh__variables__{name}", value) for name, value in variables.items()}
