@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -243,6 +244,19 @@ def test_hourly_counts_are_of_placeable_rows_and_survive_bad_keys(
     source = opened()
     assert source.hourly_counts(SPATH, None) == {0: (1, 1, 3599), 1: (2, 2, 10799), 2: (3, 2**63 - 4, 21601)}
     assert source.hourly_counts(SPATH, 3601) == {1: (1, 0, 7199), 2: (3, 2**63 - 4, 21601)}
+
+
+@pytest.mark.parametrize("oldest", [1, 1_700_003_599, 4_000_000_000])
+def test_counting_month_by_month_counts_every_row_once(
+    database: Database, opened: Callable[[], Source], oldest: int
+) -> None:
+    """On both sides of every month's end, at the very first second, in the future, and in milliseconds."""
+    ends = [oldest // 3600 * 3600 + number * 30 * 86_400 for number in range(1, 4)]
+    times = [oldest, *(end + aside for end in ends for aside in (-3600, -1, 0, 1)), 4_102_444_799, 1_700_000_000_000]
+    database.table("uni_tracking_spath", SPATH_DDL, [(1, time, 1, number) for number, time in enumerate(times)])
+    counted = opened().hourly_counts(SPATH, None)
+    assert {hour: count for hour, (count, _, _) in counted.items()} == Counter(time // 3600 for time in times)
+    assert sum(total for _, _, total in counted.values()) == sum(times)
 
 
 def test_an_empty_source_is_no_error(database: Database, opened: Callable[[], Source]) -> None:
