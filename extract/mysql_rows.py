@@ -37,7 +37,7 @@ _TEXT_TYPES = frozenset(
     {FIELD_TYPE.VARCHAR, FIELD_TYPE.VAR_STRING, FIELD_TYPE.STRING, FIELD_TYPE.ENUM, FIELD_TYPE.SET}
     | {FIELD_TYPE.TINY_BLOB, FIELD_TYPE.BLOB, FIELD_TYPE.MEDIUM_BLOB, FIELD_TYPE.LONG_BLOB}
 )
-_ROW, _ERROR = 0x00, 0xFF
+_ROW, _END, _ERROR = 0x00, 0xFE, 0xFF
 _SHORTEST_RUN = 32  # rows of one length in a row from which finding them in bulk beats stepping through them
 _STEPS = 512
 _WINDOW = 1024  # rows looked at together; what one read of the socket brings is mostly less
@@ -97,6 +97,8 @@ def stream(connection: pymysql.connections.Connection, sql: str) -> Iterator[pa.
         if ended:
             if buffer[scanned + 4] == _ERROR:
                 pymysql.err.raise_mysql_exception(bytes(buffer[scanned + 4 : filled]))
+            if buffer[scanned + 4] != _END:
+                raise CutStream("something that is neither a row nor their end came in the middle of the rows")
             return
         got = connection._rfile.readinto1(memoryview(buffer)[filled:])
         filled += got

@@ -112,11 +112,11 @@ def test_a_slow_landing_holds_the_server_back_instead_of_filling_memory(mysql_da
 
 
 class Cutter:
-    """Forwards one connection to the server and cuts it after so many bytes of the server's answer."""
+    """Forwards one connection to the server and cuts it after so many bytes of the server's answer, or garbles one."""
 
-    def __init__(self, address: Address, after: int | None) -> None:
+    def __init__(self, address: Address, after: int | None = None, garbled: int | None = None) -> None:
         self.sent = 0
-        self._address, self._after = address, after
+        self._address, self._after, self._garbled = address, after, garbled
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -131,6 +131,9 @@ class Cutter:
             while data := server.recv(1 << 16):
                 if self._after is not None:
                     data = data[: self._after - self.sent]
+                if self._garbled is not None and self.sent <= self._garbled < self.sent + len(data):
+                    at = self._garbled - self.sent
+                    data = data[:at] + b"\x42" + data[at + 1 :]
                 self.sent += len(data)
                 client.sendall(data)
                 if self.sent == self._after:
@@ -154,10 +157,10 @@ class Cutter:
         self._listener.close()
 
 
-def read_through(url: str, after: int | None) -> tuple[int, int]:
-    """Rows read through a connection cut after so many bytes, and the bytes that came."""
+def read_through(url: str, **fault: int) -> tuple[int, int]:
+    """Rows read through a connection that is cut or garbled at a byte, and the bytes that came."""
     address = Address.parse(url)
-    with closing(Cutter(address, after)) as cutter:
+    with closing(Cutter(address, **fault)) as cutter:
         connection = replace(address, host="127.0.0.1", port=cutter.port).connect()
         try:
             return sum(
@@ -170,14 +173,17 @@ def read_through(url: str, after: int | None) -> tuple[int, int]:
 def test_a_stream_cut_at_any_byte_never_passes_for_a_whole_one(mysql_database: str) -> None:
     rows = 1000
     fill(mysql_database, rows)
-    whole, size = read_through(mysql_database, None)
+    whole, size = read_through(mysql_database)
     assert whole == rows
     row = 4 + 1 + 1 + 8 + 8 + 4 + 4
     rows_end = size - 9  # the packet that ends the rows
     cuts = [size - 1, size - 4, size - 5, size - 8, rows_end, rows_end - 1, rows_end - row, rows_end - 500 * row]
     for after in [*cuts, rows_end - 500 * row - 3, rows_end - (rows - 1) * row, rows_end - rows * row]:
         with pytest.raises((CutStream, pymysql.Error, OSError)):
-            read_through(mysql_database, after)
+            read_through(mysql_database, after=after)
+    for beginning in (rows_end + 4, rows_end - 500 * row + 4, rows_end - rows * row + 4):
+        with pytest.raises(CutStream, match="neither a row nor their end"):
+            read_through(mysql_database, garbled=beginning)
 
 
 @pytest.mark.parametrize("what", ["password", "host", "database", "port"])

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from extract.source import SourceError, open_source
+from extract.source import SourceError, SourceTable, TimeRange, open_source
+from extract.source_mysql import Address
+from scripts.source_tables import SOURCE_TABLES
 from tests.certificates import certificate
 from tests.mariadb_server import VARIABLE, MariaDB
+
+ROWS = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +32,24 @@ def url(folder: Path) -> Iterator[str]:
         pytest.skip(f"NOT RUN: with {VARIABLE} set no MariaDB is installed, and that server's certificate is not ours")
     with MariaDB(tls=certificate(folder, "localhost")) as server:
         server.execute("CREATE DATABASE shop")
+        server.execute(f"CREATE TABLE uni_tracking_spath ({SOURCE_TABLES['uni_tracking_spath']})", "shop")
+        server.execute(f"INSERT INTO uni_tracking_spath SELECT seq, seq, 1, 0 FROM seq_1_to_{ROWS}", "shop")
         yield server.url("shop")
 
 
 def test_a_server_that_the_authority_vouches_for_is_read_over_tls(url: str, folder: Path) -> None:
     at_home = url.replace("127.0.0.1", "localhost")
-    with closing(open_source(f"{at_home}?ssl-ca={folder / 'certificate.pem'}")) as source:
+    read = f"{at_home}?ssl-ca={folder / 'certificate.pem'}"
+    with closing(Address.parse(read).connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+        assert cursor.fetchone()[1]
+    with closing(open_source(read)) as source:
         assert source.clock()
+        table = SourceTable("uni_tracking_spath", "pathTime", ("order_id", "pathtime", "code", "traceseq"))
+        batches = list(source.read(table, [TimeRange(0, unplaceable=True)]))
+    assert len(batches) > 1, "more than one buffer"
+    orders = pa.concat_arrays([batch.column("order_id") for batch in batches])
+    assert sorted(orders.to_pylist()) == list(range(1, ROWS + 1))
 
 
 def test_a_server_of_another_name_is_refused(url: str, folder: Path) -> None:
