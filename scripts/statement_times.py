@@ -102,7 +102,10 @@ def write_statements(statements: list[Statement], file: Path) -> None:
 
 @contextmanager
 def timed_statements(gateway: str) -> Iterator[list[Statement]]:
-    """Gives a list in which every statement of SQLMesh and of the extract is entered while the context is open."""
+    """Gives a list in which every statement of SQLMesh and of the extract is entered while the context is open.
+
+    And every piece that is read from the source, as READ: what waits for MySQL waits there.
+    """
     from sqlmesh.core.engine_adapter.base import EngineAdapter
 
     warehouse = warehouse_class(gateway)
@@ -111,22 +114,23 @@ def timed_statements(gateway: str) -> Iterator[list[Statement]]:
         stack.enter_context(_timed(warehouse, "execute", statements))
         stack.enter_context(_timed(warehouse, "fetchall", statements))
         stack.enter_context(_timed(EngineAdapter, "_execute", statements))
+        stack.enter_context(_timed(warehouse, "stage", statements, reads="READ FROM "))
         yield statements
 
 
 @contextmanager
-def _timed(owner: type[Any], method: str, statements: list[Statement]) -> Iterator[None]:
-    """Wraps one method that takes a statement first; put back at the end."""
+def _timed(owner: type[Any], method: str, statements: list[Statement], reads: str = "") -> Iterator[None]:
+    """Wraps one method that takes a statement first (or what `reads` makes one); put back at the end."""
     original: Callable[..., Any] = getattr(owner, method)
 
     def execute(self: Any, sql: Any, *args: Any, **options: Any) -> Any:
         started, rows = time.monotonic(), None
         try:
             result = original(self, sql, *args, **options)
-            rows = result if isinstance(result, int) else _rows_changed(self, sql)
+            rows = result.rows if reads else result if isinstance(result, int) else _rows_changed(self, sql)
             return result
         finally:
-            statements.append(Statement(sql, time.monotonic() - started, rows))
+            statements.append(Statement(f"{reads}{sql}" if reads else sql, time.monotonic() - started, rows))
 
     setattr(owner, method, execute)
     try:
