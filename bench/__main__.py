@@ -8,7 +8,7 @@ Kinds of cycles, each measured on the one warehouse, taking turns:
   ageing    the same, and a whole day's share of the mart (orders and scans) is archived in one cycle
   bare steady, bare ageing
             the limit: the steps of such a cycle as bare SQL in one DuckDB session (bench/bare.py)
-  checks    the cycle after midnight with the daily checks
+  checks    the cycle after midnight, as cron runs it: with reconcile and the daily checks
   catch-up  the cycle after a day of missed ones: 6.5M scans (at scales up to 0.1)
 """
 
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import KEPT, write_report
+from extract.config import PROJECT
 
 ROUNDS = {"steady": 5, "bare steady": 5, "ageing": 5, "bare ageing": 5, "checks": 1, "catch-up": 1}
 QUARTER, DAY = 900, 86_400
@@ -44,16 +45,23 @@ class Bench:
     now: int = END
 
     def fill(self) -> None:
+        for note in (self._moment, self._filled):
+            note.unlink(missing_ok=True)
         self._python("bench.fill", "--folder", str(self.folder), "--scale", str(self.scale))
-        self._moment.unlink(missing_ok=True)
+        self._filled.write_text(str(self.scale))
 
     @property
     def _moment(self) -> Path:
         return self.folder / "moment"
 
+    @property
+    def _filled(self) -> Path:
+        """Says the scale of the warehouse; written when all of it is there."""
+        return self.folder / "filled"
+
     def resume(self) -> bool:
-        """Goes on with a warehouse that is there already."""
-        if not (self.folder / "warehouse.duckdb").exists():
+        """Goes on with a warehouse that is there already, whole and of this scale."""
+        if not self._filled.exists() or float(self._filled.read_text()) != self.scale:
             return False
         self.now = int(self._moment.read_text()) if self._moment.exists() else END
         self._python("scripts.plan", "--yes", "--at", iso(self.now))  # a cycle works with what was planned last
@@ -75,7 +83,9 @@ class Bench:
             self._python("bench.batch", *where, "age")
         if kind.startswith("bare"):
             return self._cycle(at, "bench.bare", "--folder", str(self.folder))
-        return self._cycle(at, "scripts.run_cycle", "--source", f"duckdb:///{self.folder / 'source.duckdb'}")
+        reconcile = ["--reconcile"] if kind == "checks" else []
+        source = f"duckdb:///{self.folder / 'source.duckdb'}"
+        return self._cycle(at, "scripts.run_cycle", "--source", source, *reconcile)
 
     def _cycle(self, at: str, module: str, *arguments: str) -> dict[str, Any]:
         """Runs a module that does a cycle's work, and gathers what it cost and told."""
@@ -153,7 +163,8 @@ def statement_shares(results: list[dict[str, Any]]) -> list[tuple[str, float, in
 
 def machine() -> dict[str, Any]:
     """Where and on what this was measured."""
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    told = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude", "*"]
+    git = subprocess.run(told, capture_output=True, text=True, check=False)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {"commit": git.stdout.strip(), "cores": os.cpu_count(), "memory_gb": round(memory)}
 

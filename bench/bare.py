@@ -135,7 +135,8 @@ class BareCycle:
         started = time.monotonic()
         rows: list[tuple[int, ...]] = self._session.execute(sql).fetchall()
         changed = rows[0][0] if rows and sql.startswith(("INSERT", "DELETE")) else 0
-        self.seconds.append((time.monotonic() - started, changed, " ".join(sql.split())[:60]))
+        told = " ".join(sql.replace("sqlmesh__order_tracking.order_tracking__", "").split())
+        self.seconds.append((time.monotonic() - started, changed, told[:60]))
         return rows
 
 

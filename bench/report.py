@@ -11,12 +11,13 @@ KEPT = Path(__file__).resolve().parent.parent / "docs" / "bench"
 CYCLES = "cycles.csv"
 FIGURES = (
     *("runs", "rows", "in", "archived"),  # rows landed by the extract, merged into the marts, archived by them
-    *("wall", "cpu", "peak_mb", "start", "extract", "marts", "close", "commit", "cores", "memory_gb"),
+    *("wall", "cpu", "peak_mb", "start", "extract", "reconcile", "marts", "close", "commit", "cores", "memory_gb"),
 )
 QUARTER_HOUR = 900
 PHASES = (
     ("start", "#9aa7b4", "process start"),
     ("extract", "#4a8fd0", "extract"),
+    ("reconcile", "#9bc4e8", "reconcile"),
     ("marts", "#d9822b", "marts"),
     ("close", "#5a9e4b", "closing the file"),
 )
@@ -145,8 +146,8 @@ def phases(rows: list[Row]) -> str:
         share = float(row["wall"]) / QUARTER_HOUR
         parts.append(_text(x + 6, y + 14, f"{float(row['wall']):.1f} s, {share:.1%}"))
     for number, (_, colour, name) in enumerate(PHASES):
-        parts.append(f'<rect x="{left + 130 * number}" y="{height - 28}" width="12" height="12" fill="{colour}"/>')
-        parts.append(_text(left + 130 * number + 18, height - 18, name))
+        parts.append(f'<rect x="{left + 100 * number}" y="{height - 28}" width="12" height="12" fill="{colour}"/>')
+        parts.append(_text(left + 100 * number + 18, height - 18, name))
     return _svg(width, height, parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -34,6 +35,7 @@ def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(filled: Path, t
     with (tmp_path / "kept" / "cycles.csv").open() as file:
         (cycle,) = csv.DictReader(file)
     assert int(cycle["rows"]) > 80_000 and int(cycle["in"]) >= int(cycle["rows"]) and int(cycle["archived"]) > 0
+    assert cycle["commit"] and int(cycle["cores"]) == os.cpu_count() and int(cycle["memory_gb"]) > 0
     assert float(cycle["wall"]) >= float(cycle["extract"]) + float(cycle["marts"]) + float(cycle["close"])
     with (tmp_path / "kept" / "statements.csv").open() as file:
         shares = list(csv.DictReader(file))
@@ -41,6 +43,14 @@ def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(filled: Path, t
     assert int(merged["rows"]) > 0 and merged["share"].endswith("%")
     for drawing in ("growth.svg", "phases.svg"):
         assert (tmp_path / "kept" / drawing).read_text().startswith("<svg")
+
+
+@pytest.mark.xdist_group("bench")
+def test_a_warehouse_that_is_half_filled_or_of_another_scale_is_not_kept(filled: Path, tmp_path: Path) -> None:
+    shutil.copytree(filled, tmp_path / "bench")
+    assert not Bench(tmp_path / "bench", 2 * SMALL).resume()
+    (tmp_path / "bench" / "filled").unlink()  # as where the filling was interrupted
+    assert not Bench(tmp_path / "bench", SMALL).resume()
 
 
 @pytest.mark.xdist_group("bench")

@@ -43,7 +43,7 @@ def test_a_first_load_killed_half_way_goes_on_where_it_was(world: World, told_be
     assert 0 < sum(landed.values()) < 4 * ORDERS, landed
     read = {}
     for line in load(world):
-        table, _, rows = line.split()
+        table, rows, _ = line.split()
         read[table] = int(rows)
     for table, size in zip(TABLES, (ORDERS, ORDERS, 2 * ORDERS), strict=True):
         again = read[table] - (size - landed[table])
@@ -61,11 +61,15 @@ def fill(world: World) -> None:
     """Half a year of orders with two scans each, evenly."""
     created = f"({START - HOURS * HOUR} + r * {HOURS * HOUR - HOUR} // {ORDERS})"
     numbers = f"FROM range(1, {ORDERS + 1}) AS numbers (r)"
-    world.source(f"INSERT INTO ecs_order_info SELECT r, r % 9, {created} {numbers}")
+    world.source(f"INSERT INTO ecs_order_info (order_id, partner_id, add_time) SELECT r, r % 9, {created} {numbers}")
     world.source(
-        f"INSERT INTO uni_tracking_spath SELECT r, {created} + s * 60, 100, s {numbers}, range(2) AS seq (s) ORDER BY 2"
+        "INSERT INTO uni_tracking_spath (order_id, pathTime, code, traceSeq) "
+        f"SELECT r, {created} + s * 60, 100, s {numbers}, range(2) AS seq (s) ORDER BY 2"
     )
-    world.source(f"INSERT INTO uni_tracking_info SELECT r, 'T' || r, 100, {created} + 60 {numbers}")
+    world.source(
+        "INSERT INTO uni_tracking_info (order_id, tno, status, update_time) "
+        f"SELECT r, 'T' || r, 100, {created} + 60 {numbers}"
+    )
 
 
 def load(world: World, kill_after: int | None = None) -> list[str]:
