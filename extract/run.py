@@ -181,7 +181,7 @@ class _Worker:
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
             with self._landing:
-                self._log_failure(job, total, str(error), time.monotonic() - started)
+                self._log_failure(job, str(error), time.monotonic() - started)
             raise
         finally:
             anchor_opened.set()
@@ -244,11 +244,11 @@ class _Worker:
             yield batch
         anchor_opened.set()
 
-    def _log_failure(self, job: _Job, total: Landed, error: str, seconds: float) -> None:
+    def _log_failure(self, job: _Job, error: str, seconds: float) -> None:
         log(
             self._warehouse,
             job.table,
-            replace(total, rows_landed=0),
+            NOTHING,  # what had landed before has rows of its own in the log
             kind=job.kind,
             now=self._clock.now(),
             seconds=seconds,

@@ -163,6 +163,8 @@ def test_a_first_load_goes_on_where_it_died(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr(extract.run, "land", whole)
     rest = run(world, START + 2 * HOUR, config, since=0, kind="since")
     assert sum(result.landed.rows_read for result in rest.values()) == 60, "what had landed is not read again"
+    logged = "SELECT SUM(rows_read), SUM(rows_landed) FROM order_tracking_raw.extract_log"
+    assert world.query(logged) == [(120, 120)]
     world.cycle(START + 2 * HOUR + 15 * MINUTE)
     world.assert_whole()
 

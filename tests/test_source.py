@@ -259,6 +259,11 @@ def test_counting_month_by_month_counts_every_row_once(
     assert sum(total for _, _, total in counted.values()) == sum(times)
 
 
+def test_how_many_rows_are_to_come_is_told_about_right(database: Database, opened: Callable[[], Source]) -> None:
+    database.table("uni_tracking_spath", SPATH_DDL, [(number, 3600 + number, 1, 0) for number in range(2000)])
+    assert 1000 <= opened().about(SPATH, EVERYTHING) <= 4000
+
+
 def test_an_empty_source_is_no_error(database: Database, opened: Callable[[], Source]) -> None:
     database.table("uni_tracking_spath", SPATH_DDL, [])
     source = opened()
