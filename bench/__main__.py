@@ -163,10 +163,16 @@ def statement_shares(results: list[dict[str, Any]]) -> list[tuple[str, float, in
 
 def machine() -> dict[str, Any]:
     """Where and on what this was measured."""
-    told = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude", "*"]
-    git = subprocess.run(told, capture_output=True, text=True, check=False)
+
+    def git(*arguments: str) -> str:
+        told = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False)
+        return told.stdout.strip()
+
+    # The results themselves may have changed since: benches write them one after another.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/bench")
+    commit = git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"commit": git.stdout.strip(), "cores": os.cpu_count(), "memory_gb": round(memory)}
+    return {"commit": commit, "cores": os.cpu_count(), "memory_gb": round(memory)}
 
 
 def main(arguments: list[str] | None = None) -> int:
