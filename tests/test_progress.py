@@ -43,7 +43,7 @@ def test_whoever_extracts_on_a_terminal_sees_it(
     at = f"{moment(START + 15 * MINUTE):%Y-%m-%dT%H:%M:%S}"
     assert command(["--source", world.source_url, "--at", at]) == 0
     for table in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
-        assert f"{table}: 1 rows" in terminal.getvalue()
+        assert f"\r{table}: " in terminal.getvalue()
 
 
 def test_a_log_file_sees_none(monkeypatch: pytest.MonkeyPatch) -> None:
