@@ -15,7 +15,7 @@ FIGURES = (
 )
 QUARTER_HOUR = 900
 PHASES = (
-    ("start", "#9aa7b4", "process start"),
+    ("start", "#9aa7b4", "start"),
     ("extract", "#4a8fd0", "extract"),
     ("reconcile", "#9bc4e8", "reconcile"),
     ("marts", "#d9822b", "marts"),
