@@ -62,7 +62,7 @@ class MySQLSource:
         if oldest is None:
             return {}
         second = oldest // SECONDS_PER_HOUR * SECONDS_PER_HOUR + COUNTED_SECONDS
-        begins = [oldest, *range(second, min(newest, now), COUNTED_SECONDS)]
+        begins = [start, *range(second, min(newest, now), COUNTED_SECONDS)]
         counts: dict[int, tuple[int, int, int]] = {}
         for begin, end in pairwise([*begins, None]):
             rows = self._query(
