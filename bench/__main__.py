@@ -170,7 +170,7 @@ def machine() -> dict[str, Any]:
 
     # The results themselves may have changed since: benches write them one after another.
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/bench")
-    commit = git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+    commit = (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {"commit": commit, "cores": os.cpu_count(), "memory_gb": round(memory)}
 

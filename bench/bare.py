@@ -61,7 +61,7 @@ class BareCycle:
         raw, columns, at = f"order_tracking_raw.{name}_raw", COLUMNS[name], TIMES[name]
         since = self._at - QUARTER - BUFFER
         self._do(
-            f"""INSERT INTO {raw} SELECT {columns}, {self._landed} AS landed_at FROM (
+            f"""INSERT INTO {raw} ({columns}, landed_at) SELECT {columns}, {self._landed} FROM (
               SELECT DISTINCT {columns} FROM source.{name} WHERE {at} >= {since}
               EXCEPT SELECT {columns} FROM {raw} WHERE {at} >= {since})"""
         )

@@ -67,7 +67,6 @@ class ExtractConfig:
     buffer_seconds: int
     chunk_rows: int | None
     """None: as many as suit the warehouse."""
-    raw_retention_days: int
 
     def select(self, names: Sequence[str] | None) -> tuple[Table, ...]:
         """The tables named, in the configured order; all of them without names."""
@@ -130,7 +129,6 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
         tables=tuple(tables),
         buffer_seconds=int(content["buffer_minutes"]) * 60,
         chunk_rows=int(content["chunk_rows"]) if "chunk_rows" in content else None,
-        raw_retention_days=int(variables["raw_retention_days"]),
     )
 
 
@@ -144,15 +142,12 @@ def _entries(content: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _mistakes(content: Any, variables: dict[str, Any]) -> list[str]:
-    """What is missing in tables.yaml or is no number there, and what the variables cannot be."""
+    """What is missing in tables.yaml or is no number there, and a history_start that is no half-year."""
     mistakes = []
     try:
         parse_period(str(variables["history_start"]))
     except ValueError as error:
         mistakes.append(f"ORDER_TRACKING_HISTORY_START: {error}")
-    for name in ("retention_months", "raw_retention_days"):
-        if not str(variables[name]).isdecimal() or not int(variables[name]):
-            mistakes.append(f"config.yaml or SQLMESH__VARIABLES__{name.upper()}: {name} is no number above zero")
     numbers = content if isinstance(content, dict) else {}
     for name, value in (
         ("buffer_minutes", numbers.get("buffer_minutes")),
@@ -188,10 +183,8 @@ def _template(text: str) -> jinja2.Template:
 
 
 def project_variables(project: Path = PROJECT) -> dict[str, Any]:
-    """The variables as SQLMesh reads them: of the environment (SQLMESH__VARIABLES__NAME), or else of config.yaml."""
+    """The variables of config.yaml, read the way SQLMesh reads them."""
     text = _template((project / "config.yaml").read_text()).render(
         env_var=lambda name, default="": os.environ.get(name) or default
     )
-    given = {name.lower(): value for name, value in os.environ.items()}
-    variables = dict(_read_yaml(text)["variables"])
-    return {name: given.get(f"sqlmesh__variables__{name}", value) for name, value in variables.items()}
+    return dict(_read_yaml(text)["variables"])

@@ -25,6 +25,9 @@ from extract.warehouse import Staged, Warehouse, again_after_conflicts
 LONG_WINDOW = 86400
 """A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
 
+RAW_SUFFICES = 2 * 86400
+"""For what is younger (seconds of event time) raw alone is asked; it keeps a day more at least: macros/retention.py."""
+
 Progress = Callable[[str, int, int], None]
 """Called with a table's name, rows read so far and rows expected."""
 
@@ -219,7 +222,7 @@ class _Worker:
                     seconds=time.monotonic() - began,
                     source_clock=self._source_clock,
                     cutoff=job.cutoff,
-                    raw_floor=self._clock.now() - (self._config.raw_retention_days - 1) * 86400,
+                    raw_floor=self._clock.now() - RAW_SUFFICES,
                     arrived_before=self._arrived_before[job.table.name],
                     before=before,
                     moves_watermark=job.moves_watermark and whole,

@@ -57,12 +57,12 @@ class MySQLSource:
         time, name = quoted(table.time_column), quoted(table.name)
         placeable = row_filter(time, [TimeRange(start)])
         ((oldest, newest, now),) = self._query(
-            f"SELECT MIN({time}), MAX({time}), UNIX_TIMESTAMP() FROM {name} WHERE {placeable}"
+            f"SELECT MIN({time}) + 0, MAX({time}) + 0, UNIX_TIMESTAMP() FROM {name} WHERE {placeable}"
         )
         if oldest is None:
             return {}
-        second = oldest // SECONDS_PER_HOUR * SECONDS_PER_HOUR + COUNTED_SECONDS
-        begins = [start, *range(second, min(newest, now), COUNTED_SECONDS)]
+        second = int(oldest) // SECONDS_PER_HOUR * SECONDS_PER_HOUR + COUNTED_SECONDS
+        begins = [start, *range(second, min(int(newest), now), COUNTED_SECONDS)]
         counts: dict[int, tuple[int, int, int]] = {}
         for begin, end in pairwise([*begins, None]):
             rows = self._query(

@@ -53,7 +53,7 @@ class Warehouse(Protocol):
         """Streams batches into a temporary table of this session: integers as BIGINT, text at full length."""
 
     def little_memory(self) -> AbstractContextManager[None]:
-        """Inside, as little as reading and landing need: an extract is as large at any number of rows."""
+        """Inside, as little as reading and landing need: an extract hardly grows with its rows."""
 
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
         """schema.table -> its column names, of every table and view in these schemas."""

@@ -339,9 +339,9 @@ def delete_consumed_raw_statement(scope: Scope) -> exp.Expr:
     """Step 5: forget raw rows past the raw retention that landed before this interval.
 
     A row whose event time lies inside the raw retention stays (it was dated into the future when it landed), so that
-    for an ordinary extract raw alone tells what is held.
+    for an ordinary extract raw alone tells what is held: of three days at least, whatever the variable says.
     """
-    floor = max(scope["newest"] - scope["raw_retention_days"] * 86400, 0)
+    floor = max(scope["newest"] - max(scope["raw_retention_days"], 3) * 86400, 0)
     return statement(
         "DELETE FROM raw WHERE raw.landed_at < :landed_before AND :event_before",
         {"raw": scope["raw"]},

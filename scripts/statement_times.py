@@ -104,7 +104,8 @@ def write_statements(statements: list[Statement], file: Path) -> None:
 def timed_statements(gateway: str) -> Iterator[list[Statement]]:
     """Gives a list in which every statement of SQLMesh and of the extract is entered while the context is open.
 
-    And every piece that is read from the source, as READ: what waits for MySQL waits there.
+    And each piece that is read from the source, until it is staged (on Redshift with the upload and the COPY), as READ:
+    who waits for MySQL's rows waits there. What MySQL counts before is not among them.
     """
     from sqlmesh.core.engine_adapter.base import EngineAdapter
 

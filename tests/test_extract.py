@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlmesh.core.context import Context
 
 from extract.__main__ import main as extract_command
 from extract.clock import Clock
@@ -504,17 +503,6 @@ def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> 
         load_config(settings=settings)
     for part in ("nowhere_raw", "nowhere is none of", "no id_column", "'guess'", "how uni_tracking_info is read"):
         assert part in str(error.value)
-
-
-def test_a_variable_from_the_environment_is_the_same_for_the_extract_and_for_sqlmesh(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("SQLMESH__VARIABLES__RAW_RETENTION_DAYS", "50")
-    sqlmesh = Context(paths=str(PROJECT), load=False).config.variables
-    assert load_config().raw_retention_days == int(sqlmesh["raw_retention_days"]) == 50
-    monkeypatch.setenv("SQLMESH__VARIABLES__RAW_RETENTION_DAYS", "a month")
-    with pytest.raises(ConfigurationError, match="RAW_RETENTION_DAYS: raw_retention_days is no number above zero"):
-        load_config()
 
 
 @pytest.mark.parametrize(

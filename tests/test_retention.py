@@ -6,6 +6,7 @@ START is 2025-09-01T00:00, so what is older than about 2025-03-01 has aged out.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -283,14 +284,8 @@ def test_marts_that_did_not_run_for_45_days_while_the_extract_went_on_miss_nothi
 def test_the_variables_say_what_leaves_the_marts_and_when_raw_forgets(
     make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With two months and ten days in config.yaml, instead of six months and 35 days."""
-    for file in ("config.yaml", "external_models.yaml", "extract/tables.yaml"):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        text = (PROJECT / file).read_text()
-        text = text.replace("retention_months: 6", "retention_months: 2")
-        (tmp_path / file).write_text(text.replace("raw_retention_days: 35", "raw_retention_days: 10"))
-    monkeypatch.setattr("tests.proof.engine.project_variables", lambda: project_variables(tmp_path))
-    monkeypatch.setattr("tests.proof.engine.load_config", lambda: load_config(tmp_path))
+    """With two months and ten days in config.yaml, instead of six months and 35 days. The extractor is told nothing."""
+    plan_with(tmp_path, monkeypatch, retention_months=2, raw_retention_days=10)
     world = make_world(planned=False, kind=FastWorld)
     world.order(1, at("2025-06-30T23:59:59"))
     world.order(2, at("2025-07-01T00:00:00"))
@@ -310,6 +305,30 @@ def test_the_variables_say_what_leaves_the_marts_and_when_raw_forgets(
     world.cycle(reconcile_since=START)
     reconciled = "SELECT rows_read, rows_landed FROM order_tracking_raw.extract_log WHERE kind = 'reconcile'"
     assert (2, 1) in world.query(reconciled), "of an hour that raw has forgotten, what the mart holds lands no more"
+    world.assert_whole()
+
+
+def test_raw_keeps_three_days_whatever_the_variable_says(
+    make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what is younger than two days the extractor asks raw alone."""
+    plan_with(tmp_path, monkeypatch, raw_retention_days=1)
+    world = make_world(planned=False, kind=FastWorld)
+    for order, days in ((1, 0), (2, 2), (3, 3), (4, 4)):
+        world.order(order, START + days * DAY)
+        world.cycle(START + days * DAY + HOUR)
+        held = world.query("SELECT order_id FROM order_tracking_raw.uni_tracking_spath_raw ORDER BY 1")
+        assert held == [(each,) for each in range(1 if days < 4 else 2, order + 1)]
+
+
+def plan_with(folder: Path, monkeypatch: pytest.MonkeyPatch, **variables: int) -> None:
+    """The next world is planned with these variables in its config.yaml; the extractor goes on with the project's."""
+    text = (PROJECT / "config.yaml").read_text()
+    for name, value in variables.items():
+        text, changed = re.subn(rf"(?m)^  {name}: \d+$", f"  {name}: {value}", text)
+        assert changed == 1, name
+    (folder / "config.yaml").write_text(text)
+    monkeypatch.setattr("tests.proof.engine.project_variables", lambda: project_variables(folder))
 
 
 def test_archived_at_is_the_end_of_the_interval_that_archived(world: World) -> None:

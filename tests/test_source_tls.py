@@ -33,7 +33,9 @@ def url(folder: Path) -> Iterator[str]:
     with MariaDB(tls=certificate(folder, "localhost")) as server:
         server.execute("CREATE DATABASE shop")
         server.execute(f"CREATE TABLE uni_tracking_spath ({SOURCE_TABLES['uni_tracking_spath']})", "shop")
-        server.execute(f"INSERT INTO uni_tracking_spath SELECT seq, seq, 1, 0 FROM seq_1_to_{ROWS}", "shop")
+        server.execute(
+            f"INSERT INTO uni_tracking_spath (order_id, pathTime) SELECT seq, seq FROM seq_1_to_{ROWS}", "shop"
+        )
         yield server.url("shop")
 
 

@@ -336,8 +336,8 @@ MUTANTS = (
     Mutant(
         "raw_forgets_by_the_clock_alone",
         RETENTION,
-        'floor = max(scope["newest"] - scope',
-        'floor = max(scope["end"] - scope',
+        'floor = max(scope["newest"] - max(',
+        'floor = max(scope["end"] - max(',
         "one cycle under a clock that is ahead makes raw forget what an extract reads again",
         tests=("tests/test_lost_state.py::test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook",),
     ),

@@ -24,6 +24,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from extract.config import load_config
 from extract.run import ExtractFailed
 from extract.source import SourceError, SourceTable, TimeRange
 from scripts.exceptions import restore
@@ -47,6 +48,12 @@ OBSERVED = {
     "exceptions": """SELECT check_name, table_name, order_id, detail, resolved_at IS NULL
                      FROM order_tracking_history.order_tracking_exceptions""",
 }
+
+UNKNOWN = {
+    table.name: "".join(f", {column}=NULL" for column in table.columns if column not in oracle.COLUMNS[table.name])
+    for table in load_config().tables
+}
+"""How a rejected row tells the columns that the oracle does not know."""
 
 Observed = dict[str, Counter[Row]]
 
@@ -244,7 +251,7 @@ def expected(held: Oracle) -> Observed:
         archived = history.values()  # type: ignore[attr-defined]
         rows[what] = Counter((each.period, *as_row(each.version), naive(each.at)) for each in archived)
     rows["rejected"] = Counter(
-        (table, order, reason, payload) for (table, payload), (order, reason) in held.rejected.items()
+        (table, order, reason, payload + UNKNOWN[table]) for (table, payload), (order, reason) in held.rejected.items()
     )
     rows["exceptions"] = Counter((*key, True) for key in held.open)
     rows["exceptions"] += Counter({(*key, False): count for key, count in held.closed.items()})
