@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from bench.fill import FIRST_ARCHIVED_ORDER, SCANS, Volume, stamp
+from bench.fill import END, FIRST_ARCHIVED_ORDER, SCANS, Volume, stamp
 from bench.tables import ECS, SPATH, UTI, mart_tables
 from extract.clock import parse_time
 from macros.periods import months_before
@@ -66,11 +66,12 @@ def write_batch(source: duckdb.DuckDBPyConnection, volume: Volume, at: int, quar
 def age_a_day(warehouse: duckdb.DuckDBPyConnection, volume: Volume, at: int) -> None:
     """As many orders and scans as a day at this scale ages, in the quarter-hour that the next cycle archives anyhow.
 
-    So they lie next to what is archived already, as after a day without cycles, and meet none of it.
+    So they lie next to what is archived already, as after a day without cycles, and meet none of it. Their numbers are
+    lower than those of the orders that stay: what ages was created before.
     """
     tables = mart_tables(warehouse)
     orders, newest = volume.block * 2, months_before(at, 6) - 120
-    rows = f"""(SELECT {FIRST_AGED_ORDER + at // 900 % 100_000 * 10_000_000} + r AS id,
+    rows = f"""(SELECT {FIRST_AGED_ORDER + (at - END) // 900 * 1_000_000} + r AS id,
       {newest} + r * 60 // {orders} AS t FROM range({orders}) AS numbers (r))"""
     landed = f"{stamp('t')} AS landed_at"
     queries = {

@@ -27,6 +27,10 @@ CHUNK_ROWS = 2 * 122_880
 """Two of DuckDB's row groups, whole: smaller ones are merged at the checkpoint, which takes half as much memory again.
 Few enough that a table of a million rows lands while it is read."""
 
+STORAGE_VERSION = "v1.4.0"
+"""The format of a file that is made here. In DuckDB's default one, of v1.0, a checkpoint reads and writes the metadata
+of every row group of a table that has changed; in this one only of those that have."""
+
 DEFAULT_FILE = "order_tracking.duckdb"
 
 
@@ -48,6 +52,8 @@ class DuckDBWarehouse:
         """Opens or creates the file; it belongs to one process at a time."""
         file = file or warehouse_file()
         try:
+            if not file.exists():
+                make_file(file)
             connection = duckdb.connect(str(file))
             limit_resources(connection)
             return cls(connection)
@@ -149,6 +155,13 @@ class DuckDBWarehouse:
             if function.name.upper() == "OCTET_LENGTH":
                 function.set("this", "STRLEN")  # DuckDB's own OCTET_LENGTH takes no text
         return tree.sql("duckdb", copy=False)
+
+
+def make_file(file: Path) -> None:
+    """An empty file of STORAGE_VERSION, which it keeps. SQLMesh, which opens it too, could not be told the version."""
+    path = exp.Literal.string(str(file)).sql("duckdb")
+    with duckdb.connect() as session:
+        session.execute(f"ATTACH {path} AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
 
 
 def limit_resources(connection: duckdb.DuckDBPyConnection) -> None:

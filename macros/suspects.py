@@ -1,7 +1,8 @@
 """Which orders the daily checks must judge: those that stand out where whole tables are compared, a part at a time.
 
 One statement that compared everything would hold the keys of all tables at once. So the comparisons run before it, for
-a quarter of the orders each time, and the checks then judge the few orders that stood out.
+a range of order numbers each time, and the checks then judge the few orders that stood out. Order numbers grow with
+time, and so do the tables: of a range of them most of a table need not be read.
 """
 
 from __future__ import annotations
@@ -17,33 +18,36 @@ from macros.sql import statement, table_node
 SUSPECTS = "order_tracking_suspects"
 ECS = "order_tracking.mart_ecs_order_info"
 UTS = "order_tracking.mart_uni_tracking_spath"
-PARTS = 4
+SAMPLED = 100_003
+"""One order number in so many is asked where ranges begin; a prime, that no habit of numbering avoids its multiples."""
+RANGE = 30
+"""So many of those make a range: 3M orders."""
 
 COMPARISONS = (
     # The newest scan has not the time of the status: there is none at that time, or a newer one.
     """
-    SELECT uti.order_id FROM (SELECT order_id, update_time FROM all_uti WHERE order_id % :parts = :part) AS uti
-    LEFT JOIN (SELECT order_id, pathtime FROM all_uts WHERE order_id % :parts = :part) AS uts
+    SELECT uti.order_id FROM (SELECT order_id, update_time FROM all_uti WHERE :in_range) AS uti
+    LEFT JOIN (SELECT order_id, pathtime FROM all_uts WHERE :in_range) AS uts
       ON uts.order_id = uti.order_id AND uts.pathtime >= uti.update_time
     WHERE uts.order_id IS NULL OR uts.pathtime > uti.update_time
     """,
     # Not one status and one row of metadata: either is missing, or there twice.
     """
     SELECT held.order_id FROM (
-      SELECT order_id, 1 AS status, NULL::INTEGER AS metadata FROM all_uti WHERE order_id % :parts = :part
-      UNION ALL SELECT order_id, NULL, 1 FROM all_ecs WHERE order_id % :parts = :part
+      SELECT order_id, 1 AS status, NULL::INTEGER AS metadata FROM all_uti WHERE :in_range
+      UNION ALL SELECT order_id, NULL, 1 FROM all_ecs WHERE :in_range
     ) AS held
     GROUP BY held.order_id HAVING COUNT(held.status) <> 1 OR COUNT(held.metadata) <> 1
     """,
     # Both in a mart and in its history.
     """
-    SELECT uti.order_id FROM (SELECT order_id FROM all_uti WHERE order_id % :parts = :part) AS uti
-    JOIN (SELECT order_id FROM hist_uti WHERE order_id % :parts = :part) AS archived
+    SELECT uti.order_id FROM (SELECT order_id FROM all_uti WHERE :in_range) AS uti
+    JOIN (SELECT order_id FROM hist_uti WHERE :in_range) AS archived
       ON archived.order_id = uti.order_id
     """,
     """
-    SELECT ecs.order_id FROM (SELECT order_id FROM all_ecs WHERE order_id % :parts = :part) AS ecs
-    JOIN (SELECT order_id FROM hist_ecs WHERE order_id % :parts = :part) AS archived
+    SELECT ecs.order_id FROM (SELECT order_id FROM all_ecs WHERE :in_range) AS ecs
+    JOIN (SELECT order_id FROM hist_ecs WHERE :in_range) AS archived
       ON archived.order_id = ecs.order_id
     """,
 )
@@ -65,7 +69,8 @@ def look_for_suspects(evaluator):  # type: ignore[no-untyped-def]
             "hist_ecs": f"{HISTORY_SCHEMA}.hist_ecs_all",
         }
         looks = evaluator.locals.get("snapshot") is not None
-        execute(evaluator.engine_adapter, [*no_suspects(), *(suspects_statements(tables) if looks else [])])
+        engine = evaluator.engine_adapter
+        execute(engine, [*no_suspects(), *(suspects_statements(tables, range_starts(tables, engine)) if looks else [])])
     return []
 
 
@@ -74,12 +79,21 @@ def no_suspects():  # type: ignore[no-untyped-def]
     return temporary(SUSPECTS, exp.select(exp.cast(exp.null(), "BIGINT").as_("order_id")).where(exp.false()))
 
 
-def suspects_statements(tables):  # type: ignore[no-untyped-def]
-    """The statements that fill the temporary table: every comparison, a part of the orders at a time."""
+def range_starts(tables, engine):  # type: ignore[no-untyped-def]
+    """The order numbers at which ranges of about RANGE * SAMPLED orders begin, but the first; few orders have none."""
+    sample = statement("SELECT order_id FROM all_uti WHERE order_id % :sampled = 0 ORDER BY 1", tables, sampled=SAMPLED)
+    return sorted({int(order) for (order,) in engine.fetchall(sample)[RANGE::RANGE]})
+
+
+def suspects_statements(tables, starts):  # type: ignore[no-untyped-def]
+    """The statements that fill the temporary table: every comparison, a range of order numbers at a time."""
     statements = []
-    for part in range(PARTS):
+    order = exp.column("order_id")
+    for start, end in zip([None, *starts], [*starts, None], strict=True):
+        reach = [order >= start] if start is not None else []
+        reach += [order < end] if end is not None else []
         for comparison in COMPARISONS:
-            found = statement(comparison, tables, parts=PARTS, part=part)
+            found = statement(comparison, tables, in_range=exp.and_(*reach) if reach else exp.true())
             into = exp.Schema(this=table_node(SUSPECTS), expressions=[exp.to_identifier("order_id")])
             statements.append(exp.Insert(this=into, expression=found))
     return statements

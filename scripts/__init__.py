@@ -1,6 +1,9 @@
 """The commands. Each is a process that lives for seconds and holds what it loads to its end."""
 
+import atexit
 import gc
 
 # Of a start's seconds a tenth, and of a cycle's as much, went into looking for cycles in modules and syntax trees.
-gc.set_threshold(100_000, 50, 50)
+gc.set_threshold(300_000, 50, 50)
+# At its end Python would look through everything twice more: another tenth, and the system takes the memory anyway.
+atexit.register(gc.freeze)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 
 from extract.__main__ import main as extract_command
@@ -21,6 +22,7 @@ from extract.config import PROJECT, ConfigurationError, ExtractConfig, load_conf
 from extract.run import ExtractFailed, TableRun, extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
+from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
 from tests.world import DAY, HOUR, MINUTE, World, moment
 
@@ -462,6 +464,17 @@ def test_an_extract_keeps_the_warehouse_from_holding_what_it_wrote(world: World)
         limit()
     assert limits[1:-1] == 3 * [[("160.0 MiB",)]]
     assert limits[0] == limits[-1] != limits[1]
+
+
+def test_a_warehouse_file_is_made_in_the_format_that_closes_faster_and_an_older_one_is_taken(tmp_path: Path) -> None:
+    made, older = tmp_path / "an order's.duckdb", tmp_path / "older.duckdb"
+    duckdb.connect(str(older)).close()
+    versions = []
+    for file in (made, made, older):  # twice: the format stays when the file is opened again
+        with closing(DuckDBWarehouse.open(file)) as warehouse:
+            warehouse.execute("CREATE TABLE IF NOT EXISTS kept (order_id BIGINT)")
+            versions += warehouse.fetchall("SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal")
+    assert versions == [("v1.4.0+",), ("v1.4.0+",), ("v1.0.0+",)]
 
 
 def test_the_sources_own_clock_bounds_what_counts_as_seen(world: World) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import duckdb
 import pytest
+from sqlglot import exp
 
-from macros.suspects import PARTS, SUSPECTS, no_suspects, suspects_statements
+from macros.suspects import RANGE, SAMPLED, SUSPECTS, no_suspects, range_starts, suspects_statements
 
 TABLES = {name: name for name in ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs")}
 COLUMNS = {"all_uti": "order_id BIGINT, update_time BIGINT", "all_uts": "order_id BIGINT, pathtime BIGINT"}
@@ -30,8 +31,12 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+STARTS = [6, 7, 20]
+"""Where ranges begin: of orders 5 to 7 each lies in another, and the second range has one order only."""
+
+
 def suspects(warehouse: duckdb.DuckDBPyConnection) -> list[int]:
-    for statement in (*no_suspects(), *suspects_statements(TABLES)):
+    for statement in (*no_suspects(), *suspects_statements(TABLES, STARTS)):
         warehouse.execute(statement.sql("duckdb", identify=True))
     return [order for (order,) in warehouse.execute(f"SELECT DISTINCT order_id FROM {SUSPECTS} ORDER BY 1").fetchall()]
 
@@ -40,7 +45,7 @@ def test_orders_in_order_are_no_suspects(warehouse: duckdb.DuckDBPyConnection) -
     assert suspects(warehouse) == []
 
 
-@pytest.mark.parametrize("order", range(5, 5 + PARTS))
+@pytest.mark.parametrize("order", [1, 5, 6, 7, 19, 20, 40])
 @pytest.mark.parametrize(
     "fault",
     [
@@ -60,7 +65,7 @@ def test_orders_in_order_are_no_suspects(warehouse: duckdb.DuckDBPyConnection) -
 def test_no_order_that_a_check_would_find_is_passed_over(
     warehouse: duckdb.DuckDBPyConnection, fault: str, order: int
 ) -> None:
-    """One fault at a time, for an order of each part."""
+    """One fault at a time, for orders on both sides of where ranges begin."""
     warehouse.execute(fault.format(order=order))
     assert suspects(warehouse) == [order]
 
@@ -78,3 +83,26 @@ def test_every_order_whose_newest_scan_is_not_at_its_status_is_a_suspect(
         LEFT JOIN (SELECT order_id, MAX(pathtime) AS newest FROM all_uts GROUP BY order_id) AS scans USING (order_id)
         WHERE newest IS NULL OR newest <> update_time ORDER BY 1"""
     assert suspects(warehouse) == [order for (order,) in warehouse.execute(expected).fetchall()]
+
+
+def test_ranges_hold_as_many_orders_however_they_are_numbered(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Of three and a half ranges' worth of orders, numbered with gaps, every full range begins at one of the sample."""
+    few, many = RANGE * 7 // 2, 1000 * SAMPLED
+    warehouse.execute(f"INSERT INTO all_uti SELECT {SAMPLED} * (1000 + r * r), 1000 FROM range({few}) AS numbers (r)")
+    warehouse.execute(f"INSERT INTO all_uti SELECT {many} + r, 1000 FROM range(1, 1000) AS numbers (r)")
+    assert range_starts(TABLES, Engine(warehouse)) == [SAMPLED * (1000 + r * r) for r in (RANGE, 2 * RANGE, 3 * RANGE)]
+
+
+def test_few_orders_are_compared_at_once(warehouse: duckdb.DuckDBPyConnection) -> None:
+    assert range_starts(TABLES, Engine(warehouse)) == []
+    assert len(suspects_statements(TABLES, [])) * 4 == len(suspects_statements(TABLES, STARTS))
+
+
+class Engine:
+    """What the macro asks of SQLMesh's engine adapter."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection):
+        self._connection = connection
+
+    def fetchall(self, query: exp.Expr) -> list[tuple[int, ...]]:
+        return self._connection.execute(query.sql("duckdb")).fetchall()
