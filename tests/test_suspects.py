@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pytest
 from sqlglot import exp
 
-from macros.suspects import RANGE, SAMPLED, SUSPECTS, no_suspects, range_starts, suspects_statements
+from macros.post_statements import execute
+from macros.sql import statement
+from macros.suspects import PAIRS, RANGE, SAMPLED, SUSPECTS, compare, no_suspects, range_starts, reach
 
 TABLES = {name: name for name in ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs")}
 COLUMNS = {"all_uti": "order_id BIGINT, update_time BIGINT", "all_uts": "order_id BIGINT, pathtime BIGINT"}
@@ -36,8 +40,9 @@ STARTS = [6, 7, 20]
 
 
 def suspects(warehouse: duckdb.DuckDBPyConnection) -> list[int]:
-    for statement in (*no_suspects(), *suspects_statements(TABLES, STARTS)):
-        warehouse.execute(statement.sql("duckdb", identify=True))
+    engine = Engine(warehouse)
+    execute(engine, no_suspects())
+    compare(TABLES, STARTS, engine)
     return [order for (order,) in warehouse.execute(f"SELECT DISTINCT order_id FROM {SUSPECTS} ORDER BY 1").fetchall()]
 
 
@@ -95,14 +100,48 @@ def test_ranges_hold_as_many_orders_however_they_are_numbered(warehouse: duckdb.
 
 def test_few_orders_are_compared_at_once(warehouse: duckdb.DuckDBPyConnection) -> None:
     assert range_starts(TABLES, Engine(warehouse)) == []
-    assert len(suspects_statements(TABLES, [])) * 4 == len(suspects_statements(TABLES, STARTS))
+
+
+def test_five_counts_are_equal_for_pairs_and_for_nothing_else(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """Every way in which three orders can have no, one or two rows in each of the two tables."""
+    count = statement(PAIRS, TABLES, in_range=reach(1, 4))
+    for rows in itertools.product(range(3), repeat=6):
+        warehouse.execute("DELETE FROM all_uti WHERE order_id < 4; DELETE FROM all_ecs WHERE order_id < 4")
+        for order, (statuses, metadata) in enumerate(zip(rows[::2], rows[1::2], strict=True), 1):
+            warehouse.execute(f"INSERT INTO all_uti SELECT {order}, 1000 FROM range({statuses})")
+            warehouse.execute(f"INSERT INTO all_ecs SELECT {order} FROM range({metadata})")
+        counts = Engine(warehouse).fetchone(count)
+        missing_or_single = all(pair in ((0, 0), (1, 1)) for pair in zip(rows[::2], rows[1::2], strict=True))
+        assert (len(set(counts)) == 1) == missing_or_single, rows
+
+
+def test_where_nothing_stands_out_the_cheap_questions_are_all_that_is_asked(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    engine = Engine(warehouse)
+    execute(engine, no_suspects())
+    before = len(engine.executed)
+    compare(TABLES, STARTS, engine)
+    ranges = len(STARTS) + 1
+    of_history = 2  # orders 101 to 140, of both histories, lie in the last range
+    assert len(engine.executed) - before == ranges + of_history
 
 
 class Engine:
     """What the macro asks of SQLMesh's engine adapter."""
 
+    dialect = "duckdb"
+
     def __init__(self, connection: duckdb.DuckDBPyConnection):
         self._connection = connection
+        self.executed: list[str] = []
+
+    def execute(self, sql: str) -> None:
+        self.executed.append(sql)
+        self._connection.execute(sql)
+
+    def fetchone(self, query: exp.Expr) -> Any:
+        return self._connection.execute(query.sql("duckdb")).fetchone()
 
     def fetchall(self, query: exp.Expr) -> list[tuple[int, ...]]:
         return self._connection.execute(query.sql("duckdb")).fetchall()
