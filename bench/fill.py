@@ -8,7 +8,7 @@ raw rows. Everything is computed from row numbers in the engine and inserted by 
 An order lives for 13 scans, 12 hours apart; the last one is its status. So of a half-day's scans 1/13 belongs to
 each of 13 *blocks* of orders: block b is created in half-day b and has its last scan in half-day b + 12. The orders of
 the last 12 blocks are still under way at the end. Order numbers are shuffled within a week, so that no statement can
-profit from their order.
+profit from a finer order than that.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class DuckDBWarehouse:
             connection = duckdb.connect(str(file))
             limit_resources(connection)
             return cls(connection)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             raise WarehouseError(
                 f"The warehouse file {file} cannot be opened; nothing was read or changed. Another process may hold "
                 f"it, or it cannot be written: {first_line(error)}"
@@ -158,10 +158,15 @@ class DuckDBWarehouse:
 
 
 def make_file(file: Path) -> None:
-    """An empty file of STORAGE_VERSION, which it keeps. SQLMesh, which opens it too, could not be told the version."""
-    path = exp.Literal.string(str(file)).sql("duckdb")
-    with duckdb.connect() as session:
-        session.execute(f"ATTACH {path} AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
+    """An empty file of STORAGE_VERSION, which it keeps: the setting is not there for SQLMesh, which opens it too.
+
+    It gets its name when it is whole: one that was broken off in the making could not be opened again.
+    """
+    file = file.resolve()
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    duckdb.connect(str(new), config={"storage_compatibility_version": STORAGE_VERSION}).close()
+    new.replace(file)
 
 
 def limit_resources(connection: duckdb.DuckDBPyConnection) -> None:

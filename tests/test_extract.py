@@ -21,7 +21,7 @@ from extract.clock import Clock
 from extract.config import PROJECT, ConfigurationError, ExtractConfig, load_config
 from extract.run import ExtractFailed, TableRun, extract
 from extract.source import open_source
-from extract.warehouse import open_warehouse
+from extract.warehouse import WarehouseError, open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
 from tests.world import DAY, HOUR, MINUTE, World, moment
@@ -475,6 +475,21 @@ def test_a_warehouse_file_is_made_in_the_format_that_closes_faster_and_an_older_
             warehouse.execute("CREATE TABLE IF NOT EXISTS kept (order_id BIGINT)")
             versions += warehouse.fetchall("SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal")
     assert versions == [("v1.4.0+",), ("v1.4.0+",), ("v1.0.0+",)]
+
+
+def test_a_warehouse_file_whose_making_was_broken_off_is_made_again(tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    (tmp_path / "warehouse.duckdb.new").write_bytes(b"half a head")
+    (tmp_path / "link.duckdb").symlink_to(file)
+    DuckDBWarehouse.open(tmp_path / "link.duckdb").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.duckdb", "warehouse.duckdb"]
+
+
+def test_a_warehouse_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="cannot be opened; nothing was read or changed"):
+        DuckDBWarehouse.open(tmp_path / ("x" * 300))
+    with pytest.raises(WarehouseError, match="cannot be opened; nothing was read or changed"):
+        DuckDBWarehouse.open(tmp_path / "no such folder" / "warehouse.duckdb")
 
 
 def test_the_sources_own_clock_bounds_what_counts_as_seen(world: World) -> None:

@@ -13,7 +13,18 @@ from sqlglot import exp
 
 from macros.post_statements import execute
 from macros.sql import statement
-from macros.suspects import PAIRS, RANGE, SAMPLED, SUSPECTS, compare, no_suspects, range_starts, reach
+from macros.suspects import (
+    MOST_RANGES,
+    PAIRS,
+    RANGE,
+    SAMPLED,
+    SUSPECTS,
+    compare,
+    no_suspects,
+    range_starts,
+    reach,
+    unpaired,
+)
 
 TABLES = {name: name for name in ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs")}
 COLUMNS = {"all_uti": "order_id BIGINT, update_time BIGINT", "all_uts": "order_id BIGINT, pathtime BIGINT"}
@@ -92,17 +103,37 @@ def test_every_order_whose_newest_scan_is_not_at_its_status_is_a_suspect(
 
 def test_ranges_hold_as_many_orders_however_they_are_numbered(warehouse: duckdb.DuckDBPyConnection) -> None:
     """Of three and a half ranges' worth of orders, numbered with gaps, every full range begins at one of the sample."""
-    few, many = RANGE * 7 // 2, 1000 * SAMPLED
+    step = RANGE["duckdb"]
+    few, many = step * 7 // 2, 1000 * SAMPLED
     warehouse.execute(f"INSERT INTO all_uti SELECT {SAMPLED} * (1000 + r * r), 1000 FROM range({few}) AS numbers (r)")
     warehouse.execute(f"INSERT INTO all_uti SELECT {many} + r, 1000 FROM range(1, 1000) AS numbers (r)")
-    assert range_starts(TABLES, Engine(warehouse)) == [SAMPLED * (1000 + r * r) for r in (RANGE, 2 * RANGE, 3 * RANGE)]
+    starts = range_starts(TABLES, Engine(warehouse))
+    assert starts == [SAMPLED * (1000 + r * r) for r in (step, 2 * step, 3 * step)]
+
+
+def test_numbers_that_begin_with_the_date_are_sampled_as_evenly(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """21,000 orders an hour for 184 days, numbered 2025031500 * 100,000 + n and so on: no gap of more than a day."""
+    numbers = """SELECT hour, strftime(TIMESTAMP '2025-03-15' + hour * INTERVAL 1 HOUR, '%Y%m%d%H')::BIGINT AS day
+        FROM range(184 * 24) AS hours (hour)"""
+    sampled = f"""SELECT hour FROM ({numbers})
+        WHERE (day * 100000 + 20999) // {SAMPLED} > (day * 100000 - 1) // {SAMPLED} ORDER BY hour"""
+    hours = [hour for (hour,) in warehouse.execute(sampled).fetchall()]
+    assert max(after - before for before, after in itertools.pairwise([0, *hours, 184 * 24])) < 24
+
+
+def test_archived_orders_make_ranges_too_and_there_are_not_too_many(warehouse: duckdb.DuckDBPyConnection) -> None:
+    most = MOST_RANGES * RANGE["duckdb"] * 2
+    warehouse.execute(f"INSERT INTO hist_uti SELECT {SAMPLED} * r FROM range(1, {most}) AS numbers (r)")
+    starts = range_starts(TABLES, Engine(warehouse))
+    assert MOST_RANGES - 1 <= len(starts) <= MOST_RANGES + 1
+    assert len({*zip(starts[1:], starts, strict=False)}) == len(starts) - 1
 
 
 def test_few_orders_are_compared_at_once(warehouse: duckdb.DuckDBPyConnection) -> None:
     assert range_starts(TABLES, Engine(warehouse)) == []
 
 
-def test_five_counts_are_equal_for_pairs_and_for_nothing_else(warehouse: duckdb.DuckDBPyConnection) -> None:
+def test_the_counts_tell_whether_any_row_is_alone_or_doubled(warehouse: duckdb.DuckDBPyConnection) -> None:
     """Every way in which three orders can have no, one or two rows in each of the two tables."""
     count = statement(PAIRS, TABLES, in_range=reach(1, 4))
     for rows in itertools.product(range(3), repeat=6):
@@ -110,9 +141,10 @@ def test_five_counts_are_equal_for_pairs_and_for_nothing_else(warehouse: duckdb.
         for order, (statuses, metadata) in enumerate(zip(rows[::2], rows[1::2], strict=True), 1):
             warehouse.execute(f"INSERT INTO all_uti SELECT {order}, 1000 FROM range({statuses})")
             warehouse.execute(f"INSERT INTO all_ecs SELECT {order} FROM range({metadata})")
-        counts = Engine(warehouse).fetchone(count)
-        missing_or_single = all(pair in ((0, 0), (1, 1)) for pair in zip(rows[::2], rows[1::2], strict=True))
-        assert (len(set(counts)) == 1) == missing_or_single, rows
+        pairs = [*zip(rows[::2], rows[1::2], strict=True)]
+        alone, doubled = unpaired(*Engine(warehouse).fetchone(count))
+        assert alone == any((a == 0) != (b == 0) for a, b in pairs), rows
+        assert doubled == any(a * b > 1 for a, b in pairs), rows
 
 
 def test_where_nothing_stands_out_the_cheap_questions_are_all_that_is_asked(
