@@ -134,6 +134,7 @@ class MariaDB:
                     "--innodb-flush-log-at-trx-commit=2",  # survives SIGKILL, waits for no disk
                     "--key-buffer-size=1M",
                     "--performance-schema=0",
+                    "--lock-wait-timeout=60",  # not a day: a connection left open fails the test's DROP DATABASE
                     *self._tls,
                     *self._as_user(),
                 ],
