@@ -12,10 +12,11 @@ import functools
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.marts import HISTORY_SCHEMA, UTI
+from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI
 from macros.post_statements import execute
 from macros.retention import temporary
-from macros.sql import statement, table_node
+from macros.sql import columns_of, statement, table_node
+from macros.versions import older
 
 SUSPECTS = "order_tracking_suspects"
 ECS = "order_tracking.mart_ecs_order_info"
@@ -63,7 +64,7 @@ DOUBLED = """
 """
 """More than one status, or more than one row of metadata."""
 
-ANY_ARCHIVED = "SELECT order_id FROM archived WHERE :in_range LIMIT 1"
+ANY = "SELECT order_id FROM asked WHERE :in_range LIMIT 1"
 
 ACTIVE_AND_ARCHIVED = """
     SELECT mart.order_id FROM (SELECT order_id FROM mart WHERE :in_range) AS mart
@@ -71,11 +72,20 @@ ACTIVE_AND_ARCHIVED = """
 """
 """Both in a mart and in its history."""
 
+LANDED_BUT_MISSING = """
+    SELECT landed.order_id FROM (SELECT :columns FROM landed WHERE :in_range) AS landed
+    LEFT JOIN (SELECT :columns FROM mart WHERE :in_range) AS mart ON mart.order_id = landed.order_id
+    LEFT JOIN (SELECT :columns FROM archived WHERE :in_range) AS archived ON archived.order_id = landed.order_id
+    WHERE (mart.order_id IS NULL OR :mart_is_older) AND (archived.order_id IS NULL OR :archived_is_older)
+"""
+"""Neither a mart nor its history holds what landed, or a newer version."""
+
 
 @macro()
-def look_for_suspects(evaluator):  # type: ignore[no-untyped-def]
+def look_for_suspects(evaluator, status_age, metadata_age):  # type: ignore[no-untyped-def]
     """Before the daily checks: put the orders that they must judge in a temporary table.
 
+    The arguments are the columns that tell a version's age, as the checks' own @is_older takes them: (a, b, ...).
     It reads what the checks themselves read, in dev environments too, and changes nothing else. In dry creates (which
     have no snapshot at hand) the table stays empty: SQLMesh tries the query then.
     """
@@ -86,12 +96,15 @@ def look_for_suspects(evaluator):  # type: ignore[no-untyped-def]
             "all_uts": evaluator.resolve_table(UTS),
             "hist_uti": f"{HISTORY_SCHEMA}.hist_uti_all",
             "hist_ecs": f"{HISTORY_SCHEMA}.hist_ecs_all",
+            "raw_uti": f"{RAW_SCHEMA}.uni_tracking_info_raw",
+            "raw_ecs": f"{RAW_SCHEMA}.ecs_order_info_raw",
         }
+        ages = {"uti": [column.name for column in status_age], "ecs": [column.name for column in metadata_age]}
         looks = evaluator.locals.get("snapshot") is not None
         engine = evaluator.engine_adapter
         execute(engine, no_suspects())
         if looks:
-            compare(tables, range_starts(tables, engine), engine)
+            compare(tables, ages, range_starts(tables, engine), engine)
     return []
 
 
@@ -115,19 +128,26 @@ def range_starts(tables, engine):  # type: ignore[no-untyped-def]
     return sorted({*orders[step::step]})
 
 
-def compare(tables, starts, engine):  # type: ignore[no-untyped-def]
+def compare(tables, ages, starts, engine):  # type: ignore[no-untyped-def]
     """Puts the orders that stand out in the temporary table: every comparison, a range of order numbers at a time."""
+    into = exp.Schema(this=table_node(SUSPECTS), expressions=[exp.to_identifier("order_id")])
     for start, end in zip([None, *starts], [*starts, None], strict=True):
         here = functools.partial(statement, in_range=reach(start, end))
         found = [here(STATUS_AND_SCANS, tables)]
         alone, doubled = unpaired(*engine.fetchone(here(PAIRS, tables)))
         found += [here(ALONE, tables)] if alone else []
         found += [here(DOUBLED, tables)] if doubled else []
-        for mart, history in (("all_uti", "hist_uti"), ("all_ecs", "hist_ecs")):
-            pair = {"mart": tables[mart], "archived": tables[history]}
-            if engine.fetchone(here(ANY_ARCHIVED, pair)):
-                found.append(here(ACTIVE_AND_ARCHIVED, pair))
-        into = exp.Schema(this=table_node(SUSPECTS), expressions=[exp.to_identifier("order_id")])
+        for short, age in ages.items():
+            alike = {
+                "mart": tables[f"all_{short}"],
+                "archived": tables[f"hist_{short}"],
+                "landed": tables[f"raw_{short}"],
+            }
+            if engine.fetchone(here(ANY, {"asked": alike["archived"]})):
+                found.append(here(ACTIVE_AND_ARCHIVED, alike))
+            if engine.fetchone(here(ANY, {"asked": alike["landed"]})):
+                missing = {f"{held}_is_older": older(held, "landed", age) for held in ("mart", "archived")}
+                found.append(here(LANDED_BUT_MISSING, alike, columns=columns_of(["order_id", *age]), **missing))
         execute(engine, [exp.Insert(this=into.copy(), expression=query) for query in found])
 
 

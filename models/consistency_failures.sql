@@ -46,10 +46,11 @@ MODEL (
   )
 );
 
-@look_for_suspects();
+@look_for_suspects((update_time, landed_at, tno, status), (add_time, landed_at, partner_id));
 
 WITH suspects AS (
-  /* The orders that stood out where the tables were compared as a whole: macros/suspects.py. */
+  /* The orders that stood out where the tables were compared as a whole: macros/suspects.py. What it is given above
+     tells the age of a status and of metadata, as in landed_but_missing below. */
   SELECT DISTINCT
     order_id
   FROM order_tracking_suspects
@@ -305,7 +306,9 @@ WITH suspects AS (
     'order_tracking.mart_uni_tracking_info' AS table_name,
     landed.order_id,
     'a status landed, but neither mart nor history holds it or a newer one' AS detail
-  FROM order_tracking_raw.uni_tracking_info_raw AS landed
+  FROM suspects
+  JOIN order_tracking_raw.uni_tracking_info_raw AS landed
+    ON landed.order_id = suspects.order_id
   LEFT JOIN order_tracking.mart_uni_tracking_info AS mart
     ON mart.order_id = landed.order_id
   LEFT JOIN order_tracking_history.hist_uti_all AS archived
@@ -326,7 +329,9 @@ WITH suspects AS (
     'order_tracking.mart_ecs_order_info',
     landed.order_id,
     'metadata landed, but neither mart nor history holds it or a newer one'
-  FROM order_tracking_raw.ecs_order_info_raw AS landed
+  FROM suspects
+  JOIN order_tracking_raw.ecs_order_info_raw AS landed
+    ON landed.order_id = suspects.order_id
   LEFT JOIN order_tracking.mart_ecs_order_info AS mart
     ON mart.order_id = landed.order_id
   LEFT JOIN order_tracking_history.hist_ecs_all AS archived

@@ -190,10 +190,12 @@ def test_what_keeps_the_exceptions_passes() -> None:
 
 def test_what_looks_for_suspects_passes() -> None:
     warehouse = Redshift()
-    tables = {name: f"order_tracking.{name}" for name in ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs")}
+    names = ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs", "raw_uti", "raw_ecs")
+    tables = {name: f"order_tracking.{name}" for name in names}
     assert range_starts(tables, warehouse) == []
     execute(warehouse, no_suspects())
-    compare(tables, [10, 20], warehouse)
+    ages = {"uti": ["update_time", "landed_at", "tno", "status"], "ecs": ["add_time", "landed_at", "partner_id"]}
+    compare(tables, ages, [10, 20], warehouse)
     # Only where the counts say so:
     execute(warehouse, [statement(query, tables, in_range=reach(10, 20)) for query in (ALONE, DOUBLED)])
     assert_takes(warehouse, at_least=23)

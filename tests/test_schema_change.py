@@ -74,7 +74,7 @@ class Copy:
         """And that of the daily checks, which read history: once it has the column, which the next cycle sees to."""
         _, _, age = EDITED[table]
         if age:
-            self.edit("models/consistency_failures.sql", f"landed, {age})", f"landed, {age}, pieces)", count=2)
+            self.edit("models/consistency_failures.sql", f"{age})", f"{age}, pieces)", count=3)
             short = {"uni_tracking_info": "uti", "ecs_order_info": "ecs"}[table]
             held = f"columns: &hist_{short} {{"
             self.edit("tests/test_consistency_failures.yaml", held, held + "pieces: INTEGER, ")

@@ -199,8 +199,9 @@ class Engine:
         name = model.name.split(".")[-1]
         insert: Callable[[str], Any] = self.connection.execute
         if name == CHECKS:
+            (call,) = model.pre_statements
             with quickly():
-                suspects.look_for_suspects(self.evaluation(model, start, end, now))
+                suspects.look_for_suspects(self.evaluation(model, start, end, now), *call.this.expressions)
             insert = self.adapter.execute  # a temporary table is seen by the adapter's cursor alone
         for sql in insert_statements(model, rendered(name, start, end, now), start, end):
             insert(sql)
