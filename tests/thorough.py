@@ -9,9 +9,9 @@ from typing import TypeVar
 THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
 
 SAMPLED = (
-    "replay of trace_b, 629 weeks: through the proof's engine (make soak: through whole cycles)",
+    "replays of the recorded traces: weekly and four-weekly, by the proof's engine (make soak: weekly, whole cycles)",
     "crashes of a whole cycle: before every twelfth statement (make soak: before every one)",
-    "kills of the cycles of random histories: at every 29th point (make soak: at every one)",
+    "kills of the cycles of random histories: at every 37th point (make soak: at every one)",
     "kills of a whole cycle at random moments: three (make soak: six)",
     "failures on the Redshift stand-in: at every third write (make soak: at every one)",
 )

@@ -8,7 +8,7 @@ from tests.proof.kills import covering, kill_everywhere, scenes
 from tests.thorough import THOROUGH
 
 SEEDS = range(3)
-EVERY = 1 if THOROUGH else 29
+EVERY = 1 if THOROUGH else 37
 
 HISTORY, RAW = "order_tracking_history", "order_tracking_raw"
 TABLES = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
