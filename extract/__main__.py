@@ -4,8 +4,8 @@
     python -m extract reconcile [--since T]
 
 Without --since: what changed since the last extract; the first time: everything. With --since: every hour of event
-time from T on that the source counts differently, in chunks; a run that died goes on where it was. reconcile does the
-same from 35 days back, and is logged as such.
+time from T on that the source counts differently, in chunks (where nothing has landed yet: everything from T on, in one
+read); a run that died goes on where it was. reconcile does the same from 35 days back, and is logged as such.
 """
 
 from __future__ import annotations

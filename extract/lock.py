@@ -1,4 +1,7 @@
-"""The run lock: one cycle, extract, plan or maintenance at a time on a warehouse. SQLMesh itself has none."""
+"""The run lock: one command that writes at a time on a warehouse (cycle, extract, plan, maintenance, exceptions).
+
+SQLMesh itself has none.
+"""
 
 from __future__ import annotations
 

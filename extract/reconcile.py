@@ -1,6 +1,7 @@
 """Reconcile: which hours of event time does the source count differently? Only those are read again.
 
-The same comparison carries a first load (every hour differs) and its resumption (the hours that landed do not).
+The same comparison resumes a first load that broke off (the hours that landed do not differ). Where nothing is held
+nothing is counted.
 """
 
 from __future__ import annotations

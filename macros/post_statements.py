@@ -21,6 +21,7 @@ from macros.retention import (
     DUE,
     RETURNED,
     archive_statements,
+    clean_scans_statements,
     clean_statements,
     delete_consumed_raw_statement,
     drop_temporaries,
@@ -32,7 +33,7 @@ from macros.retention import (
     unrouted_rows,
     widen_statements,
 )
-from macros.sql import statement, table_node
+from macros.sql import statement, table_node, timestamp
 
 
 @macro()
@@ -55,7 +56,7 @@ def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
         {"failures": evaluator.locals["this_model"]},
         day=exp.cast(exp.Literal.string(evaluator.locals["end_ds"]), "DATE"),
     )
-    checked_at = int((evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)).timestamp())
+    _, checked_at = interval_of(evaluator)
     closed = close_cleared_exceptions(found, checked_at, unjudged_orders(evaluator))
     execute(evaluator.engine_adapter, [*record_exceptions(found, checked_at), closed])
     return []
@@ -67,7 +68,7 @@ def refuse_to_endanger_production(evaluator):  # type: ignore[no-untyped-def]
     snapshot = snapshot_of_written_table(evaluator)
     if snapshot is not None:
         refuse_write_from_elsewhere(snapshot, environment_name())
-        refuse_rebuild_from_trimmed_raw(snapshot, evaluator.engine_adapter)
+        refuse_rebuild_from_trimmed_raw(snapshot, evaluator.engine_adapter, *interval_of(evaluator))
     return []
 
 
@@ -83,26 +84,28 @@ def refuse_write_from_elsewhere(snapshot, environment):  # type: ignore[no-untyp
         )
 
 
-def refuse_rebuild_from_trimmed_raw(snapshot, engine):  # type: ignore[no-untyped-def]
-    """A mart must not be built anew although raw has forgotten rows.
+def refuse_rebuild_from_trimmed_raw(snapshot, engine, start, end):  # type: ignore[no-untyped-def]
+    """A mart must not be built anew from raw that has forgotten rows, nor what of it landed from `start` to `end`.
 
-    Without a recorded interval SQLMesh replaces the whole table by what raw holds. That is right once, and the loss
-    of everything older after raw was trimmed (a lost state database, a change that is not forward-only).
+    Without a recorded interval SQLMesh replaces the whole table by what raw holds, and of the scans each interval that
+    it does not know to be done. That is right while raw is whole, and the loss of everything older after raw was
+    trimmed (a state that is lost or from an old backup, a change that is not forward-only).
     """
-    if snapshot.intervals:
-        return
     source = mart_facts(snapshot.model.name.split(".")[-1])["raw"]
+    since = f" since {dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%d %H:%M} UTC" if snapshot.intervals else ""
+    interval = exp.and_(exp.column("landed_at") >= timestamp(start), exp.column("landed_at") < timestamp(end))
     log = statement(
-        "SELECT COALESCE(SUM(rows_landed), 0) FROM log WHERE table_name = :name",
+        "SELECT COALESCE(SUM(rows_landed), 0) FROM log WHERE table_name = :name AND :interval",
         {"log": f"{RAW_SCHEMA}.extract_log"},
         name=source.split(".")[-1].removesuffix("_raw"),
+        interval=interval,
     )
     (landed,) = engine.fetchone(log)
-    (held,) = engine.fetchone(statement("SELECT COUNT(*) FROM raw", {"raw": source}))
+    (held,) = engine.fetchone(statement("SELECT COUNT(*) FROM raw WHERE :interval", {"raw": source}, interval=interval))
     if int(held) < int(landed):
         raise SQLMeshError(
-            f"{snapshot.name} would be built anew from {source}, which has forgotten {int(landed) - int(held)} of the "
-            f"{int(landed)} rows that landed; nothing was changed. Restore SQLMesh's state, or make the change "
+            f"{snapshot.name} would be built anew{since} from {source}, which has forgotten {int(landed) - int(held)} "
+            f"of the {int(landed)} rows that landed; nothing was changed. Restore SQLMesh's state, or make the change "
             "forward-only (docs/operations.md, 'A mart would be rebuilt')."
         )
 
@@ -113,13 +116,15 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
     They are executed here, one after another in the transaction of the insert (where the engine has any): handed back
     to SQLMesh they would be written out, parsed and qualified again, which costs more than running them.
     """
+    scope["newest"] = newest_status(scope, engine)
+    scope["cutoff"] = months_before(scope["newest"], scope["retention_months"]) if scope["newest"] else 0
     if scope["history"]:
         execute(engine, widen_statements(scope))
         if scope["versioned"]:
             execute(engine, returned_orders(scope))
             execute(engine, clean_statements(scope, returned_periods(engine)))
-    scope["newest"] = newest_status(scope, engine)
-    scope["cutoff"] = months_before(scope["newest"], scope["retention_months"]) if scope["newest"] else 0
+        else:
+            execute(engine, clean_scans_statements(scope, periods_with_what_is_not_due(scope, engine)))
     scope["due"] = due_periods(scope, engine)
     if scope["due"]:
         scope["holding"] = periods_holding(scope, engine)
@@ -144,6 +149,7 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
         return None
     facts = mart_facts(snapshot.model.name.split(".")[-1])
     columns = snapshot.model.columns_to_types
+    start, end = interval_of(evaluator)
     scope = {
         **facts,
         "name": snapshot.model.name,
@@ -154,9 +160,8 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
         "sortkey": [column.name for column in snapshot.model.physical_properties["sortkey"].expressions],
         "identity": identity_columns(columns, facts["time"], facts["versioned"]),
         "texts": [name for name, kind in columns.items() if kind.is_type(*exp.DataType.TEXT_TYPES)],
-        "start": int(evaluator.locals["start_dt"].timestamp()),
-        # SQLMesh hands out the last microsecond of the interval.
-        "end": int((evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)).timestamp()),
+        "start": start,
+        "end": end,
         "history_start": str(evaluator.var("history_start")),
         "retention_months": int(evaluator.var("retention_months")),
         "raw_retention_days": int(evaluator.var("raw_retention_days")),
@@ -166,6 +171,13 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
     scope["history"] = tables.get(facts["short"], {})
     scope["uti_history"] = tables.get("uti", {})
     return scope
+
+
+def interval_of(evaluator):  # type: ignore[no-untyped-def]
+    """Start and end of what is evaluated, half-open, in epoch seconds."""
+    # SQLMesh hands out the last microsecond of the interval.
+    end = evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)
+    return int(evaluator.locals["start_dt"].timestamp()), int(end.timestamp())
 
 
 def history_tables(engine):  # type: ignore[no-untyped-def]
@@ -234,6 +246,17 @@ def returned_periods(engine):  # type: ignore[no-untyped-def]
     """The periods whose history tables hold orders of this batch: mostly none."""
     found = exp.select("period").distinct().from_(table_node(RETURNED))
     return [str(period) for (period,) in engine.fetchall(found)]
+
+
+def periods_with_what_is_not_due(scope, engine):  # type: ignore[no-untyped-def]
+    """The periods whose history holds scans that have not aged: none, unless `retention_months` was raised."""
+    first_found = exp.select("1").where(exp.column("pathtime") >= scope["cutoff"]).limit(1)
+    return [
+        period
+        for period in scope["history"]
+        if period_bounds(period)[1] > scope["cutoff"]
+        and engine.fetchone(first_found.from_(table_node(history_table("uts", period))))
+    ]
 
 
 def periods_holding(scope, engine):  # type: ignore[no-untyped-def]

@@ -22,6 +22,7 @@ import typing as t
 
 from sqlglot import exp
 
+from macros.exceptions import EXCEPTIONS
 from macros.history import (
     add_missing_columns,
     create_history_table,
@@ -115,8 +116,15 @@ def due_ecs(scope: Scope) -> list[exp.Expr]:
 
 
 def departed_orders(scope: Scope) -> exp.Query:
-    """Period and order_id of what uti archived: since the interval's start, and any orders that are in this batch."""
+    """Period and order_id of what uti archived: since the interval's start, and any orders that are in this batch.
+
+    And those whose metadata the daily checks have found left behind.
+    """
     archived = every_period("uti", scope["uti_history"], ["order_id", "archived_at"])
+    left_behind = statement(
+        "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
+        {"exceptions": EXCEPTIONS},
+    )
     return t.cast(
         exp.Query,
         statement(
@@ -125,7 +133,7 @@ def departed_orders(scope: Scope) -> exp.Query:
             UNION
             SELECT archived.period, archived.order_id FROM archived JOIN batch ON batch.order_id = archived.order_id
             """,
-            {"archived": archived, "batch": batch_orders(scope)},
+            {"archived": archived, "batch": exp.union(batch_orders(scope), t.cast(exp.Query, left_behind))},
             start=timestamp(scope["start"]),
         ),
     )
@@ -211,19 +219,42 @@ def without_copy(scope: Scope, period: str, archived: bool = True) -> exp.Query:
 def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     """Step 1: of this batch's orders, delete the history rows that the mart's row makes stale.
 
-    Older versions: the order came back, or its aged row is replaced by a newer one that is itself aged. For ecs also
-    the very same version, while the order is active. The mart holds what is deleted here, or a newer version of it,
-    so nothing is lost; should it have aged too, the archive step copies it.
+    Older versions: the order came back, or its aged row is replaced by a newer one that is itself aged. Also the very
+    same version of an order that is active: of ecs, or of uti where `retention_months` was raised after the order had
+    left. The mart holds what is deleted here, or a newer version of it, so nothing is lost; should it have aged too,
+    the archive step copies it.
     """
     stale = older("history", "present", scope["identity"])
+    not_newer = exp.not_(older("present", "history", scope["identity"]))
     if scope["short"] == "ecs":
-        not_newer = exp.not_(older("present", "history", scope["identity"]))
-        stale = exp.paren(exp.or_(stale, exp.and_(not_newer, "NOT present.active IS NULL")))
+        active: exp.Expr = exp.not_(exp.column("active", "present").is_(exp.null()))
+    else:
+        active = exp.column(scope["time"], "present") >= scope["cutoff"]
+    stale = exp.paren(exp.or_(stale, exp.and_(not_newer, active)))
     return [
         statement(
             "DELETE FROM history USING present WHERE history.order_id = present.order_id AND :stale",
             {"history": history_table(scope["short"], period), "present": present_rows(scope, period)},
             stale=stale,
+        )
+        for period in sorted(periods)
+    ]
+
+
+def clean_scans_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
+    """Step 1 of uts: of this batch's scans that have not aged, delete the copies in history. The mart holds them."""
+    columns = columns_of(["order_id", *scope["identity"]])
+    batch = (
+        exp.select(*columns)
+        .from_(table_node(scope["raw"]))
+        .where(exp.column("landed_at") >= timestamp(scope["start"]), exp.column("landed_at") < timestamp(scope["end"]))
+    )
+    return [
+        statement(
+            "DELETE FROM history USING batch WHERE history.order_id = batch.order_id AND :identical AND :not_due",
+            {"history": history_table("uts", period), "batch": batch},
+            identical=identical("history", "batch", scope["identity"], scope["texts"]),
+            not_due=exp.column("pathtime", "history") >= scope["cutoff"],
         )
         for period in sorted(periods)
     ]

@@ -272,8 +272,8 @@ WITH suspects AS (
       landed_at,
       -order_id,
       -pathtime,
-      -code,
-      -traceseq,
+      -code::BIGINT,
+      -traceseq::BIGINT,
       -1
     FROM order_tracking.mart_uni_tracking_spath
     WHERE
@@ -284,8 +284,8 @@ WITH suspects AS (
       landed_at,
       -order_id,
       -pathtime,
-      -code,
-      -traceseq,
+      -code::BIGINT,
+      -traceseq::BIGINT,
       -1
     FROM order_tracking_history.hist_uts_all
     WHERE

@@ -1,6 +1,7 @@
-"""One cycle: lock, extract (and reconcile), the first time a plan, `sqlmesh run`; one summary line per phase.
+"""One cycle: lock, the first time a plan, extract (and reconcile), `sqlmesh run`; one summary line per phase.
 
     python -m scripts.run_cycle [--gateway G] [--source URL] [--at T] [--reconcile [SINCE]]
+                                [--statements FILE]
 
 Exit codes: 0 done, 1 failed (nothing is lost; the message says which step and what to do), 75 another cycle holds the
 lock, 2 usage or configuration.
@@ -91,7 +92,9 @@ def run_cycle(
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
             lay_foundation(warehouse, config.tables)
             with sqlmesh_session(gateway, project) as (context, console):
-                if not _is_planned(context, console):
+                if _is_planned(context, console):
+                    _refuse_behind_the_marts(context, clock)
+                else:
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
                         phase.told = "made the marts"
@@ -162,6 +165,19 @@ def _is_planned(context: Any, console: CycleConsole) -> bool:
     return environment is not None and bool(environment.finalized_ts or environment.previous_finalized_snapshots)
 
 
+def _refuse_behind_the_marts(context: Any, clock: Clock) -> None:
+    """ConfigurationError where a plan or a cycle has brought the marts further than what would land now."""
+    reached = max(_ends(context), default=0) // 1000
+    if reached <= clock.now() // QUARTER_HOUR * QUARTER_HOUR:
+        return
+    raise ConfigurationError(
+        f"It is {clock.now_utc():%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but a plan or a cycle has "
+        f"brought the marts to {dt.datetime.fromtimestamp(reached, dt.UTC):%Y-%m-%d %H:%M} UTC already, and what lands "
+        "behind that would never reach them; nothing was done. Give a later --at, or none, or set the clock; if it was "
+        "wrong then, see docs/operations.md, 'A clock was ahead'."
+    )
+
+
 def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
     """Makes the empty marts, as of one quarter-hour ago: what is landed next is then an ordinary batch."""
     before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
@@ -198,10 +214,14 @@ def _run(context: Any, console: CycleConsole, clock: Clock) -> None:
 
 def _reached(context: Any) -> dt.datetime:
     """A day before the earliest moment that some model of production has reached; spares SQLMesh counting the years."""
+    return dt.datetime.fromtimestamp(min(_ends(context)) / 1000, dt.UTC) - dt.timedelta(days=1)
+
+
+def _ends(context: Any) -> list[int]:
+    """The moments that production's models have reached, in epoch milliseconds."""
     environment = context.state_reader.get_environment("prod")
     snapshots = context.state_reader.get_snapshots(environment.snapshots).values()
-    ends = [snapshot.intervals[-1][1] for snapshot in snapshots if snapshot.intervals]
-    return dt.datetime.fromtimestamp(min(ends) / 1000, dt.UTC) - dt.timedelta(days=1)
+    return [snapshot.intervals[-1][1] for snapshot in snapshots if snapshot.intervals]
 
 
 def _failure(step: str, console: CycleConsole, error: BaseException | None) -> str:

@@ -153,6 +153,18 @@ def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World)
     world.execute(f"DELETE FROM {HISTORY}.hist_ecs_2025_h1")
     daily(world, 1)
     assert failures(world) == [("archived_but_in_mart", ECS, 1)]
+    world.cycle()
+    assert world.history("ecs") == [("2025_h1", 1)], "what the checks have found the next cycle archives"
+    daily(world, 2)
+    assert world.exceptions() == []
+
+
+def test_the_least_numbers_that_a_scan_can_bear_are_compared_too(world: World) -> None:
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(1, START, -(2**31), -(2**31))])
+    world.cycle()
+    daily(world, 1)
+    assert failures(world) == []
 
 
 def test_newly_landed_orders_have_two_cycles_of_grace(world: World) -> None:

@@ -1,4 +1,4 @@
-"""A first load of half a year in chunks: killed half-way and run again, it neither repeats a row nor skips one."""
+"""A first load of half a year in pieces: killed half-way and run again, it neither repeats a row nor skips one."""
 
 from __future__ import annotations
 

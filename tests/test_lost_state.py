@@ -5,11 +5,13 @@ Or it notes a time that has not come yet, for a clock was ahead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from extract.config import PROJECT, ConfigurationError
+from scripts.plan import main as plan
 from scripts.run_cycle import CycleFailed
 from tests.conftest import START
 from tests.test_crashes import everything
@@ -116,6 +118,41 @@ def test_state_lost_after_raw_was_trimmed_is_made_good_by_the_runbook(world: Wor
     assert world.exceptions() == []
 
 
+def test_a_state_from_a_backup_that_raw_does_not_reach_refuses_until_the_runbook_is_followed(world: World) -> None:
+    """SQLMesh would replace what landed since the backup by what raw still holds; a younger backup is harmless."""
+    world.order(1, AGED)
+    world.order(9, START)
+    world.cycle()
+    backups = [world.query("SELECT * FROM sqlmesh._intervals")]
+    world.order(2, START + DAY)
+    world.scan(9, START + DAY)
+    world.cycle(START + DAY + HOUR)
+    world.order(4, START + 30 * DAY)
+    world.cycle(START + 30 * DAY + HOUR)
+    backups.append(world.query("SELECT * FROM sqlmesh._intervals"))
+    world.order(5, START + 40 * DAY - HOUR)
+    world.cycle(START + 40 * DAY)
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_spath_raw") == [(2,)]
+
+    def restore_backup(rows: list[tuple[Any, ...]]) -> None:
+        world.execute("DELETE FROM sqlmesh._intervals")
+        world.plant("sqlmesh._intervals", *rows)
+
+    before = marts(world)
+    restore_backup(backups[1])
+    world.cycle()
+    assert marts(world) == before
+    restore_backup(backups[0])
+    for _ in range(2):
+        with pytest.raises(CycleFailed, match=r"would be built anew since 2025-09-01 00:00 UTC.*forgotten \d of"):
+            world.cycle()
+        assert marts(world) == before
+    run_steps(world, "The state was lost")
+    world.cycle()
+    assert marts(world) == before
+    world.assert_whole()
+
+
 def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World) -> None:
     world.order(1, AGED)
     world.order(9, START)
@@ -135,3 +172,18 @@ def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World)
         if now > HOUR + MINUTE:  # the first one finds nothing due
             world.assert_whole()
     assert world.exceptions() == []
+
+
+def test_rows_do_not_land_behind_what_a_plan_has_passed(make_world: Callable[..., World], capsys: Any) -> None:
+    """By a clock that was ahead, say; nothing had landed by it, so only the state knows."""
+    world = make_world(planned=False)
+    assert plan(["--yes", "--at", "2025-09-01T06:00:00"]) == 0
+    world.order(1, START)
+    with pytest.raises(ConfigurationError, match="brought the marts to 2025-09-01 06:00 UTC already"):
+        world.cycle(START + 15 * MINUTE)
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.extract_log") == [(0,)]
+    world.cycle(START + 6 * HOUR)
+    world.order(2, START + 7 * HOUR)
+    world.cycle(START + 8 * HOUR)
+    world.cycle()
+    world.assert_whole()

@@ -381,13 +381,12 @@ def half_year(moment: int) -> str:
 
 
 def months_before(moment: int, months: int) -> int:
-    """The same time of day so many months earlier, on the last day of a month that is too short."""
+    """The same time of day so many months earlier; the end of that month where it is too short."""
     then = dt.datetime.fromtimestamp(moment, dt.UTC)
-    year, month, day = then.year, then.month - months, then.day
+    year, month = then.year, then.month - months
     while month < 1:
         year, month = year - 1, month + 12
-    while True:
-        try:
-            return int(then.replace(year=year, month=month, day=day).timestamp())
-        except ValueError:
-            day -= 1
+    try:
+        return int(then.replace(year=year, month=month).timestamp())
+    except ValueError:
+        return int(dt.datetime(year, month + 1, 1, tzinfo=dt.UTC).timestamp())
