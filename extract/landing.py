@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from extract.clock import arrival, landing_stamp
+from extract.clock import Clock, arrival, landing_stamp
 from extract.config import ConfigurationError, Table
 from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
 from extract.settled import settled_rows
@@ -123,6 +123,20 @@ def refuse_to_go_back(warehouse: Warehouse, now: int) -> None:
         f"rows have landed for {newest:%Y-%m-%d %H:%M} UTC already, and what lands behind them would never reach the "
         "marts; nothing was done. Give a later --at, or none, or set the clock; if it was wrong at that landing, see "
         "docs/operations.md, 'A clock was ahead'."
+    )
+
+
+def refuse_to_run_ahead(clock: Clock, of_source: int | None) -> None:
+    """ConfigurationError where this machine's clock is a day ahead of the source's; a given `--at` is meant as it is.
+
+    Ages may be counted from a cycle's own time, so one far in the future could archive what is not old.
+    """
+    if clock.at is not None or of_source is None or clock.now() - of_source <= 86400:
+        return
+    raise ConfigurationError(
+        f"This machine's clock says {clock.now_utc():%Y-%m-%d %H:%M} UTC, the source's "
+        f"{dt.datetime.fromtimestamp(of_source, dt.UTC):%Y-%m-%d %H:%M} UTC; nothing was read. Set the clock that is "
+        "wrong; until then a command works with --at and the right time."
     )
 
 

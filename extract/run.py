@@ -16,7 +16,7 @@ from sqlglot import exp
 from extract.clock import Clock
 from extract.config import ExtractConfig, Table
 from extract.foundation import EXTRACT_LOG, lay_foundation
-from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_go_back
+from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_go_back, refuse_to_run_ahead
 from extract.pieces import Pieces
 from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
 from extract.source import Source, TimeRange
@@ -63,15 +63,17 @@ def extract(
         since: Epoch seconds of event time; None reads the ordinary window, and everything where nothing has landed.
         kind: What extract_log calls it, where `since` is given: reconcile or since.
 
-    Raises SourceError before anything is read when a table or a column is missing, ExtractFailed when a table was
-    not landed whole; the other tables are.
+    Raises SourceError before anything is read when a table or a column is missing, ConfigurationError when the clock
+    cannot be right, ExtractFailed when a table was not landed whole; the other tables are.
     """
     selected = config.select(tables)
     source.check([table.source for table in selected])
     lay_foundation(warehouse, config.tables)
+    of_source = source.clock()
     refuse_to_go_back(warehouse, clock.now())
+    refuse_to_run_ahead(clock, of_source)
     with warehouse.little_memory():
-        worker = _Worker(source, warehouse, config, clock, progress)
+        worker = _Worker(source, warehouse, config, clock, of_source, progress)
         jobs = [worker.job(table, since, kind) for table in selected]
         return worker.run(jobs)
 
@@ -92,7 +94,13 @@ class _Job:
 
 class _Worker:
     def __init__(
-        self, source: Source, warehouse: Warehouse, config: ExtractConfig, clock: Clock, progress: Progress | None
+        self,
+        source: Source,
+        warehouse: Warehouse,
+        config: ExtractConfig,
+        clock: Clock,
+        of_source: int | None,
+        progress: Progress | None,
     ):
         self._source = source
         self._warehouse = warehouse
@@ -103,7 +111,7 @@ class _Worker:
         self._given_up = threading.Event()
         self._arrived_before: dict[str, dt.datetime | None] = {}
         self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
-        self._source_clock = min(self._clock.now(), source.clock() or self._clock.now())
+        self._source_clock = min(self._clock.now(), of_source or self._clock.now())
 
     def job(self, table: Table, since: int | None, kind: str) -> _Job:
         """What must be read for a table now."""

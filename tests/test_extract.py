@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from sqlglot import parse_one
 
 from extract.__main__ import main as extract_command
 from extract.clock import Clock
@@ -507,6 +508,19 @@ def test_the_sources_own_clock_bounds_what_counts_as_seen(world: World) -> None:
     )
     assert [watermark for _, watermark in logged[-2:]] == [behind, behind]
     assert logged[-1][0] == behind - 30 * MINUTE
+
+
+def test_a_machine_whose_clock_is_far_ahead_of_the_sources_reads_nothing(world: World) -> None:
+    """Nothing but the source knows it; a time that was given is meant."""
+    world.order(1, START)
+    with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+        source.clock = lambda: int(time.time()) - 2 * DAY  # type: ignore[method-assign]
+        with pytest.raises(ConfigurationError, match=r"This machine.s clock says .* nothing was read"):
+            extract(source, warehouse, load_config(), Clock())
+        assert warehouse.fetchall(parse_one(f"SELECT COUNT(*) FROM {RAW}.uni_tracking_info_raw")) == [(0,)]
+        source.clock = lambda: int(time.time()) - DAY + HOUR  # type: ignore[method-assign]
+        extract(source, warehouse, load_config(), Clock())
+    assert raw_orders(world) == [1]
 
 
 def test_tables_may_have_other_names_in_the_source(world: World, tmp_path: Path) -> None:
