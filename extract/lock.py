@@ -31,6 +31,14 @@ def run_lock(gateway: str) -> Iterator[None]:
         yield
 
 
+def assert_lock_held(gateway: str) -> None:
+    """WarehouseError where the lock that this process holds has been lost; a lock on a file cannot be."""
+    if gateway == "redshift":
+        from extract.lock_postgres import assert_still_held
+
+        assert_still_held()
+
+
 @contextmanager
 def _file_lock(warehouse: Path) -> Iterator[None]:
     path = warehouse.with_name(warehouse.name + ".lock")

@@ -25,6 +25,9 @@ _HOLDER = """
     WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = %s
 """
 
+_held: list[Any] = []
+"""The connection that holds this process's lock, while it does."""
+
 
 @contextmanager
 def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
@@ -41,7 +44,27 @@ def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
                 f"Another command works on this warehouse ({_holder(cursor, key)}); nothing was done. Wait for it to "
                 "end, then run this again."
             )
-        yield  # closing the connection frees the lock
+        _held.append(connection)
+        try:
+            yield  # closing the connection frees the lock
+        finally:
+            _held.remove(connection)
+
+
+def assert_still_held() -> None:
+    """WarehouseError where this process held the lock and its connection is gone: another command may have begun.
+
+    The state database may end a connection that says nothing for hours (a failover) while a first load goes on.
+    """
+    for connection in _held:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except psycopg2.Error:
+            raise WarehouseError(
+                "The run lock is lost: the state database has ended the connection that held it, so another command "
+                "may have begun. What was being written is rolled back, and what had landed stays. Run this again."
+            ) from None
 
 
 def lock_key(settings: RedshiftSettings) -> int:

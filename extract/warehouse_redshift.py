@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import redshift_connector
 from sqlglot import exp
 
+from extract.lock_postgres import assert_still_held
 from extract.redshift_settings import RedshiftSettings
 from extract.s3_parts import S3Parts, Sent
 from extract.warehouse import Arriving, Staged, TransactionConflict, WarehouseError, fit, staged_columns
@@ -80,6 +81,7 @@ class RedshiftWarehouse:
         self._connection.autocommit = False  # BEGIN goes before the first statement
         try:
             yield
+            assert_still_held()
             self._commit()
         except BaseException:
             with suppress(Exception):

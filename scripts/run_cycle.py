@@ -20,7 +20,7 @@ from typing import Any
 from extract.clock import QUARTER_HOUR, Clock
 from extract.config import PROJECT, ConfigurationError, load_config
 from extract.foundation import lay_foundation
-from extract.lock import run_lock
+from extract.lock import assert_lock_held, run_lock
 from extract.run import TableRun, extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
@@ -108,6 +108,7 @@ def run_cycle(
                     phase.told = _told(runs)
             # The warehouse stays open: DuckDB writes its file anew where the last connection to it is closed.
             with _phase(cycle, "marts", report) as phase, sqlmesh_session(gateway, project) as (context, console):
+                assert_lock_held(gateway)
                 before = len(cycle.statements)
                 _run(context, console, clock)
                 cycle.warnings = console.warnings

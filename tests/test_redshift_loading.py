@@ -16,15 +16,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlglot import parse_one
 
 from extract.clock import Clock
 from extract.config import ConfigurationError, load_config
 from extract.foundation import lay_foundation
 from extract.landing import log
-from extract.lock import LockHeld, run_lock
+from extract.lock import LockHeld, assert_lock_held, run_lock
 from extract.redshift_settings import RedshiftSettings
 from extract.run import ExtractFailed, TableRun
 from extract.run import extract as run_extract
@@ -327,6 +329,22 @@ def test_a_killed_process_gives_the_lock_back(world: RedshiftWorld) -> None:
         except LockHeld:
             time.sleep(0.05)
     pytest.fail("the lock is still held")
+
+
+def test_what_is_written_after_the_lock_was_lost_is_rolled_back(world: RedshiftWorld) -> None:
+    """A failover of the state database, say, while a first load goes on."""
+    log = parse_one("SELECT COUNT(*) FROM order_tracking_raw.extract_log")
+    with run_lock("redshift"), closing(open_warehouse("redshift")) as warehouse:
+        lay_foundation(warehouse, load_config().tables)
+        before = warehouse.fetchall(log)
+        with pytest.raises(WarehouseError, match="run lock is lost"), warehouse.transaction():
+            warehouse.execute("INSERT INTO order_tracking_raw.extract_log (table_name) VALUES ('x')")
+            with closing(psycopg2.connect(**RedshiftSettings.from_environment().state.connection_arguments())) as other:
+                other.cursor().execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        assert warehouse.fetchall(log) == before
+        with pytest.raises(WarehouseError, match="run lock is lost"):
+            assert_lock_held("redshift")
+    assert_lock_held("redshift")
 
 
 # Settings
