@@ -249,7 +249,7 @@ def returned_periods(engine):  # type: ignore[no-untyped-def]
 
 
 def periods_with_what_is_not_due(scope, engine):  # type: ignore[no-untyped-def]
-    """The periods whose history holds scans that have not aged: none, unless `retention_months` was raised."""
+    """The periods whose history holds scans that have not aged: none, unless the line has moved back (decision 47)."""
     first_found = exp.select("1").where(exp.column("pathtime") >= scope["cutoff"]).limit(1)
     return [
         period

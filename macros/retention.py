@@ -220,9 +220,9 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     """Step 1: of this batch's orders, delete the history rows that the mart's row makes stale.
 
     Older versions: the order came back, or its aged row is replaced by a newer one that is itself aged. Also the very
-    same version of an order that is active: of ecs, or of uti where `retention_months` was raised after the order had
-    left. The mart holds what is deleted here, or a newer version of it, so nothing is lost; should it have aged too,
-    the archive step copies it.
+    same version of an order that is active: of ecs, or of uti where the line has moved back since the order left. The
+    mart holds what is deleted here, or a newer version of it, so nothing is lost; should it have aged too, the archive
+    step copies it.
     """
     stale = older("history", "present", scope["identity"])
     not_newer = exp.not_(older("present", "history", scope["identity"]))

@@ -209,11 +209,12 @@ class Oracle:
             order = new.row[0]
             if order not in self.uti or uti_age(new) >= uti_age(self.uti[order]):
                 self.uti[order] = new
-            archived = self.history_uti.get(order)
-            if archived and uti_age(archived.version) < uti_age(self.uti[order]):
-                del self.history_uti[order]  # it came back
-                self.counts["came back"] += 1
         cutoff = self.cutoff(end)
+        for order in {version.row[0] for version in self.batch(UTI, start, end)} & self.history_uti.keys():
+            archived, here = uti_age(self.history_uti[order].version), uti_age(self.uti[order])
+            if archived < here or (archived == here and self.uti[order].row[3] >= cutoff):
+                del self.history_uti[order]  # it came back, or the line did
+                self.counts["came back"] += archived < here
         for order, version in list(self.uti.items()):
             if version.row[3] >= cutoff:
                 continue
@@ -246,10 +247,12 @@ class Oracle:
         self.forget_raw(ECS, start, end)
 
     def run_uts(self, start: int, end: int) -> None:
+        cutoff = self.cutoff(end)
         for new in sorted(self.batch(UTS, start, end), key=lambda version: version.landed):
+            if new.row[1] >= cutoff:
+                self.history_uts.pop(new.row, None)  # the line came back
             if new.row not in self.uts and new.row not in self.history_uts:
                 self.uts[new.row] = new
-        cutoff = self.cutoff(end)
         for row, version in list(self.uts.items()):
             if row[1] >= cutoff:
                 continue
@@ -381,12 +384,13 @@ def half_year(moment: int) -> str:
 
 
 def months_before(moment: int, months: int) -> int:
-    """The same time of day so many months earlier; the end of that month where it is too short."""
+    """The same time of day so many months earlier, on the last day of a month that is too short."""
     then = dt.datetime.fromtimestamp(moment, dt.UTC)
-    year, month = then.year, then.month - months
+    year, month, day = then.year, then.month - months, then.day
     while month < 1:
         year, month = year - 1, month + 12
-    try:
-        return int(then.replace(year=year, month=month).timestamp())
-    except ValueError:
-        return int(dt.datetime(year, month + 1, 1, tzinfo=dt.UTC).timestamp())
+    while True:
+        try:
+            return int(then.replace(year=year, month=month, day=day).timestamp())
+        except ValueError:
+            day -= 1
