@@ -190,9 +190,9 @@ class Filling:
             self._warehouse.execute(
                 f"""
                 INSERT INTO order_tracking_raw.extract_log
-                SELECT '{name}', 'extract', NULL, {END - 1}, NULL, COUNT(*), COUNT(*), 0, 0, {stamp(str(END - 1))},
-                  {stamp(str(END - 1))}, {stamp(str(END - 1))}, NULL
-                FROM order_tracking_raw.{name}_raw"""
+                SELECT '{name}', 'extract', NULL, {END - 1}, NULL, COUNT(*), COUNT(*), 0, 0, landed_at, landed_at,
+                  landed_at, NULL
+                FROM order_tracking_raw.{name}_raw GROUP BY landed_at"""
             )
 
     def _insert(self, table: str, query: str) -> None:

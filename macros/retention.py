@@ -120,11 +120,11 @@ def departed_orders(scope: Scope) -> exp.Query:
 
     And those whose metadata the daily checks have found left behind.
     """
-    archived = every_period("uti", scope["uti_history"], ["order_id", "archived_at"])
     left_behind = statement(
         "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
         {"exceptions": EXCEPTIONS},
     )
+    archived = every_period("uti", scope["uti_history"], ["order_id", "archived_at"])
     return t.cast(
         exp.Query,
         statement(

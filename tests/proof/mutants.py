@@ -210,9 +210,23 @@ MUTANTS = (
     Mutant(
         "history_not_cleaned",
         POST,
-        '        if scope["versioned"]:\n',
-        "        if False:\n",
+        "            execute(engine, clean_statements(scope, returned_periods(engine)))\n",
+        "            pass\n",
         "an order that comes back stays in history",
+    ),
+    Mutant(
+        "statuses_stay_where_the_line_was",
+        RETENTION,
+        'active = exp.column(scope["time"], "present") >= scope["cutoff"]',
+        "active = exp.false()",
+        "where the line of ageing moves back an order stands in mart and history",
+    ),
+    Mutant(
+        "scans_stay_where_the_line_was",
+        POST,
+        "            execute(engine, clean_scans_statements(scope, periods_with_what_is_not_due(scope, engine)))\n",
+        "            pass\n",
+        "where the line of ageing moves back a scan stands in mart and history",
     ),
     Mutant(
         "newest_history_only",

@@ -11,6 +11,7 @@ from tests.proof.oracle import ECS, UTS
 NOON = 1_767_268_800  # 2026-01-01T12:00:00, and half a year before it:
 HALF_A_YEAR_AGO = 1_751_371_200  # 2025-07-01T12:00:00
 QUARTER, HOUR, DAY = 900, 3600, 86400
+AN_APRILS_LAST_NOON, THAT_HALLOWEEN = 1_777_550_400, 1_793_404_800  # 2026-04-30T12:00:00, 2026-10-31T00:00:00
 LONG_AGO, LONGER_AGO = NOON - 250 * DAY, NOON - 450 * DAY  # in 2025_h1 and in 2024_h2
 
 
@@ -31,6 +32,15 @@ SCENES: dict[str, list[Step]] = {
         ("cycle", NOON + QUARTER, None),
         *order(4, NOON + 1),
         ("cycle", NOON + 2 * QUARTER, None),
+    ],
+    "there is no 31 April: at midnight the line moves back, and what had just left is active again": [
+        *order(1, AN_APRILS_LAST_NOON),
+        *order(2, THAT_HALLOWEEN - HOUR),
+        ("cycle", THAT_HALLOWEEN - QUARTER, None),
+        *order(3, THAT_HALLOWEEN + 300),
+        ("cycle", THAT_HALLOWEEN + QUARTER, None),
+        *order(4, THAT_HALLOWEEN + 13 * HOUR),
+        ("cycle", THAT_HALLOWEEN + 14 * HOUR, None),
     ],
     "a row without some of its values leaves like any other": [
         ("row", UTS, (1, LONG_AGO, None, None)),
