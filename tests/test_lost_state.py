@@ -179,7 +179,7 @@ def test_rows_do_not_land_behind_what_a_plan_has_passed(make_world: Callable[...
     world = make_world(planned=False)
     assert plan(["--yes", "--at", "2025-09-01T06:00:00"]) == 0
     world.order(1, START)
-    with pytest.raises(ConfigurationError, match="brought the marts to 2025-09-01 06:00 UTC already"):
+    with pytest.raises(ConfigurationError, match="worked for 2025-09-01 06:00 UTC already"):
         world.cycle(START + 15 * MINUTE)
     assert world.query("SELECT COUNT(*) FROM order_tracking_raw.extract_log") == [(0,)]
     world.cycle(START + 6 * HOUR)
