@@ -173,9 +173,9 @@ def _refuse_behind_the_marts(context: Any, clock: Clock) -> None:
         return
     raise ConfigurationError(
         f"It is {clock.now_utc():%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but a plan or a cycle has "
-        f"worked for {dt.datetime.fromtimestamp(reached, dt.UTC):%Y-%m-%d %H:%M} UTC already, and what lands behind that "
-        "would never reach the marts; nothing was done. Give a later --at, or none, or set the clock; if it was wrong "
-        "then, see docs/operations.md, 'A clock was ahead'."
+        f"worked for {dt.datetime.fromtimestamp(reached, dt.UTC):%Y-%m-%d %H:%M} UTC already, and what lands behind "
+        "that would never reach the marts; nothing was done. Give a later --at, or none, or set the clock; if it was "
+        "wrong then, see docs/operations.md, 'A clock was ahead'."
     )
 
 
