@@ -92,12 +92,12 @@ def run_cycle(
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
             lay_foundation(warehouse, config.tables)
             with sqlmesh_session(gateway, project) as (context, console):
-                if _is_planned(context, console):
-                    _refuse_behind_the_marts(context, clock)
-                else:
+                if not _is_planned(context, console):
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
                         phase.told = "made the marts"
+                reached = _reached(context)
+                _refuse_behind_the_marts(reached, clock)
             with _phase(cycle, "extract", report) as phase:
                 cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
                 phase.told = _told(cycle.extracted)
@@ -110,7 +110,7 @@ def run_cycle(
             with _phase(cycle, "marts", report) as phase, sqlmesh_session(gateway, project) as (context, console):
                 assert_lock_held(gateway)
                 before = len(cycle.statements)
-                _run(context, console, clock)
+                _run(context, console, clock, reached)
                 cycle.warnings = console.warnings
                 phase.told = _told_of_models(console.seconds, cycle.statements[before:])
             done = time.monotonic()
@@ -166,14 +166,14 @@ def _is_planned(context: Any, console: CycleConsole) -> bool:
     return environment is not None and bool(environment.finalized_ts or environment.previous_finalized_snapshots)
 
 
-def _refuse_behind_the_marts(context: Any, clock: Clock) -> None:
+def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
     """ConfigurationError where a plan or a cycle has brought the marts further than what would land now."""
-    reached = max(_ends(context), default=0) // 1000
-    if reached <= clock.now() // QUARTER_HOUR * QUARTER_HOUR:
+    furthest = max(reached, default=None)
+    if furthest is None or furthest.timestamp() <= clock.now() // QUARTER_HOUR * QUARTER_HOUR:
         return
     raise ConfigurationError(
         f"It is {clock.now_utc():%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but a plan or a cycle has "
-        f"worked for {dt.datetime.fromtimestamp(reached, dt.UTC):%Y-%m-%d %H:%M} UTC already, and what lands behind "
+        f"worked for {furthest:%Y-%m-%d %H:%M} UTC already, and what lands behind "
         "that would never reach the marts; nothing was done. Give a later --at, or none, or set the clock; if it was "
         "wrong then, see docs/operations.md, 'A clock was ahead'."
     )
@@ -193,8 +193,8 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
         raise CycleFailed(_failure("The first plan failed", console, error)) from error
 
 
-def _run(context: Any, console: CycleConsole, clock: Clock) -> None:
-    """`sqlmesh run`, from the last moment that every model has reached."""
+def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.datetime]) -> None:
+    """`sqlmesh run`, from a day before what every model has `reached`: SQLMesh need not count the years before it."""
     from sqlmesh.core.context import CompletionStatus
 
     now = clock.now_utc()
@@ -202,7 +202,7 @@ def _run(context: Any, console: CycleConsole, clock: Clock) -> None:
     try:
         status = run(
             context,
-            start=min(_reached(context), now - dt.timedelta(days=1)),
+            start=min([*reached, now]) - dt.timedelta(days=1),
             end=now,
             execution_time=now,
             skip_janitor=True,
@@ -213,16 +213,12 @@ def _run(context: Any, console: CycleConsole, clock: Clock) -> None:
         raise CycleFailed(_failure("sqlmesh run failed", console, None))
 
 
-def _reached(context: Any) -> dt.datetime:
-    """A day before the earliest moment that some model of production has reached; spares SQLMesh counting the years."""
-    return dt.datetime.fromtimestamp(min(_ends(context)) / 1000, dt.UTC) - dt.timedelta(days=1)
-
-
-def _ends(context: Any) -> list[int]:
-    """The moments that production's models have reached, in epoch milliseconds."""
+def _reached(context: Any) -> list[dt.datetime]:
+    """The moments that production's models have reached."""
     environment = context.state_reader.get_environment("prod")
     snapshots = context.state_reader.get_snapshots(environment.snapshots).values()
-    return [snapshot.intervals[-1][1] for snapshot in snapshots if snapshot.intervals]
+    ends = [snapshot.intervals[-1][1] for snapshot in snapshots if snapshot.intervals]
+    return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
 
 
 def _failure(step: str, console: CycleConsole, error: BaseException | None) -> str:
