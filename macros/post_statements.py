@@ -28,6 +28,7 @@ from macros.retention import (
     due_ecs,
     every_period,
     in_range,
+    outdated_statements,
     returned_orders,
     trim_statements,
     unrouted_rows,
@@ -122,9 +123,13 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
         execute(engine, widen_statements(scope))
         if scope["versioned"]:
             execute(engine, returned_orders(scope))
-            execute(engine, clean_statements(scope, returned_periods(engine)))
+            returned = returned_periods(engine)
+            execute(engine, clean_statements(scope, returned))
+            if scope["short"] == "uti":
+                execute(engine, outdated_statements(scope, periods_with_what_is_not_due(scope, engine, returned)))
         else:
-            execute(engine, clean_scans_statements(scope, periods_with_what_is_not_due(scope, engine)))
+            not_due = periods_with_what_is_not_due(scope, engine, scope["history"])
+            execute(engine, clean_scans_statements(scope, not_due))
     scope["due"] = due_periods(scope, engine)
     if scope["due"]:
         scope["holding"] = periods_holding(scope, engine)
@@ -248,14 +253,17 @@ def returned_periods(engine):  # type: ignore[no-untyped-def]
     return [str(period) for (period,) in engine.fetchall(found)]
 
 
-def periods_with_what_is_not_due(scope, engine):  # type: ignore[no-untyped-def]
-    """The periods whose history holds scans that have not aged: none, unless the line has moved back (decision 47)."""
-    first_found = exp.select("1").where(exp.column("pathtime") >= scope["cutoff"]).limit(1)
+def periods_with_what_is_not_due(scope, engine, periods):  # type: ignore[no-untyped-def]
+    """Of `periods` those whose history holds rows that have not aged: none, unless the line has moved back.
+
+    See decision 47.
+    """
+    first_found = exp.select("1").where(exp.column(scope["time"]) >= scope["cutoff"]).limit(1)
     return [
         period
-        for period in scope["history"]
+        for period in periods
         if period_bounds(period)[1] > scope["cutoff"]
-        and engine.fetchone(first_found.from_(table_node(history_table("uts", period))))
+        and engine.fetchone(first_found.from_(table_node(history_table(scope["short"], period))))
     ]
 
 

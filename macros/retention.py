@@ -241,6 +241,37 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     ]
 
 
+def outdated_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
+    """Step 1 of uti: of this batch's orders, delete a row that has not aged though history holds a newer version.
+
+    What has aged and is outdated is left to the trim.
+    """
+    newer = """
+        SELECT :columns FROM returned JOIN history ON history.order_id = returned.order_id
+        WHERE returned.period = :period AND :not_due
+    """
+    return [
+        statement(
+            "DELETE FROM mart USING newer WHERE mart.order_id = newer.order_id AND :outdated",
+            {
+                "mart": scope["mart"],
+                "newer": t.cast(
+                    exp.Query,
+                    statement(
+                        newer,
+                        {"returned": RETURNED, "history": history_table("uti", period)},
+                        columns=columns_of(["order_id", *scope["identity"]], "history"),
+                        period=period,
+                        not_due=exp.column("update_time", "history") >= scope["cutoff"],
+                    ),
+                ),
+            },
+            outdated=older("mart", "newer", scope["identity"]),
+        )
+        for period in periods
+    ]
+
+
 def clean_scans_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     """Step 1 of uts: of this batch's scans that have not aged, delete the copies in history. The mart holds them."""
     columns = columns_of(["order_id", *scope["identity"]])

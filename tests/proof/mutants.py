@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "history_not_cleaned",
         POST,
-        "            execute(engine, clean_statements(scope, returned_periods(engine)))\n",
+        "            execute(engine, clean_statements(scope, returned))\n",
         "            pass\n",
         "an order that comes back stays in history",
     ),
@@ -224,14 +224,21 @@ MUTANTS = (
     Mutant(
         "scans_stay_where_the_line_was",
         POST,
-        "            execute(engine, clean_scans_statements(scope, periods_with_what_is_not_due(scope, engine)))\n",
+        "            execute(engine, clean_scans_statements(scope, not_due))\n",
         "            pass\n",
         "where the line of ageing moves back a scan stands in mart and history",
     ),
     Mutant(
+        "older_statuses_stay_where_the_line_was",
+        POST,
+        '            if scope["short"] == "uti":\n                execute(engine, outdated',
+        "            if False:\n                execute(engine, outdated",
+        "where the line of ageing moves back an older status stands in the mart beside history's newer one",
+    ),
+    Mutant(
         "newest_history_only",
         POST,
-        "clean_statements(scope, returned_periods(engine))",
+        "clean_statements(scope, returned)",
         'clean_statements(scope, [max(scope["history"])])',
         "only the newest half-year is cleaned",
     ),

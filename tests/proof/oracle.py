@@ -215,6 +215,8 @@ class Oracle:
             if archived < here or (archived == here and self.uti[order].row[3] >= cutoff):
                 del self.history_uti[order]  # it came back, or the line did
                 self.counts["came back"] += archived < here
+            elif archived > here:
+                del self.uti[order]  # history holds a newer version
         for order, version in list(self.uti.items()):
             if version.row[3] >= cutoff:
                 continue
