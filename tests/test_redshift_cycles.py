@@ -96,6 +96,33 @@ def test_an_order_is_archived_comes_back_and_its_metadata_is_restored(redshift_w
     world.assert_whole()
 
 
+def test_where_the_line_moves_back_an_order_stays_in_one_place(redshift_world: RedshiftWorld) -> None:
+    """There is no 31 April: order 3 had just left, and of order 1 a lagging replica shows an older status."""
+    world = redshift_world
+    world.order(1, at("2025-04-30T12:00:00"))
+    world.order(2, at("2025-04-30T12:00:00"))
+    world.order(8, at("2025-10-30T21:00:00"))
+    world.cycle(at("2025-10-30T22:00:00"))
+    world.order(3, at("2025-04-30T13:00:00"))
+    world.order(9, at("2025-10-30T23:00:00"))
+    world.cycle(at("2025-10-30T23:45:00"), reconcile_since=START - 150 * DAY)
+    assert world.history("uti") == [("2025_h1", order) for order in (1, 2, 3)]
+
+    world.status(1, 99, at("2025-04-30T11:00:00"))
+    world.order(10, at("2025-10-31T00:05:00"))
+    world.cycle(at("2025-10-31T00:15:00"), reconcile_since=START - 150 * DAY)
+    world.status(1, 100, at("2025-04-30T12:00:00"))
+    landed = "SELECT status FROM order_tracking_raw.uni_tracking_info_raw WHERE order_id = 1 ORDER BY landed_at"
+    assert world.query(landed) == [(100,), (99,)]
+    assert (world.uti().keys(), world.history("uti")) == ({3, 8, 9, 10}, [("2025_h1", 1), ("2025_h1", 2)])
+    world.assert_whole()
+
+    world.order(11, at("2025-10-31T14:00:00"))
+    world.cycle(at("2025-10-31T15:00:00"))
+    assert world.history("uti") == world.history("ecs") == [("2025_h1", order) for order in (1, 2, 3)]
+    world.assert_whole()
+
+
 def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:
