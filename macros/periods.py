@@ -41,6 +41,19 @@ def parse_period(period: str) -> tuple[int, int]:
     return int(year), int(half)
 
 
+def is_period(text: str) -> bool:
+    """It is the name of a period.
+
+    Example:
+        >>> is_period("2024_h1"), is_period("2024_h1_backup"), is_period("all")
+        (True, False, False)
+    """
+    try:
+        return bool(parse_period(text))
+    except ValueError:
+        return False
+
+
 def periods_between(first: int, last: int) -> list[str]:
     """Every period from the one that holds `first` to the one that holds `last` (epoch seconds), in order.
 

@@ -15,13 +15,13 @@ from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
-from macros.periods import months_before, period_bounds, periods_between
+from macros.periods import is_period, months_before, period_bounds, periods_between
 from macros.production import environment_name, production_snapshot, snapshot_of_written_table
 from macros.retention import (
     DUE,
     RETURNED,
     archive_statements,
-    clean_scans_statements,
+    clean_copies_statements,
     clean_statements,
     delete_consumed_raw_statement,
     drop_temporaries,
@@ -86,27 +86,28 @@ def refuse_write_from_elsewhere(snapshot, environment):  # type: ignore[no-untyp
 
 
 def refuse_rebuild_from_trimmed_raw(snapshot, engine, start, end):  # type: ignore[no-untyped-def]
-    """A mart must not be built anew from raw that has forgotten rows, nor what of it landed from `start` to `end`.
+    """A mart must not be built anew from less than has landed, nor what of it landed from `start` to `end`.
 
-    Without a recorded interval SQLMesh replaces the whole table by what raw holds, and of the scans each interval that
-    it does not know to be done. That is right while raw is whole, and the loss of everything older after raw was
-    trimmed (a state that is lost or from an old backup, a change that is not forward-only).
+    Without a recorded interval SQLMesh replaces the whole table by what raw holds from `start` to `end`, and of the
+    scans each interval that it does not know to be done. That is right while raw is whole, and the loss of everything
+    older after raw was trimmed (a state that is lost or from an old backup, a change that is not forward-only).
     """
     source = mart_facts(snapshot.model.name.split(".")[-1])["raw"]
     since = f" since {dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%d %H:%M} UTC" if snapshot.intervals else ""
-    interval = exp.and_(exp.column("landed_at") >= timestamp(start), exp.column("landed_at") < timestamp(end))
+    before = exp.column("landed_at") < timestamp(end)
+    interval = exp.and_(exp.column("landed_at") >= timestamp(start), before)
     log = statement(
         "SELECT COALESCE(SUM(rows_landed), 0) FROM log WHERE table_name = :name AND :interval",
         {"log": f"{RAW_SCHEMA}.extract_log"},
         name=source.split(".")[-1].removesuffix("_raw"),
-        interval=interval,
+        interval=interval if snapshot.intervals else before,
     )
     (landed,) = engine.fetchone(log)
     (held,) = engine.fetchone(statement("SELECT COUNT(*) FROM raw WHERE :interval", {"raw": source}, interval=interval))
     if int(held) < int(landed):
         raise SQLMeshError(
-            f"{snapshot.name} would be built anew{since} from {source}, which has forgotten {int(landed) - int(held)} "
-            f"of the {int(landed)} rows that landed; nothing was changed. Restore SQLMesh's state, or make the change "
+            f"{snapshot.name} would be built anew{since} from {source}, which lacks {int(landed) - int(held)} of the "
+            f"{int(landed)} rows that landed; nothing was changed. Restore SQLMesh's state, or make the change "
             "forward-only (docs/operations.md, 'A mart would be rebuilt')."
         )
 
@@ -125,11 +126,10 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
             execute(engine, returned_orders(scope))
             returned = returned_periods(engine)
             execute(engine, clean_statements(scope, returned))
-            if scope["short"] == "uti":
-                execute(engine, outdated_statements(scope, periods_with_what_is_not_due(scope, engine, returned)))
-        else:
-            not_due = periods_with_what_is_not_due(scope, engine, scope["history"])
-            execute(engine, clean_scans_statements(scope, not_due))
+        if scope["short"] == "uti":
+            execute(engine, outdated_statements(scope, returned))
+        if scope["short"] != "ecs":
+            execute(engine, clean_copies_statements(scope, not_due_in_history(scope, engine)))
     scope["due"] = due_periods(scope, engine)
     if scope["due"]:
         scope["holding"] = periods_holding(scope, engine)
@@ -186,7 +186,10 @@ def interval_of(evaluator):  # type: ignore[no-untyped-def]
 
 
 def history_tables(engine):  # type: ignore[no-untyped-def]
-    """The history tables that exist: short name of the mart -> period -> its columns."""
+    """The history tables that exist: short name of the mart -> period -> its columns.
+
+    What has no period in its name (the view over all, somebody's backup) is none of them.
+    """
     query = (
         exp.select("table_name", "column_name")
         .from_("information_schema.columns")
@@ -196,7 +199,7 @@ def history_tables(engine):  # type: ignore[no-untyped-def]
     for table, column in engine.fetchall(query):
         prefix, _, rest = str(table).partition("_")
         short, _, period = rest.partition("_")
-        if prefix == "hist" and period != "all":
+        if prefix == "hist" and is_period(period):
             tables.setdefault(short, {}).setdefault(period, set()).add(str(column))
     return tables
 
@@ -205,9 +208,8 @@ def newest_status(scope, engine):  # type: ignore[no-untyped-def]
     """The moment (epoch seconds) from which age is counted, for what leaves a mart and for what raw forgets.
 
     At most the end of the interval: one future-dated row must not archive the mart. Nor that end by itself: one cycle
-    under a clock that is ahead must not age everything. While there is no status nothing has aged (0): the line must
-    never move back, or a scan archived behind it would be taken into the mart again. The newest status is looked for
-    in the last day first, so that the rest of the mart is not read.
+    under a clock that is ahead must not age everything. While there is no status nothing has aged (0): the first one
+    would move the line back. The newest is looked for in the last day first, so that the rest of the mart is not read.
     """
     newest = statement("SELECT MAX(update_time) FROM uti", {"uti": scope["uti"]})
     recent = newest.copy().where(exp.column("update_time") >= scope["end"] - 86400)
@@ -253,18 +255,22 @@ def returned_periods(engine):  # type: ignore[no-untyped-def]
     return [str(period) for (period,) in engine.fetchall(found)]
 
 
-def periods_with_what_is_not_due(scope, engine, periods):  # type: ignore[no-untyped-def]
-    """Of `periods` those whose history holds rows that have not aged: none, unless the line has moved back.
+def not_due_in_history(scope, engine):  # type: ignore[no-untyped-def]
+    """Period -> range of event time (closed) of what has not aged and was archived lately: none as a rule.
 
-    See decision 47.
+    Lately is by an evaluation of this interval or a part of it. The line has moved back since (decision 47), and the
+    mart may hold the same rows: this batch brought them again, or that evaluation died before it trimmed them.
     """
-    first_found = exp.select("1").where(exp.column(scope["time"]) >= scope["cutoff"]).limit(1)
-    return [
-        period
-        for period in periods
+    time = exp.column(scope["time"])
+    range_of = exp.select(exp.func("MIN", time), exp.func("MAX", time)).where(
+        time >= scope["cutoff"], exp.column("archived_at") > timestamp(scope["start"])
+    )
+    ranges = {
+        period: engine.fetchone(range_of.from_(table_node(history_table(scope["short"], period))))
+        for period in scope["history"]
         if period_bounds(period)[1] > scope["cutoff"]
-        and engine.fetchone(first_found.from_(table_node(history_table(scope["short"], period))))
-    ]
+    }
+    return {period: (int(first), int(last)) for period, (first, last) in ranges.items() if first is not None}
 
 
 def periods_holding(scope, engine):  # type: ignore[no-untyped-def]

@@ -30,6 +30,7 @@ from macros.history import (
     drop_history_view,
     history_table,
 )
+from macros.periods import period_bounds
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import identical, older
 
@@ -219,18 +220,15 @@ def without_copy(scope: Scope, period: str, archived: bool = True) -> exp.Query:
 def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     """Step 1: of this batch's orders, delete the history rows that the mart's row makes stale.
 
-    Older versions: the order came back, or its aged row is replaced by a newer one that is itself aged. Also the very
-    same version of an order that is active: of ecs, or of uti where the line has moved back since the order left. The
-    mart holds what is deleted here, or a newer version of it, so nothing is lost; should it have aged too, the archive
-    step copies it.
+    Older versions: the order came back, or its aged row is replaced by a newer one that is itself aged. Of ecs also the
+    very same version of an order that is active. The mart holds what is deleted here, or a newer version of it, so
+    nothing is lost; should it have aged too, the archive step copies it.
     """
     stale = older("history", "present", scope["identity"])
-    not_newer = exp.not_(older("present", "history", scope["identity"]))
     if scope["short"] == "ecs":
-        active: exp.Expr = exp.not_(exp.column("active", "present").is_(exp.null()))
-    else:
-        active = exp.column(scope["time"], "present") >= scope["cutoff"]
-    stale = exp.paren(exp.or_(stale, exp.and_(not_newer, active)))
+        not_newer = exp.not_(older("present", "history", scope["identity"]))
+        active = exp.not_(exp.column("active", "present").is_(exp.null()))
+        stale = exp.paren(exp.or_(stale, exp.and_(not_newer, active)))
     return [
         statement(
             "DELETE FROM history USING present WHERE history.order_id = present.order_id AND :stale",
@@ -241,14 +239,36 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
     ]
 
 
-def outdated_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
-    """Step 1 of uti: of this batch's orders, delete a row that has not aged though history holds a newer version.
+def clean_copies_statements(scope: Scope, not_due: t.Mapping[str, tuple[int, int]]) -> list[exp.Expr]:
+    """Step 1 of uti and uts, where the line has moved back: delete the copies in history of what has not aged.
 
-    What has aged and is outdated is left to the trim.
+    `not_due` has the range of event time in which they lie. The mart holds what is deleted here.
+    """
+    return [
+        statement(
+            """
+            DELETE FROM history USING mart WHERE history.order_id = mart.order_id AND :identical
+            AND :of_history >= :first AND :of_history <= :last AND :of_mart >= :first AND :of_mart <= :last
+            """,
+            {"history": history_table(scope["short"], period), "mart": scope["mart"]},
+            identical=identical("history", "mart", scope["identity"], scope["texts"]),
+            of_history=exp.column(scope["time"], "history"),
+            of_mart=exp.column(scope["time"], "mart"),
+            first=first,
+            last=last,
+        )
+        for period, (first, last) in sorted(not_due.items())
+    ]
+
+
+def outdated_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
+    """Step 1 of uti, where the line has moved back: delete the batch's rows of which history holds a newer version.
+
+    Where history's has aged, so has the mart's, and it is left to the trim.
     """
     newer = """
         SELECT :columns FROM returned JOIN history ON history.order_id = returned.order_id
-        WHERE returned.period = :period AND :not_due
+        WHERE returned.period = :period AND history.update_time >= :cutoff
     """
     return [
         statement(
@@ -262,32 +282,14 @@ def outdated_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr
                         {"returned": RETURNED, "history": history_table("uti", period)},
                         columns=columns_of(["order_id", *scope["identity"]], "history"),
                         period=period,
-                        not_due=exp.column("update_time", "history") >= scope["cutoff"],
+                        cutoff=scope["cutoff"],
                     ),
                 ),
             },
             outdated=older("mart", "newer", scope["identity"]),
         )
-        for period in periods
-    ]
-
-
-def clean_scans_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
-    """Step 1 of uts: of this batch's scans that have not aged, delete the copies in history. The mart holds them."""
-    columns = columns_of(["order_id", *scope["identity"]])
-    batch = (
-        exp.select(*columns)
-        .from_(table_node(scope["raw"]))
-        .where(exp.column("landed_at") >= timestamp(scope["start"]), exp.column("landed_at") < timestamp(scope["end"]))
-    )
-    return [
-        statement(
-            "DELETE FROM history USING batch WHERE history.order_id = batch.order_id AND :identical AND :not_due",
-            {"history": history_table("uts", period), "batch": batch},
-            identical=identical("history", "batch", scope["identity"], scope["texts"]),
-            not_due=exp.column("pathtime", "history") >= scope["cutoff"],
-        )
         for period in sorted(periods)
+        if period_bounds(period)[1] > scope["cutoff"]
     ]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from extract.clock import QUARTER_HOUR, Clock
 from extract.config import PROJECT, ConfigurationError, load_config
 from extract.foundation import lay_foundation
+from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.run import TableRun, extract
 from extract.source import open_source
@@ -93,6 +94,7 @@ def run_cycle(
             lay_foundation(warehouse, config.tables)
             with sqlmesh_session(gateway, project) as (context, console):
                 if not _is_planned(context, console):
+                    refuse_to_run_ahead(clock, rows.clock())
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
                         phase.told = "made the marts"
@@ -168,8 +170,8 @@ def _is_planned(context: Any, console: CycleConsole) -> bool:
 
 def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
     """ConfigurationError where a plan or a cycle has brought the marts further than what would land now."""
-    furthest = max(reached, default=None)
-    if furthest is None or furthest.timestamp() <= clock.now() // QUARTER_HOUR * QUARTER_HOUR:
+    furthest = max(reached)
+    if furthest.timestamp() <= clock.now() // QUARTER_HOUR * QUARTER_HOUR:
         return
     raise ConfigurationError(
         f"It is {clock.now_utc():%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but a plan or a cycle has "
@@ -194,7 +196,7 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
 
 
 def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.datetime]) -> None:
-    """`sqlmesh run`, from a day before what every model has `reached`: SQLMesh need not count the years before it."""
+    """`sqlmesh run`, from a day before what all models have `reached`: SQLMesh need not count the years before it."""
     from sqlmesh.core.context import CompletionStatus
 
     now = clock.now_utc()
@@ -202,7 +204,7 @@ def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.dat
     try:
         status = run(
             context,
-            start=min([*reached, now]) - dt.timedelta(days=1),
+            start=min(*reached, now) - dt.timedelta(days=1),
             end=now,
             execution_time=now,
             skip_janitor=True,
@@ -214,10 +216,10 @@ def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.dat
 
 
 def _reached(context: Any) -> list[dt.datetime]:
-    """The moments that production's models have reached."""
+    """The moments that production's models have reached; the epoch for one of which no interval is known."""
     environment = context.state_reader.get_environment("prod")
     snapshots = context.state_reader.get_snapshots(environment.snapshots).values()
-    ends = [snapshot.intervals[-1][1] for snapshot in snapshots if snapshot.intervals]
+    ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in snapshots]
     return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
 
 

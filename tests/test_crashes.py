@@ -7,6 +7,7 @@ The embedded warehouse has no transactions under SQLMesh, so each statement is a
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -97,7 +98,8 @@ class Crash:
 
 
 def is_change(sql: str) -> bool:
-    words = sql.split("*/")[-1].split()
+    """SQLMesh puts comments in front and behind names."""
+    words = re.sub(r"/\*.*?\*/", "", sql).split()
     return words[0].upper() in ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE")
 
 
@@ -154,6 +156,43 @@ def test_a_crash_at_any_statement_of_the_marts_loses_nothing_and_the_next_cycle_
         assert_nothing_lost(world, told)
         world.cycle(LATER + 15 * MINUTE)
         assert everything(world) == undisturbed, told
+
+
+def test_what_a_cycle_that_died_had_archived_is_active_again_where_the_line_has_moved_back(
+    make_world: Callable[..., World],
+) -> None:
+    """It dies at midnight before 31 October, between archive and trim; there is no 31 April, and nothing is due."""
+    world = make_world(now=at("2025-10-30T12:00:00"))
+    world.order(1, at("2025-04-30T23:50:00"))
+    world.order(9, world.now)
+    world.cycle()
+    world.cycle()
+    world.scan(9, at("2025-10-30T23:59:50"))
+    before, source = keep(world), world.source_file.read_bytes()
+    midnight = at("2025-10-31T00:00:10")
+    watching = Crash()
+    with watched_marts(watching):
+        world.cycle(midnight)
+    assert [order for _, order in world.history("uti")] == [order for _, order in world.history("uts")] == [1]
+    archived = [
+        number
+        for number, sql in enumerate(watching.statements)
+        if "INSERT INTO" in sql and any(f"hist_{short}_2025_h1" in sql for short in ("uti", "uts"))
+    ]
+    assert len(archived) == 2
+    for number, active in zip(archived, ({1, 9}, {9}), strict=True):  # uti, and uts once uti is done
+        put_back(world, before)
+        world.source_file.write_bytes(source)
+        with watched_marts(Crash(number + 1)), pytest.raises(Died):
+            world.cycle(midnight)
+        world.scan(9, midnight + 14 * MINUTE)
+        world.cycle(midnight + 15 * MINUTE)
+        world.assert_whole()
+        assert set(world.uti()) == active
+        world.scan(9, midnight + DAY)
+        world.cycle(midnight + DAY + MINUTE)
+        world.assert_whole()
+        assert [order for _, order in world.history("uti")] == [order for _, order in world.history("ecs")] == [1]
 
 
 def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make_world: Callable[..., World]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from extract.config import PROJECT, ConfigurationError
 from scripts.plan import main as plan
-from scripts.run_cycle import CycleFailed
+from scripts.run_cycle import CycleFailed, run_cycle
 from tests.conftest import START
 from tests.test_crashes import everything
 from tests.test_retention import AGED
@@ -85,6 +85,46 @@ def test_state_lost_after_raw_was_trimmed_refuses_and_changes_nothing(world: Wor
         assert marts(world) == before
 
 
+@pytest.mark.parametrize("of", ["", "mart_uni_tracking_info", "mart_ecs_order_info"])
+def test_a_state_that_knows_no_interval_is_made_good_from_whole_raw_and_refused_when_it_was_trimmed(
+    world: World, of: str
+) -> None:
+    """The environment stands, its intervals are gone: a slip in a runbook, or half a backup."""
+    lose = f"DELETE FROM sqlmesh._intervals WHERE name LIKE '%{of}%'"
+    world.order(9, START - 60 * DAY)
+    world.order(1, AGED)
+    world.cycle()
+    world.order(2, START + 3 * DAY)
+    world.cycle(START + 3 * DAY + HOUR)
+    world.cycle(START + 4 * DAY)
+    before = marts(world)
+    world.execute(lose)
+    world.cycle(START + 4 * DAY + HOUR)
+    world.cycle()
+    assert marts(world) == before
+    world.order(4, START + 40 * DAY - HOUR)
+    world.cycle(START + 40 * DAY)
+    before = marts(world)
+    world.execute(lose)
+    with pytest.raises(CycleFailed, match="would be built anew"):
+        world.cycle()
+    assert marts(world) == before
+
+
+def test_a_clock_that_is_far_ahead_of_the_sources_is_refused_before_the_first_plan(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a plan has passed no cycle by the right clock could fill."""
+    world = make_world(planned=False)
+    world.order(1, START)
+    with monkeypatch.context() as patch:
+        patch.setattr("extract.source_duckdb.DuckDBSource.clock", lambda self: START)
+        with pytest.raises(ConfigurationError, match=r"This machine.s clock says"):
+            run_cycle(source=world.source_url)
+    world.cycle()
+    assert set(world.uti()) == {1}
+
+
 def test_state_lost_after_raw_was_trimmed_is_made_good_by_the_runbook(world: World) -> None:
     """Also where a failed cycle had landed a status that ties with the one in the mart: the later one counts."""
     world.order(9, START - 60 * DAY)
@@ -144,7 +184,7 @@ def test_a_state_from_a_backup_that_raw_does_not_reach_refuses_until_the_runbook
     assert marts(world) == before
     restore_backup(backups[0])
     for _ in range(2):
-        with pytest.raises(CycleFailed, match=r"would be built anew since 2025-09-01 00:00 UTC.*forgotten \d of"):
+        with pytest.raises(CycleFailed, match=r"would be built anew since 2025-09-01 00:00 UTC.*lacks \d of"):
             world.cycle()
         assert marts(world) == before
     run_steps(world, "The state was lost")

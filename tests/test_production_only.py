@@ -178,6 +178,7 @@ def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(
         world.order(order, START - order * 60 * DAY)
     with monkeypatch.context() as patch:  # the rows land, and production is never planned
         patch.setattr("scripts.run_cycle._first_plan", lambda *_: None)
+        patch.setattr("scripts.run_cycle._reached", lambda *_: [moment(0)])
         patch.setattr("scripts.run_cycle._run", lambda *_: None)
         world.cycle(START)
     before = outside_dev(world)

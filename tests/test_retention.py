@@ -38,6 +38,20 @@ def test_uti_leaves_for_the_half_year_of_its_update_time(world: World) -> None:
     world.assert_whole()
 
 
+def test_a_table_beside_history_that_is_no_half_year_is_left_alone(world: World) -> None:
+    """Somebody's backup of an archived scan, say."""
+    world.order(1, AGED)
+    world.order(3, START)
+    world.cycle()
+    backup = "order_tracking_history.hist_uts_2025_h1_backup"
+    world.execute(f"CREATE TABLE {backup} AS FROM order_tracking_history.hist_uts_2025_h1")
+    world.order(2, AGED + 1)
+    world.cycle(reconcile_since=1)
+    world.assert_whole()
+    assert world.history("uts", "order_id") == [("2025_h1", 1), ("2025_h1", 2)]
+    assert world.query(f"SELECT COUNT(*) FROM {backup}") == [(1,)]
+
+
 def test_cutoff_is_six_calendar_months_before_the_newest_status(world: World) -> None:
     newest = at("2025-08-31T23:00:00")
     cutoff = at("2025-02-28T23:00:00")
