@@ -95,13 +95,18 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
     for name, entry in _entries(content):
         try:
             columns = {
-                column: exp.DataType.build(kind, dialect="redshift")
+                column.lower(): exp.DataType.build(kind, dialect="redshift")
                 for column, kind in raw_models.get(f"{RAW_SCHEMA}.{name}_raw", {}).items()
                 if column != "landed_at"
             }
         except (SqlglotError, ValueError, AttributeError) as error:
             mistakes.append(f"external_models.yaml: a type of {RAW_SCHEMA}.{name}_raw is none: {error}")
             continue
+        if unfit := [f"{column} {kind.sql('redshift')}" for column, kind in columns.items() if not can_land(kind)]:
+            mistakes.append(
+                f"external_models.yaml: {RAW_SCHEMA}.{name}_raw has {', '.join(unfit)}; an extract lands BIGINT, "
+                "INTEGER and VARCHAR(n)"
+            )
         by_id = entry.get("cursor") == "id"
         if not columns:
             mistakes.append(f"external_models.yaml lists no columns of {RAW_SCHEMA}.{name}_raw")
@@ -130,6 +135,13 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
         buffer_seconds=int(content["buffer_minutes"]) * 60,
         chunk_rows=int(content["chunk_rows"]) if "chunk_rows" in content else None,
     )
+
+
+def can_land(kind: exp.DataType) -> bool:
+    """An extract can keep every value of this type, or reject it."""
+    if kind.is_type("VARCHAR"):
+        return bool(kind.expressions) and kind.expressions[0].name.isdigit()
+    return kind.is_type("BIGINT", "INT")
 
 
 def _entries(content: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from extract.warehouse import Warehouse
 from macros.exceptions import EXCEPTIONS
 from macros.history import create_history_view
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
+from macros.periods import is_period
 
 EXTRACT_LOG = f"{RAW_SCHEMA}.extract_log"
 REJECTED_ROWS = f"{RAW_SCHEMA}.rejected_rows"
@@ -54,11 +55,9 @@ def lay_foundation(warehouse: Warehouse, tables: Iterable[Table]) -> None:
             short = str(table.facts["short"])
             if f"{HISTORY_SCHEMA}.hist_{short}_all" not in held:
                 # The tables of half-years that stand already, where somebody has dropped the view alone.
-                periods = {
-                    name.removeprefix(f"{HISTORY_SCHEMA}.hist_{short}_"): held[name]
-                    for name in held
-                    if name.startswith(f"{HISTORY_SCHEMA}.hist_{short}_")
-                }
+                start = f"{HISTORY_SCHEMA}.hist_{short}_"
+                periods = {name.removeprefix(start): held[name] for name in held if name.startswith(start)}
+                periods = {name: columns for name, columns in periods.items() if is_period(name)}
                 columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
                 columns = {name: kind for name, kind in columns.items() if all(name in of for of in periods.values())}
                 warehouse.execute(create_history_view(short, periods, columns, warehouse.is_redshift))

@@ -25,6 +25,9 @@ _HOLDER = """
     WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = %s
 """
 
+LOCK = int.from_bytes(hashlib.sha256(APPLICATION.encode()).digest()[:8], "big") >> 1
+"""The lock's number, 63 bits: one for the state's database, however the cluster is called (by a tunnel, a CNAME)."""
+
 _held: list[Any] = []
 """The connection that holds this process's lock, while it does."""
 
@@ -33,7 +36,7 @@ _held: list[Any] = []
 def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
     """Holds the lock of this warehouse, or raises LockHeld at once; WarehouseError when the state database is away."""
     settings = settings or RedshiftSettings.from_environment()
-    key = lock_key(settings)
+    key = LOCK
     with closing(_connect(settings)) as connection, connection.cursor() as cursor:
         for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
             cursor.execute(f"SET tcp_keepalives_{name} = {value}")
@@ -65,12 +68,6 @@ def assert_still_held() -> None:
                 "The run lock is lost: the state database has ended the connection that held it, so another command "
                 "may have begun. What was being written is rolled back, and what had landed stays. Run this again."
             ) from None
-
-
-def lock_key(settings: RedshiftSettings) -> int:
-    """The lock's number: one for each warehouse, so that several may share a state database. 63 bits."""
-    name = f"{APPLICATION} {settings.host.lower()}:{settings.port}/{settings.database}"
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
 def _connect(settings: RedshiftSettings) -> Any:

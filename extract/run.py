@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_
 from extract.pieces import Pieces
 from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
 from extract.source import Source, TimeRange
-from extract.warehouse import Staged, Warehouse, again_after_conflicts
+from extract.warehouse import Staged, Warehouse, WarehouseError, again_after_conflicts
 
 LONG_WINDOW = 86400
 """A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
@@ -120,7 +120,9 @@ class _Worker:
         if since is None and watermark is None:
             return replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
         if since is not None:
-            return self._job_by_hours(table, kind, since, watermark is None or since <= watermark)
+            # What lies before must have been seen: a first load that a reconcile overtakes still has all to read.
+            seen = kind == "since" if watermark is None else since <= watermark - self._config.buffer_seconds
+            return self._job_by_hours(table, kind, since, seen)
         if table.id_overlap is not None and watermark_id is not None:
             since_id = max(watermark_id - table.id_overlap, 0)
             return _Job(table, "extract", [([], 0)], None, since_id, moves_id=True)
@@ -191,7 +193,7 @@ class _Worker:
                     landing = pool.submit(self._land, session, job, staged, began, total, piece.ended, all_read)
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
-            with self._landing:
+            with self._landing, suppress(WarehouseError):  # a log that cannot be written must not hide what happened
                 self._log_failure(job, str(error), time.monotonic() - started)
             raise
         finally:

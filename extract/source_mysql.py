@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -186,7 +187,10 @@ class Address:
         except ValueError:  # its message may quote the URL, and with it the password
             raise SourceUrlError(_bad_url("it cannot be taken apart")) from None
         database = unquote(parts.path.lstrip("/"))
-        options = dict(parse_qsl(parts.query))
+        if "@" in parts.path + parts.query + parts.fragment or "/" in parts.path[1:] or parts.fragment:
+            # A part of the password may be taken for another one, which messages show.
+            raise SourceUrlError(_bad_url("a special character in it is not percent-encoded"))
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
         lacking = [
             what
             for what, value in (("user", parts.username), ("host", parts.hostname), ("database", database))
@@ -197,6 +201,8 @@ class Address:
         unknown = sorted(set(options) - {"ssl-ca"})
         if unknown:
             raise SourceUrlError(_bad_url(f"it has unknown options {', '.join(unknown)}"))
+        if "ssl-ca" in options and not Path(options["ssl-ca"]).is_file():
+            raise SourceUrlError(_bad_url(f"there is no file '{options['ssl-ca']}', which ssl-ca names"))
         return cls(
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),

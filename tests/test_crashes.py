@@ -97,10 +97,13 @@ class Crash:
             self.effective.append(len(self.statements) - 1)
 
 
+def without_comments(sql: str) -> str:
+    """SQLMesh puts them in front, and behind names."""
+    return re.sub(r"/\*.*?\*/", "", sql).strip()
+
+
 def is_change(sql: str) -> bool:
-    """SQLMesh puts comments in front and behind names."""
-    words = re.sub(r"/\*.*?\*/", "", sql).split()
-    return words[0].upper() in ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE")
+    return without_comments(sql).split()[0].upper() in ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE")
 
 
 @contextmanager
@@ -147,7 +150,7 @@ def test_a_crash_at_any_statement_of_the_marts_loses_nothing_and_the_next_cycle_
     world.cycle(LATER + 15 * MINUTE)
     world.assert_whole()
     undisturbed = everything(world)
-    for number in sample(watching.effective[1:], 12):
+    for number in sorted({*sample(watching.effective[1:], 12), *decisive_statements(watching)}):
         put_back(world, landed)
         crash = Crash(number)
         with watched_marts(crash), pytest.raises(Died):
@@ -156,6 +159,16 @@ def test_a_crash_at_any_statement_of_the_marts_loses_nothing_and_the_next_cycle_
         assert_nothing_lost(world, told)
         world.cycle(LATER + 15 * MINUTE)
         assert everything(world) == undisturbed, told
+
+
+def decisive_statements(watching: Crash) -> list[int]:
+    """Of each mart the first statement that trims, which follows its archive, and the one after the last of them."""
+    found = []
+    for mart in MARTS.values():
+        trim = re.compile(rf'DELETE FROM \S*"order_tracking__{mart}__\d+"\s+USING')
+        trims = [at for at in watching.effective if trim.match(without_comments(watching.statements[at]))]
+        found += [trims[0], trims[-1] + 1]
+    return found
 
 
 def test_what_a_cycle_that_died_had_archived_is_active_again_where_the_line_has_moved_back(
@@ -203,8 +216,8 @@ def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make
         world.cycle(LATER, reconcile_since=1)
     world.assert_whole()
     undisturbed = everything(world)
-    assert len(watching.statements) >= 12
-    for number in sample(range(len(watching.statements)), 12):
+    assert len(watching.statements) == 2 * 2 * len(MARTS), "extract and reconcile: to raw, and to the log"
+    for number in sample(range(1, len(watching.statements)), 2):
         put_back(world, before)
         with watched_extract(Crash(number)), pytest.raises((Died, ExtractFailed)):
             world.cycle(LATER, reconcile_since=1)
@@ -234,15 +247,15 @@ def test_a_cycle_killed_at_any_moment_is_made_good_by_the_next(make_world: Calla
             killed_after(world, chance.uniform(0.7, 1.0) * starting)
         else:  # while it fills the marts, archives and trims: all that is in the source has landed before
             put_back(world, landed)
-            killed_after(world, chance.uniform(0, working), told="reconcile")
+            killed_after(world, chance.uniform(0, working), reconciled=True)
             assert_nothing_lost(world, told)
         world.cycle(LATER + 15 * MINUTE, reconcile_since=1 if number < 2 else None)
         world.assert_whole()
         assert everything(world, landed_at=False) == undisturbed, told
 
 
-def killed_after(world: World, seconds: float | None, *, told: str | None = None) -> tuple[float, float]:
-    """Runs a cycle at LATER and kills it so many seconds after its start, or after it told the phase `told`.
+def killed_after(world: World, seconds: float | None, *, reconciled: bool = False) -> tuple[float, float]:
+    """Runs a cycle at LATER and kills it so many seconds after its start, or after it told that it had `reconciled`.
 
     Without `seconds` it is left to end. Gives the seconds until reconcile was done, and from there on.
     """
@@ -251,7 +264,7 @@ def killed_after(world: World, seconds: float | None, *, told: str | None = None
     started = reached = time.monotonic()
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
-        if told is not None or seconds is None:
+        if reconciled or seconds is None:
             lines = []
             for line in iter(process.stdout.readline, ""):
                 lines.append(line)
@@ -265,6 +278,7 @@ def killed_after(world: World, seconds: float | None, *, told: str | None = None
         else:
             time.sleep(seconds)
             process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL, "it had ended before"
     return reached - started, time.monotonic() - reached
 
 
@@ -335,8 +349,8 @@ def assert_landed_as_logged(world: World) -> None:
     for mart in MARTS.values():
         table = mart.removeprefix("mart_")
         ((held, logged),) = world.query(
-            f"SELECT (SELECT COUNT(*) FROM order_tracking_raw.{table}_raw WHERE landed_at = {stamp}), "
+            f"SELECT (SELECT COUNT(*) FROM order_tracking_raw.{table}_raw WHERE landed_at >= {stamp}), "
             "(SELECT COALESCE(SUM(rows_landed), 0) FROM order_tracking_raw.extract_log "
-            f"WHERE table_name = '{table}' AND landed_at = {stamp})"
+            f"WHERE table_name = '{table}' AND landed_at >= {stamp})"
         )
         assert held == logged, table

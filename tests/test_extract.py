@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from extract.__main__ import main as extract_command
 from extract.clock import Clock
 from extract.config import PROJECT, ConfigurationError, ExtractConfig, load_config
 from extract.run import ExtractFailed, TableRun, extract
-from extract.source import open_source
+from extract.source import SourceError, open_source
 from extract.warehouse import WarehouseError, open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
@@ -371,6 +372,58 @@ def test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach(world: Worl
     assert raw_orders(world) == [*range(1, 20)]
 
 
+def test_a_reconcile_does_not_pass_over_what_a_first_load_has_still_to_read(world: World) -> None:
+    """It reaches back 35 days; of a first load that died nothing says how far it has come."""
+    world.order(1, START - 100 * DAY)
+    world.order(2, START)
+    run(world, START + MINUTE, since=START - 35 * DAY, kind="reconcile")
+    assert raw_orders(world) == [2]
+    run(world, START + 16 * MINUTE)
+    assert raw_orders(world) == [1, 2]
+
+
+def test_an_extract_since_a_moment_within_the_buffer_does_not_pass_over_what_is_late(world: World) -> None:
+    world.order(1, START)
+    run(world, START + MINUTE)
+    world.order(2, START + HOUR)
+    run(world, START + HOUR + MINUTE, since=START - 5 * MINUTE, kind="since")
+    world.order(3, START - 20 * MINUTE)
+    run(world, START + HOUR + 16 * MINUTE)
+    assert raw_orders(world) == [1, 2, 3]
+
+
+def test_a_log_that_cannot_be_written_does_not_hide_what_failed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(error: Exception) -> Callable[..., None]:
+        def failing(*_: object, **__: object) -> None:
+            raise error
+
+        return failing
+
+    world.order(1, START)
+    monkeypatch.setattr("extract.run.land", fails(SourceError("the source went away")))
+    monkeypatch.setattr("extract.run.log", fails(WarehouseError("the connection is idle")))
+    with pytest.raises(ExtractFailed, match="the source went away"):
+        run(world, START + MINUTE)
+
+
+def test_types_that_an_extract_cannot_keep_are_refused(tmp_path: Path) -> None:
+    """A text without a length is cut on Redshift, a number of two bytes ends the landing, a decimal is no whole one."""
+    for name in ("config.yaml", "external_models.yaml", "extract/tables.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
+    models = tmp_path / "external_models.yaml"
+    text = models.read_text()
+    last = "    landed_at: TIMESTAMP\n"
+    assert last in text
+    models.write_text(text.replace(last, "    pieceCount: INTEGER\n" + last))
+    assert "piececount" in load_config(tmp_path).tables[0].columns
+    unfit = {"a": "TEXT", "b": "VARCHAR", "c": "VARCHAR(MAX)", "d": "SMALLINT", "e": "DECIMAL(10, 2)", "f": "DATE"}
+    models.write_text(text.replace(last, "".join(f"    {name}: {kind}\n" for name, kind in unfit.items()) + last, 1))
+    with pytest.raises(ConfigurationError, match="lands BIGINT, INTEGER") as error:
+        load_config(tmp_path)
+    assert all(f" {name} " in str(error.value) for name in unfit)
+
+
 def test_nothing_lands_behind_an_earlier_landing(world: World) -> None:
     """The marts have passed that moment: what landed there would stay in raw until raw forgets it."""
     world.order(1, START)
@@ -379,6 +432,8 @@ def test_nothing_lands_behind_an_earlier_landing(world: World) -> None:
     for moment_before in (START + 2 * HOUR, START + DAY - MINUTE):
         with pytest.raises(ConfigurationError, match="never reach the marts; nothing was done"):
             world.cycle(moment_before)
+        with pytest.raises(ConfigurationError, match="rows have landed for"):
+            run(world, moment_before)  # the extract by itself does not ask SQLMesh's state
     assert raw_orders(world) == [1]
     world.cycle(START + DAY + MINUTE, reconcile_since=START)
     world.cycle(START + DAY + 15 * MINUTE)

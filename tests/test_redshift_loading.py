@@ -302,8 +302,16 @@ def test_the_foundation_needs_no_right_to_create_once_it_stands_and_keeps_the_hi
 # The run lock
 
 
-def test_a_second_command_is_refused_while_one_runs(world: RedshiftWorld, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_command_is_refused_while_one_runs(
+    world: RedshiftWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it calls the cluster by another name: a tunnel, say."""
     with run_lock("redshift"):
+        with monkeypatch.context() as patch, pytest.raises(LockHeld):
+            patch.setenv("REDSHIFT_HOST", "through.a.tunnel")
+            patch.setenv("REDSHIFT_PORT", "15439")
+            with run_lock("redshift"):
+                pass
         with pytest.raises(LockHeld, match="order-tracking lock"), run_lock("redshift"):
             pass
         assert cycle_command(["--gateway", "redshift", "--source", world.source_url]) == 75
@@ -345,6 +353,22 @@ def test_what_is_written_after_the_lock_was_lost_is_rolled_back(world: RedshiftW
         with pytest.raises(WarehouseError, match="run lock is lost"):
             assert_lock_held("redshift")
     assert_lock_held("redshift")
+
+
+def test_a_cycle_that_has_lost_its_lock_leaves_the_marts_alone(world: RedshiftWorld) -> None:
+    """The extract is done by then; the next cycle takes in what it landed."""
+
+    def told(line: str) -> None:
+        if line.startswith("extract"):
+            with closing(psycopg2.connect(**RedshiftSettings.from_environment().state.connection_arguments())) as other:
+                other.cursor().execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+
+    with pytest.raises(WarehouseError, match="run lock is lost"):
+        world.cycle(report=told)
+    assert len(world.query("SELECT order_id FROM order_tracking_raw.uni_tracking_info_raw")) == 2
+    assert world.uti() == {}
+    world.cycle()
+    assert set(world.uti()) == {1, 2}
 
 
 # Settings

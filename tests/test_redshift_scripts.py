@@ -91,7 +91,9 @@ def test_smoke_tries_everything_and_leaves_nothing_behind(
     """The stand-in has neither Redshift's plans nor its setting: these two it must report, the rest must pass."""
     before = world.query("SELECT nspname FROM pg_namespace ORDER BY 1")
     assert smoke([]) == 1
-    marks = {line.split()[1]: line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    lines = capsys.readouterr().out.splitlines()
+    marks = {line.split()[1]: line.split()[0] for line in lines}
+    assert [line for line in lines if "two_at_once" in line and "a conflict, seen as one" in line]
     assert marks == {
         "isolation_level": "?",
         "case_setting": "NO",

@@ -48,6 +48,9 @@ def test_a_table_beside_history_that_is_no_half_year_is_left_alone(world: World)
     world.order(2, AGED + 1)
     world.cycle(reconcile_since=1)
     world.assert_whole()
+    world.execute("DROP VIEW order_tracking.order_timeline")
+    world.execute("DROP VIEW order_tracking_history.hist_uts_all")
+    world.cycle()
     assert world.history("uts", "order_id") == [("2025_h1", 1), ("2025_h1", 2)]
     assert world.query(f"SELECT COUNT(*) FROM {backup}") == [(1,)]
 

@@ -10,7 +10,7 @@ THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
 
 SAMPLED = (
     "replays of the recorded traces: weekly and four-weekly, by the proof's engine (make soak: weekly, whole cycles)",
-    "crashes of a whole cycle: before every twelfth statement (make soak: before every one)",
+    "crashes of a whole cycle: before every twelfth statement and around the trims (make soak: before every one)",
     "kills of the cycles of random histories: at every 37th point (make soak: at every one)",
     "kills of a whole cycle at random moments: three (make soak: six)",
     "failures on the Redshift stand-in: at every third write (make soak: at every one)",

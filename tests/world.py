@@ -186,6 +186,9 @@ INVARIANTS = {
     "I4 an active order is not in hist_uti": """
         SELECT order_id FROM warehouse.order_tracking.mart_uni_tracking_info
         INTERSECT SELECT order_id FROM warehouse.order_tracking_history.hist_uti_all""",
+    "I5 metadata is where its status is": """
+        SELECT order_id FROM warehouse.order_tracking.mart_ecs_order_info
+        INTERSECT SELECT order_id FROM warehouse.order_tracking_history.hist_uti_all""",
     "ecs is in one place": """
         SELECT order_id FROM warehouse.order_tracking.mart_ecs_order_info
         INTERSECT SELECT order_id FROM warehouse.order_tracking_history.hist_ecs_all""",

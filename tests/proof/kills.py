@@ -24,6 +24,7 @@ from tests.proof.engine import Engine
 from tests.proof.histories import History, Step
 from tests.proof.oracle import Row
 from tests.proof.play import FailingSource, Observed, Player, observed
+from tests.proof.scenes import STORIES
 from tests.world import make_tables
 
 CYCLES = ("cycle", "extract", "run", "repeat", "restore")
@@ -87,10 +88,10 @@ class Reached(dict[str, int]):
 class FileWorld(Player):
     """A source and a warehouse in files, so that a child process can work on them and die."""
 
-    def __init__(self, folder: Path, history: History):
+    def __init__(self, folder: Path, started: int, history_start: str):
         self.folder = folder
         self.statements: list[Sent] = []
-        super().__init__(history.started, history.history_start)
+        super().__init__(started, history_start)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,29 +156,41 @@ def without_repetitions(sql: str) -> str:
     return re.sub(r"(.{8,400}?)(?:(?: UNION ALL|,| OR)? \1)+", r"\1", sql)
 
 
+Story = int | str
+"""A random history's seed, or the name of a short one."""
+
+
+def history_of(story: Story) -> tuple[int, str, list[Step]]:
+    """When it was planned, where history starts, and its steps."""
+    if isinstance(story, str):
+        return STORIES[story]
+    history = History(story)
+    return history.started, history.history_start, history.steps
+
+
 @dataclass(frozen=True)
 class Scene:
     """A step of a history, and the statements that it executes: how many, and their shapes."""
 
-    seed: int
+    history: Story
     step: int
     statements: int
     shapes: frozenset[str]
 
 
-def scenes(seeds: Sequence[int]) -> list[Scene]:
+def scenes(stories: Sequence[Story]) -> list[Scene]:
     """Every step that executes statements, of each of these histories."""
     found = []
-    for seed in seeds:
-        history = History(seed)
-        player = Player(history.started, history.history_start)
+    for story in stories:
+        started, history_start, steps = history_of(story)
+        player = Player(started, history_start)
         plain = player.engine.connection
-        for number, step in enumerate(history.steps):
+        for number, step in enumerate(steps):
             statements: list[Sent] = []
             player.engine.connection = Watched(plain, statements)  # type: ignore[assignment]
             player.apply(step)
             if step[0] in CYCLES:
-                found.append(Scene(seed, number, len(statements), frozenset(map(shape, statements))))
+                found.append(Scene(story, number, len(statements), frozenset(map(shape, statements))))
         player.close()
     return found
 
@@ -198,14 +211,14 @@ def kill_everywhere(scene: Scene, folder: Path, every: int = 1, first: int = 0) 
 
     Raises AssertionError where the end differs from that of the step that nobody killed.
     """
-    history = History(scene.seed)
+    started, history_start, steps = history_of(scene.history)
     folder.mkdir()
-    world = FileWorld(folder, history)
-    for step in history.steps[: scene.step]:
+    world = FileWorld(folder, started, history_start)
+    for step in steps[: scene.step]:
         world.apply(step)
     world.close()
     world.keep()
-    step = history.steps[scene.step]
+    step = steps[scene.step]
     with world.opened():
         world.apply(step)
         statements = list(world.statements)
@@ -215,7 +228,7 @@ def kill_everywhere(scene: Scene, folder: Path, every: int = 1, first: int = 0) 
     for point in points:
         world.put_back()
         when = "after" if point % 2 else "before"
-        told = f"history {scene.seed}, step {scene.step} {step}, killed {when} {statements[point // 2][:300]}"
+        told = f"history {scene.history}, step {scene.step} {step}, killed {when} {statements[point // 2][:300]}"
         assert world.killed_in(step, point), f"nobody was killed: {told}"
         with world.opened():
             world.apply(step)

@@ -376,6 +376,7 @@ MUTANTS = (
         "    if snapshot is None:\n",
         "in dev the name of the table is believed, which is that of production",
         ("tests/test_production_only.py::test_a_dev_plan_of_a_downstream_change_touches_only_dev",),
+        refused="the write of another environment is refused before",
     ),
     Mutant(
         "dev_writes_production",
@@ -471,12 +472,18 @@ def failing_history(project: Path) -> Outcome:
 
 
 def failing_test(tests: Sequence[str], project: Path) -> Outcome:
-    """The first of the tests that fails there, with its reason; one that cannot be set up has not failed."""
-    run = run_there(project, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests)
+    """What the first of the tests finds there, if each of them finds something; an error is no finding."""
+    run = run_there(project, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
     failed = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
-    if run.returncode == 1 and failed:
-        return Outcome(failed=failed[0])
-    return Outcome(error=last_line(run.stdout + run.stderr)) if run.returncode else Outcome()
+    found = [line for line in failed if line.partition(" - ")[2].startswith(FOUND)]
+    if all(any(line.startswith(f"FAILED {test}") for line in found) for test in tests):
+        return Outcome(failed=found[0])
+    errors = [line for line in failed if line not in found] or [last_line(run.stdout + run.stderr)]
+    return Outcome(error=errors[0]) if run.returncode else Outcome()
+
+
+FOUND = ("assert ", "AssertionError", "Failed: DID NOT RAISE")
+"""How the reason of a failed test begins that has compared something."""
 
 
 def last_line(text: str) -> str:

@@ -92,7 +92,8 @@ class Oracle:
         """What an extract reads, and whether all before it has landed, so that the watermark may move."""
         watermark = self.watermarks.get(table)
         if since is not None:
-            return self.rows_of_hours_that_differ(table, since), watermark is None or since <= watermark
+            seen = watermark is not None and since <= watermark - BUFFER
+            return self.rows_of_hours_that_differ(table, since), seen
         if watermark is None:
             return self.rows_of_hours_that_differ(table, 0), True
         first = min(watermark, now) - BUFFER
