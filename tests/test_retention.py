@@ -48,6 +48,8 @@ def test_a_table_beside_history_that_is_no_half_year_is_left_alone(world: World)
     world.order(2, AGED + 1)
     world.cycle(reconcile_since=1)
     world.assert_whole()
+    world.cycle()
+    world.cycle()  # has nothing to archive, and leaves the view as it is
     world.execute("DROP VIEW order_tracking.order_timeline")
     world.execute("DROP VIEW order_tracking_history.hist_uts_all")
     world.cycle()

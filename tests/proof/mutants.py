@@ -292,7 +292,21 @@ MUTANTS = (
         "a load that dies has seen less than its newest row says",
         ("tests/test_pieces.py::test_only_the_last_piece_tells_how_far_was_seen",),
     ),
-    Mutant("no_buffer", "extract/run.py", "- self._config.buffer_seconds", "+ 1", "only what is newer is read"),
+    Mutant(
+        "no_buffer",
+        "extract/run.py",
+        "cutoff = min(watermark or 0, self._source_clock) - self._config.buffer_seconds",
+        "cutoff = min(watermark or 0, self._source_clock) + 1",
+        "only what is newer is read",
+    ),
+    Mutant(
+        "a_reconcile_moves_the_watermark",
+        "extract/run.py",
+        'seen = kind == "since" if watermark is None else',
+        "seen = True if watermark is None else",
+        "a first load that a reconcile overtakes ends there",
+        tests=("tests/test_extract.py::test_a_reconcile_does_not_pass_over_what_a_first_load_has_still_to_read",),
+    ),
     Mutant(
         "no_dedup_in_the_landing",
         "extract/landing.py",
