@@ -83,7 +83,7 @@ def test_4_and_5_duplicates_and_rows_in_two_places_are_found(world: World) -> No
     for short, mart in (("uti", UTI), ("ecs", ECS)):
         world.execute(
             f"INSERT INTO {HISTORY}.hist_{short}_2025_h1 BY NAME "
-            f"SELECT *, now()::TIMESTAMP AS archived_at FROM {physical(world, mart)} WHERE order_id = 4"
+            f"SELECT *, TIMESTAMP '2025-08-31' AS archived_at FROM {physical(world, mart)} WHERE order_id = 4"
         )
     daily(world, 1)
     assert failures(world) == [
