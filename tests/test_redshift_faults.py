@@ -10,7 +10,7 @@ from sqlmesh.core.engine_adapter.base import EngineAdapter
 
 from extract.clock import Clock
 from extract.config import PROJECT
-from scripts.run_cycle import CycleFailed, _run
+from scripts.run_cycle import CycleFailed, _reached, _run
 from scripts.sqlmesh_session import sqlmesh_session
 from tests.conftest_redshift import START
 from tests.redshift_standin import RedshiftStandin
@@ -99,7 +99,7 @@ def marts(world: RedshiftWorld) -> dict[str, Any]:
 def run(world: RedshiftWorld) -> None:
     """One run of everything that is due, as every run: in a session of its own."""
     with sqlmesh_session("redshift", PROJECT) as (context, console):
-        _run(context, console, Clock(moment(world.now)))
+        _run(context, console, Clock(moment(world.now)), _reached(context))
 
 
 @pytest.fixture
