@@ -16,7 +16,7 @@ from scripts.run_cycle import CycleFailed, run_cycle
 from tests.conftest import START
 from tests.test_crashes import everything
 from tests.test_retention import AGED
-from tests.world import DAY, HOUR, MINUTE, World
+from tests.world import DAY, HOUR, MINUTE, World, moment
 
 
 def lose_state(world: World) -> None:
@@ -87,9 +87,12 @@ def test_state_lost_after_raw_was_trimmed_refuses_and_changes_nothing(world: Wor
 
 @pytest.mark.parametrize("of", ["", "mart_uni_tracking_info", "mart_ecs_order_info"])
 def test_a_state_that_knows_no_interval_is_made_good_from_whole_raw_and_refused_when_it_was_trimmed(
-    world: World, of: str
+    world: World, of: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment stands, its intervals are gone: a slip in a runbook, or half a backup."""
+    """The environment stands, its intervals are gone: a slip in a runbook, or half a backup.
+
+    Refused also where a run looks back no further than a day, as `sqlmesh plan --start` does when told so.
+    """
     lose = f"DELETE FROM sqlmesh._intervals WHERE name LIKE '%{of}%'"
     world.order(9, START - 60 * DAY)
     world.order(1, AGED)
@@ -106,6 +109,10 @@ def test_a_state_that_knows_no_interval_is_made_good_from_whole_raw_and_refused_
     world.cycle(START + 40 * DAY)
     before = marts(world)
     world.execute(lose)
+    with pytest.raises(CycleFailed, match="would be built anew"):
+        world.cycle()
+    assert marts(world) == before
+    monkeypatch.setattr("scripts.run_cycle._reached", lambda _: [moment(START + 40 * DAY)])
     with pytest.raises(CycleFailed, match="would be built anew"):
         world.cycle()
     assert marts(world) == before
