@@ -5,6 +5,9 @@
 Each round is the first load of one table into an empty DuckDB warehouse, in a process of its own: opening, reading,
 judging, comparing with what is held, landing in transactions of 245,760 rows, checkpoint. The rate counts all of that;
 wall has the process start too. The five columns are those of a scan and a monotonic id.
+
+The yardstick for the hour that the machine has: before each round MariaDB's own client reads the same rows and throws
+them away.
 """
 
 from __future__ import annotations
@@ -27,14 +30,17 @@ from extract.clock import Clock, parse_time
 from extract.config import load_config
 from extract.run import extract
 from extract.source import open_source
+from extract.source_mysql import Address
 from extract.warehouse import open_warehouse
 
 AT = "2025-09-15T12:15:00"
 BEGIN, SPAN = 1_742_000_000, 180 * 86_400
+COLUMNS = ("order_id", "pathTime", "code", "traceSeq", "id")
 TABLE = f"""
 CREATE TABLE uni_tracking_spath (
   id BIGINT NOT NULL PRIMARY KEY, {SOURCE_TABLES["uni_tracking_spath"]},
   KEY (order_id), KEY (pathTime, order_id)) ENGINE=InnoDB"""
+READING_ALONE = "reading alone, MariaDB's client"
 SETTINGS = """
 buffer_minutes: 30
 tables:
@@ -74,24 +80,41 @@ def load(url: str, folder: Path) -> None:
 
 def measure(url: str, folder: Path, rows: int) -> dict[str, float]:
     """One first load of the whole table into an empty warehouse."""
-    warehouse, cost = folder / "warehouse.duckdb", folder / "cost.json"
+    warehouse = folder / "warehouse.duckdb"
     warehouse.unlink(missing_ok=True)
-    environment = os.environ | {"ORDER_TRACKING_DUCKDB": str(warehouse), "PYTHON_DOTENV_DISABLED": "1"}
     command = [sys.executable, "-m", "bench.extract", "--child", url, "--folder", str(folder)]
-    told = subprocess.run(
-        [sys.executable, "-m", "bench.measure", str(cost), *command],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    result: dict[str, float] = json.loads(cost.read_text())
-    if result.pop("exit"):
-        raise SystemExit("the extract failed; its message stands above")
+    environment = {"ORDER_TRACKING_DUCKDB": str(warehouse), "PYTHON_DOTENV_DISABLED": "1"}
+    result, told = _measured(command, folder, environment, subprocess.PIPE)
     result |= json.loads(told)
     if result["rows"] != rows:
         raise SystemExit(f"{result['rows']:,} of {rows:,} rows landed")
     return {**result, "rows_per_second": rows / result["seconds"]}
+
+
+def read_alone(url: str, folder: Path, rows: int) -> dict[str, float]:
+    """The same rows read by MariaDB's client, which only writes them to /dev/null."""
+    address = Address.parse(url)
+    command = ["mariadb", "--no-defaults", "--quick", "--batch", "--skip-column-names"]
+    command += [f"--host={address.host}", f"--port={address.port}", f"--user={address.user}"]
+    command += [f"--execute=SELECT {', '.join(COLUMNS)} FROM uni_tracking_spath", address.database]
+    result, _ = _measured(command, folder, {"MYSQL_PWD": address.password}, subprocess.DEVNULL)
+    return {**result, "seconds": result["wall"], "rows_per_second": rows / result["wall"]}
+
+
+def _measured(command: list[str], folder: Path, environment: dict[str, str], out: int) -> tuple[dict[str, Any], str]:
+    """What a command cost (see bench.measure), and what it printed where `out` is a pipe."""
+    cost = folder / "cost.json"
+    told = subprocess.run(
+        [sys.executable, "-m", "bench.measure", str(cost), *command],
+        env=os.environ | environment,
+        stdout=out,
+        text=True,
+        check=True,
+    ).stdout
+    result: dict[str, Any] = json.loads(cost.read_text())
+    if result.pop("exit"):
+        raise SystemExit(f"{command[0]} failed; its message stands above")
+    return result, told
 
 
 def main() -> int:
@@ -112,10 +135,15 @@ def main() -> int:
         for rows in options.rows:
             database = f"bench_{rows}"
             fill(server, database, rows)
-            rounds = [measure(server.url(database), Path(folder), rows) for _ in range(options.rounds)]
-            print([round(each["rows_per_second"]) for each in rounds])
-            figures = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
-            write_extract(options.results, rows, {**figures, "runs": len(rounds)}, machine())
+            url, alone, loads = server.url(database), [], []
+            for _ in range(options.rounds):
+                alone.append(read_alone(url, Path(folder), rows))
+                loads.append(measure(url, Path(folder), rows))
+            write_extract(options.results, rows, READING_ALONE, alone, machine())
+            write_extract(options.results, rows, "MySQL to landed", loads, machine())
+            pairs = zip(loads, alone, strict=True)
+            share = statistics.median(load["rows_per_second"] / read["rows_per_second"] for load, read in pairs)
+            print(f"landed at {share:.0%} of the rate at which that client reads alone")
             server.execute(f"DROP DATABASE {database}")
     return 0
 

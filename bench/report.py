@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,16 @@ def write_report(folder: Path, scale: float, measured: dict[str, Any], machine: 
         print("  ".join(f"{name} {value}" for name, value in row.items()))
 
 
-def write_extract(folder: Path, rows: int, figures: dict[str, Any], machine: dict[str, Any]) -> None:
-    """Enters one table size's figures of the extract from MySQL."""
+def write_extract(folder: Path, rows: int, kind: str, rounds: list[dict[str, float]], machine: dict[str, Any]) -> None:
+    """Enters and prints the medians of one table size's rounds of the extract from MySQL, and each round's rate."""
     folder.mkdir(parents=True, exist_ok=True)
-    values = {**figures, **machine}
+    figures = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    values = {**figures, "runs": len(rounds), **machine}
     names = ("runs", "rows_per_second", "seconds", "wall", "cpu", "peak_mb", "commit", "cores", "memory_gb")
-    told = {"scale": str(rows), "kind": "MySQL to landed", **{name: _short(values[name]) for name in names}}
+    told = {"scale": str(rows), "kind": kind, **{name: _short(values[name]) for name in names}}
     _enter(folder / "extract.csv", [told])
+    rates = ", ".join(f"{each['rows_per_second']:,.0f}" for each in rounds)
+    print(f"{kind}, {rows:,} rows, rows a second: {rates}")
     print("  ".join(f"{name} {value}" for name, value in told.items()))
 
 

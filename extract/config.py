@@ -114,6 +114,8 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
             mistakes.append(f"tables.yaml: cursor of {name} is '{entry['cursor']}'; write time or id")
         if by_id and not entry.get("id_column"):
             mistakes.append(f"tables.yaml: {name} has cursor: id but no id_column")
+        if by_id and name in EXTRACTED and mart_facts(f"mart_{name}")["versioned"]:
+            mistakes.append(f"tables.yaml: {name} has cursor: id, which would miss every change of a row; write time")
         tables.append(
             Table(
                 name=name,

@@ -214,7 +214,9 @@ def _integers(
     if null is not None:
         values[null == 1] = 0
     if column.dtype == np.dtype("<u8") and values.size and values.max() > np.iinfo(np.int64).max:
-        raise CutStream(f"column {column.name} holds a value beyond 9223372036854775807")
+        raise CutStream(
+            f"column {column.name} holds a value beyond 9223372036854775807, which must be mended in the source"
+        )
     return values.astype(np.int64, copy=False)
 
 

@@ -93,12 +93,13 @@ def run_cycle(
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
             lay_foundation(warehouse, config.tables)
             with sqlmesh_session(gateway, project) as (context, console):
-                if not _is_planned(context, console):
+                reached = _reached(context, console)
+                if not reached:
                     refuse_to_run_ahead(clock, rows.clock())
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
                         phase.told = "made the marts"
-                reached = _reached(context)
+                    reached = _reached(context, console)
                 _refuse_behind_the_marts(reached, clock)
             with _phase(cycle, "extract", report) as phase:
                 cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
@@ -159,13 +160,21 @@ def _told_of_models(seconds: dict[str, float], statements: list[Statement]) -> s
     return ", ".join(told) or "nothing is due before the next quarter-hour"
 
 
-def _is_planned(context: Any, console: CycleConsole) -> bool:
-    """Production stands; not so where the very first plan was broken off, which is then made again."""
+def _reached(context: Any, console: CycleConsole) -> list[dt.datetime]:
+    """The moments that production's models have reached; the epoch for one of which no interval is known.
+
+    Empty before the first plan, or where it was broken off, and is then made again.
+    """
+    state = context.state_reader
     try:
-        environment = context.state_reader.get_environment("prod")
+        environment = state.get_environment("prod")
+        if environment is None or not (environment.finalized_ts or environment.previous_finalized_snapshots):
+            return []
+        snapshots = state.get_snapshots(environment.snapshots).values()
     except Exception as error:
         raise CycleFailed(_failure("SQLMesh's state cannot be read", console, error)) from error
-    return environment is not None and bool(environment.finalized_ts or environment.previous_finalized_snapshots)
+    ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in snapshots]
+    return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
 
 
 def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
@@ -213,14 +222,6 @@ def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.dat
         raise CycleFailed(_failure("sqlmesh run failed", console, error)) from error
     if status == CompletionStatus.FAILURE:
         raise CycleFailed(_failure("sqlmesh run failed", console, None))
-
-
-def _reached(context: Any) -> list[dt.datetime]:
-    """The moments that production's models have reached; the epoch for one of which no interval is known."""
-    environment = context.state_reader.get_environment("prod")
-    snapshots = context.state_reader.get_snapshots(environment.snapshots).values()
-    ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in snapshots]
-    return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
 
 
 def _failure(step: str, console: CycleConsole, error: BaseException | None) -> str:

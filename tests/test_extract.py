@@ -602,6 +602,15 @@ def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> 
         assert part in str(error.value)
 
 
+def test_a_table_whose_rows_change_is_not_read_by_id(tmp_path: Path) -> None:
+    """An order keeps its id when its status changes, so such an extract would never see the change."""
+    settings = tmp_path / "tables.yaml"
+    ours = (PROJECT / "extract" / "tables.yaml").read_text()
+    settings.write_text(ours.replace("time: update_time", "time: update_time\n    cursor: id\n    id_column: id"))
+    with pytest.raises(ConfigurationError, match="uni_tracking_info has cursor: id, which would miss every change"):
+        load_config(settings=settings)
+
+
 @pytest.mark.parametrize(
     "text", ["", "tables:", "[1, 2]", "a: [", "tables: {uni_tracking_info: {}}", "buffer_minutes: x"]
 )

@@ -112,7 +112,7 @@ def test_a_state_that_knows_no_interval_is_made_good_from_whole_raw_and_refused_
     with pytest.raises(CycleFailed, match="would be built anew"):
         world.cycle()
     assert marts(world) == before
-    monkeypatch.setattr("scripts.run_cycle._reached", lambda _: [moment(START + 40 * DAY)])
+    monkeypatch.setattr("scripts.run_cycle._reached", lambda *_: [moment(START + 40 * DAY)])
     with pytest.raises(CycleFailed, match="would be built anew"):
         world.cycle()
     assert marts(world) == before
@@ -234,3 +234,11 @@ def test_rows_do_not_land_behind_what_a_plan_has_passed(make_world: Callable[...
     world.cycle(START + 8 * HOUR)
     world.cycle()
     world.assert_whole()
+
+
+def test_a_state_that_cannot_be_read_is_told_and_nothing_lands(world: World) -> None:
+    world.order(1, START)
+    world.execute("DROP TABLE sqlmesh._intervals")
+    with pytest.raises(CycleFailed, match=r"(?s)SQLMesh's state cannot be read.*run the cycle again once the cause"):
+        world.cycle()
+    assert world.query("SELECT * FROM order_tracking_raw.uni_tracking_info_raw") == []
