@@ -111,24 +111,25 @@ class _Worker:
         self._given_up = threading.Event()
         self._arrived_before: dict[str, dt.datetime | None] = {}
         self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
-        self._source_clock = min(self._clock.now(), of_source or self._clock.now())
+        self._started = clock.now()
+        self._source_clock = min(self._started, of_source or self._started)
 
     def job(self, table: Table, since: int | None, kind: str) -> _Job:
         """What must be read for a table now."""
         self._arrived_before[table.name] = last_arrival(self._warehouse, table)
         watermark, watermark_id = last_watermark(self._warehouse, table)
-        if since is None and watermark is None:
-            return replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
         if since is not None:
-            # What lies before must have been seen: a first load that a reconcile overtakes still has all to read.
-            seen = kind == "since" if watermark is None else since <= watermark - self._config.buffer_seconds
-            return self._job_by_hours(table, kind, since, seen)
+            # Where a load has begun further back and died, all of that is still to be read.
+            first = watermark is None and kind == "since" and since <= load_begun(self._warehouse, table, since)
+            return self._job_by_hours(table, kind, since, first)
+        if watermark is None:
+            return replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
         if table.id_overlap is not None and watermark_id is not None:
             since_id = max(watermark_id - table.id_overlap, 0)
             return _Job(table, "extract", [([], 0)], None, since_id, moves_id=True)
-        cutoff = min(watermark or 0, self._source_clock) - self._config.buffer_seconds
+        cutoff = min(watermark, self._source_clock) - self._config.buffer_seconds
         if cutoff < self._source_clock - LONG_WINDOW:
-            return replace(self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark or 0), moves_id=True)
+            return replace(self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark), moves_id=True)
         return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff, moves_id=True)
 
     def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
@@ -228,17 +229,21 @@ class _Worker:
                     job.table,
                     staged,
                     kind=job.kind,
-                    now=self._clock.now(),
+                    now=self._now(),
                     seconds=time.monotonic() - began,
                     source_clock=self._source_clock,
                     cutoff=job.cutoff,
-                    raw_floor=self._clock.now() - RAW_SUFFICES,
+                    raw_floor=self._now() - RAW_SUFFICES,
                     arrived_before=self._arrived_before[job.table.name],
                     before=before,
                     moves_watermark=job.moves_watermark and whole,
                     moves_id=job.moves_id and all_read,
                 )
             )
+
+    def _now(self) -> int:
+        """Never before the start: what lands behind that the marts may have passed, should the clock be set back."""
+        return max(self._clock.now(), self._started)
 
     def _told(
         self,
@@ -263,7 +268,7 @@ class _Worker:
             job.table,
             NOTHING,  # what had landed before has rows of its own in the log
             kind=job.kind,
-            now=self._clock.now(),
+            now=self._now(),
             seconds=seconds,
             cutoff=job.cutoff,
             stamp=None,
@@ -277,6 +282,14 @@ def last_watermark(warehouse: Warehouse, table: Table) -> tuple[int | None, int 
         f"SELECT MAX(watermark), MAX(watermark_id) FROM {EXTRACT_LOG} WHERE table_name = '{table.name}'"
     )
     return row[0], row[1]
+
+
+def load_begun(warehouse: Warehouse, table: Table, since: int) -> int:
+    """How far back the loads of a table were to go: event time in epoch seconds, `since` where there was none."""
+    ((begun,),) = warehouse.fetchall(
+        f"SELECT MIN(cutoff) FROM {EXTRACT_LOG} WHERE table_name = '{table.name}' AND kind = 'since'"
+    )
+    return since if begun is None else int(begun)
 
 
 def _staged_columns(table: Table) -> list[tuple[str, exp.DataType]]:

@@ -106,13 +106,15 @@ class MySQLSource:
 
     def _connection(self) -> pymysql.connections.Connection:
         """One that has answered a query and still does, or a new one: that costs 30 ms, most of it for TLS."""
-        while self._idle:
-            connection = self._idle.pop()
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # not asked before: another thread may take the last one
+                return self._connect()
             with suppress(pymysql.Error, OSError):
                 connection.ping(reconnect=False)
                 return connection
             connection._force_close()
-        return self._connect()
 
     def _connect(self) -> pymysql.connections.Connection:
         connection = self._address.connect(read_timeout=SILENT_SECONDS, autocommit=True)

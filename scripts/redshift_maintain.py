@@ -3,7 +3,7 @@
     python -m scripts.redshift_maintain [--dry-run]
 
 Space is taken back where more than 10 % of a table's rows are deleted ones, rows are sorted where more than 20 % are
-unsorted and Redshift expects at least 5 % from it, statistics are renewed where they are off by more than 10 %: all as
+unsorted and Redshift expects more than 5 % from it, statistics are renewed where they are off by more than 10 %: all as
 svv_table_info tells. --dry-run prints exactly what would run. Once a day, at a quiet hour, is enough.
 """
 

@@ -24,7 +24,7 @@ from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.run import TableRun, extract
 from extract.source import open_source
-from extract.warehouse import open_warehouse
+from extract.warehouse import Warehouse, WarehouseError, open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
 from scripts.sqlmesh_session import sqlmesh_session
@@ -101,6 +101,7 @@ def run_cycle(
                         phase.told = "made the marts"
                     reached = _reached(context, console)
                 _refuse_behind_the_marts(reached, clock)
+                _refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
             with _phase(cycle, "extract", report) as phase:
                 cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
                 phase.told = _told(cycle.extracted)
@@ -163,16 +164,21 @@ def _told_of_models(seconds: dict[str, float], statements: list[Statement]) -> s
 def _reached(context: Any, console: CycleConsole) -> list[dt.datetime]:
     """The moments that production's models have reached; the epoch for one of which no interval is known.
 
-    Empty before the first plan, or where it was broken off, and is then made again.
+    Empty before the first plan, or where that was broken off: it is made again. CycleFailed where a later one was.
     """
     state = context.state_reader
     try:
         environment = state.get_environment("prod")
-        if environment is None or not (environment.finalized_ts or environment.previous_finalized_snapshots):
-            return []
-        snapshots = state.get_snapshots(environment.snapshots).values()
+        snapshots = state.get_snapshots(environment.snapshots).values() if environment else []
     except Exception as error:
         raise CycleFailed(_failure("SQLMesh's state cannot be read", console, error)) from error
+    if environment is None or not (environment.finalized_ts or environment.previous_finalized_snapshots):
+        return []
+    if not environment.finalized_ts:
+        raise CycleFailed(
+            "A plan has begun to change production and did not end; nothing was read. Where it is not running any "
+            "more, plan again (make plan), which does what is left of it, and then run the cycle."
+        )
     ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in snapshots]
     return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
 
@@ -188,6 +194,17 @@ def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
         "that would never reach the marts; nothing was done. Give a later --at, or none, or set the clock; if it was "
         "wrong then, see docs/operations.md, 'A clock was ahead'."
     )
+
+
+def _refuse_without_the_marts(warehouse: Warehouse, marts: list[str]) -> None:
+    """CycleFailed where a mart is gone that SQLMesh takes for filled: it would make it anew, of the last rows alone."""
+    try:
+        warehouse.fetchall(" UNION ALL ".join(f"SELECT order_id FROM {mart} WHERE 1 = 0" for mart in marts))
+    except WarehouseError as error:
+        raise CycleFailed(
+            f"A mart cannot be read: {error} Nothing was landed, for SQLMesh would make a mart that is gone anew, of "
+            "the last rows alone; see docs/operations.md, 'A mart is gone'."
+        ) from error
 
 
 def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:

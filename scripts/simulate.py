@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
+from extract.clock import Clock
 from extract.config import ConfigurationError
 from scripts.command import moment_argument, run_command
 from scripts.lifecycles import TRACE_SCHEMA, chunks, months_before, scans
@@ -105,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _simulate(given: Any) -> int:
-    at = given.at or datetime.now(UTC)
+    at = Clock(given.at).now_utc()
     try:
         counts = simulate(given.source, orders=given.orders, months=given.months, seed=given.seed, at=at)
     except SourceWriteError as error:

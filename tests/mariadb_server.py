@@ -96,11 +96,13 @@ class MariaDB:
         # Short: a unix socket's path may have no more than 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="ot-", dir="/tmp"))
         self._folder.chmod(0o700)
+        (self._folder / "tmp").mkdir()  # of its own: a server that starts removes what others have left in a shared one
         done = subprocess.run(
             [
                 str(_program("mariadb-install-db")),
                 "--no-defaults",
                 f"--datadir={self._folder / 'data'}",
+                f"--tmpdir={self._folder / 'tmp'}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 *self._as_user(),
@@ -122,6 +124,7 @@ class MariaDB:
                     str(_program("mariadbd")),
                     "--no-defaults",
                     f"--datadir={self._folder / 'data'}",
+                    f"--tmpdir={self._folder / 'tmp'}",
                     f"--socket={self._folder / 's'}",
                     f"--pid-file={self._folder / 'pid'}",
                     f"--port={self._port}",

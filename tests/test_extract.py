@@ -372,8 +372,9 @@ def test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach(world: Worl
     assert raw_orders(world) == [*range(1, 20)]
 
 
-def test_a_reconcile_does_not_pass_over_what_a_first_load_has_still_to_read(world: World) -> None:
+def test_a_reconcile_does_not_pass_over_what_a_first_load_has_still_to_read(make_world: Callable[..., World]) -> None:
     """It reaches back 35 days; of a first load that died nothing says how far it has come."""
+    world = make_world(planned=False)
     world.order(1, START - 100 * DAY)
     world.order(2, START)
     run(world, START + MINUTE, since=START - 35 * DAY, kind="reconcile")
@@ -390,6 +391,62 @@ def test_an_extract_since_a_moment_within_the_buffer_does_not_pass_over_what_is_
     world.order(3, START - 20 * MINUTE)
     run(world, START + HOUR + 16 * MINUTE)
     assert raw_orders(world) == [1, 2, 3]
+
+
+def dies_while_reading(world: World, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    """A load that lands nothing."""
+
+    def dies(*arguments: Any) -> Any:
+        raise RuntimeError("the power is gone")
+
+    with monkeypatch.context() as patch, pytest.raises(ExtractFailed, match="the power is gone"):
+        patch.setattr(DuckDBWarehouse, "stage", dies)
+        run(world, START + MINUTE, **options)
+
+
+def test_a_later_load_does_not_pass_over_what_a_first_one_that_died_has_still_to_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for order in range(1, 41):
+        world.order(order, START - order * DAY)
+    dies_while_reading(world, monkeypatch)
+    run(world, START + 2 * MINUTE, since=START - 2 * DAY, kind="since")
+    world.cycle()
+    world.assert_whole()
+
+
+def test_a_first_load_that_is_begun_again_from_the_same_moment_is_the_first(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asked for what lies before; the next extract goes on from the newest row."""
+    world = make_world(planned=False)
+    world.order(1, START - 100 * DAY)
+    world.order(2, START)
+    dies_while_reading(world, monkeypatch, since=START - DAY, kind="since")
+    run(world, START + 2 * MINUTE, since=START - DAY, kind="since")
+    world.order(3, START + 10 * MINUTE)
+    run(world, START + 16 * MINUTE)
+    assert raw_orders(world) == [2, 3]
+
+
+def test_a_clock_that_is_set_back_during_an_extract_lets_nothing_land_behind_the_marts(world: World) -> None:
+    world.order(1, START)
+    world.cycle(START + DAY)
+    world.cycle()
+    world.order(2, START + DAY)
+    clock = Clock(moment(world.now + MINUTE))
+    with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+        read = source.read
+
+        def set_back(*arguments: Any, **options: Any) -> Any:
+            clock.at = START + DAY - 2 * HOUR
+            return read(*arguments, **options)
+
+        source.read = set_back
+        extract(source, warehouse, load_config(), clock)
+    world.cycle()
+    world.assert_whole()
+    assert set(world.uti()) == {1, 2}
 
 
 def test_a_log_that_cannot_be_written_does_not_hide_what_failed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """SQLMesh's state is lost: a mart is rebuilt from raw while raw still has every row, and never afterwards.
 
-Or it notes a time that has not come yet, for a clock was ahead.
+Or it notes a time that has not come yet, for a clock was ahead; or a mart that is gone; or half a plan.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from extract.__main__ import main as extract_command
 from extract.config import PROJECT, ConfigurationError
 from scripts.plan import main as plan
 from scripts.run_cycle import CycleFailed, run_cycle
@@ -242,3 +243,93 @@ def test_a_state_that_cannot_be_read_is_told_and_nothing_lands(world: World) -> 
     with pytest.raises(CycleFailed, match=r"(?s)SQLMesh's state cannot be read.*run the cycle again once the cause"):
         world.cycle()
     assert world.query("SELECT * FROM order_tracking_raw.uni_tracking_info_raw") == []
+
+
+def test_a_plan_that_broke_off_is_told_and_planning_again_mends_it(world: World) -> None:
+    """SQLMesh itself would wait for the plan for a minute, and say only that."""
+    world.order(1, START)
+    world.cycle()
+    world.execute(
+        "UPDATE sqlmesh._environments SET finalized_ts = NULL, previous_finalized_snapshots = snapshots "
+        "WHERE name = 'prod'"
+    )
+    world.order(2, START + HOUR)
+    with pytest.raises(CycleFailed, match=r"nothing was read.*make plan"):
+        world.cycle(START + HOUR)
+    assert plan(["--yes", "--at", f"{moment(START + HOUR):%Y-%m-%dT%H:%M:%S}"]) == 0
+    world.cycle(START + HOUR + 15 * MINUTE)
+    world.assert_whole()
+    assert set(world.uti()) == {1, 2}
+
+
+@pytest.mark.parametrize("mart", ["uni_tracking_info", "uni_tracking_spath"])
+def test_a_mart_that_is_gone_is_told_and_made_good_by_the_runbook(world: World, mart: str) -> None:
+    """SQLMesh would make it anew and fill it with what landed last."""
+    world.order(1, AGED)
+    world.order(2, START - 100 * DAY)
+    world.order(9, START)
+    world.cycle()
+    world.cycle(START + DAY)
+    world.order(3, START + 40 * DAY)
+    world.cycle(START + 40 * DAY)
+    world.scan(3, START + 41 * DAY - MINUTE)
+    world.cycle(START + 41 * DAY)
+    (table,) = {
+        f"{schema}.{name}"
+        for schema, name in world.query("SELECT table_schema, table_name FROM information_schema.tables")
+        if schema.startswith("sqlmesh__") and mart in name
+    }
+    columns = ", ".join(f"{name} {kind}" for name, kind in columns_of(world, mart))
+    world.execute(f"DROP TABLE {table}")
+    now = START + 41 * DAY + 15 * MINUTE
+    world.order(4, now)
+    with pytest.raises(CycleFailed, match="'A mart is gone'"):
+        world.cycle(now + MINUTE)
+    assert len(world.query("SELECT * FROM order_tracking_raw.uni_tracking_info_raw WHERE order_id = 4")) == 0
+    world.execute(f"CREATE TABLE {table} ({columns})")
+    reached = (now - 34 * DAY) * 1000
+    world.execute(f"DELETE FROM sqlmesh._intervals WHERE start_ts >= {reached}")
+    world.execute(f"UPDATE sqlmesh._intervals SET end_ts = {reached} WHERE end_ts > {reached}")
+    assert extract_command(["--source", world.source_url, "--since", "2025-01-01", "--at", iso(now)]) == 0
+    world.cycle(now + 15 * MINUTE)
+    world.cycle(now + DAY)
+    world.assert_whole()
+    assert set(world.uti()) == {2, 3, 4, 9}
+    assert world.exceptions() == []
+
+
+def columns_of(world: World, mart: str) -> list[tuple[Any, ...]]:
+    """Names and types of a mart's columns, which are those of its raw table."""
+    return world.query(
+        "SELECT column_name, data_type FROM information_schema.columns "
+        "WHERE table_name = ? AND table_schema = 'order_tracking_raw' ORDER BY ordinal_position",
+        f"{mart}_raw",
+    )
+
+
+def iso(time: int) -> str:
+    return f"{moment(time):%Y-%m-%dT%H:%M:%S}"
+
+
+def test_a_status_dated_into_the_future_gives_way_by_the_runbook(world: World) -> None:
+    """It is newer than every true status until its time has come."""
+    world.order(1, START)
+    world.cycle()
+    world.status(1, 999, START + 300 * DAY)
+    world.cycle()
+    world.source("DELETE FROM uni_tracking_info")
+    world.scan(1, START + HOUR)
+    world.cycle(START + 2 * HOUR)
+    world.cycle(START + 4 * HOUR, reconcile_since=START)
+    assert world.uti() == {1: (999, START + 300 * DAY)}
+    ((mart,),) = world.query(
+        "SELECT DISTINCT table_schema || '.' || table_name FROM information_schema.tables "
+        "WHERE table_schema LIKE 'sqlmesh@_@_%' ESCAPE '@' AND table_name LIKE '%mart_uni_tracking_info%'"
+    )
+    world.execute(f"DELETE FROM {mart} WHERE order_id = 1")
+    world.execute("DELETE FROM order_tracking_raw.uni_tracking_info_raw WHERE order_id = 1")
+    world.cycle(START + 6 * HOUR, reconcile_since=START)
+    assert world.uti() == {1: (200, START + HOUR)}
+    world.cycle(START + 2 * DAY)
+    world.cycle(START + 2 * DAY + HOUR)
+    assert world.exceptions() == []

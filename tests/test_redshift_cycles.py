@@ -18,6 +18,7 @@ from tests.conftest_redshift import START
 from tests.redshift_standin import Properties, RedshiftStandin, refusals
 from tests.redshift_world import MARTS, RedshiftWorld, copy_tables
 from tests.test_traces import DATA
+from tests.thorough import sample
 from tests.world import DAY, HOUR, World, at, moment
 
 pytestmark = pytest.mark.xdist_group("redshift")
@@ -157,7 +158,7 @@ def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
 def test_the_recorded_traces_end_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:
-    """Both traces in one warehouse, a cycle a year; that they are the right rows is tests/test_traces.py.
+    """Both traces in one warehouse, a cycle every year or two; that they are the right rows is tests/test_traces.py.
 
     The years that only the small trace knows go by in twos.
     """
@@ -165,6 +166,7 @@ def test_the_recorded_traces_end_in_the_same_rows_on_both_engines(
     traces = pa.concat_tables([large, small])
     first, dense, last = (pc.min_max(table["arrival_time"]).as_py() for table in (small, large, traces))
     moments = [*range(first["min"], dense["min"], 2 * YEAR), *range(dense["min"], last["max"] + YEAR, YEAR)]
+    moments = sorted({*sample(moments, 2), moments[-1]})
     ours = make_world(history_start="2010_h1", planned=False)
     ours.source_file.unlink()
     theirs = make_redshift_world(history_start="2010_h1", planned=False)  # over the same source

@@ -20,7 +20,7 @@ from extract.config import PROJECT, ExtractConfig, load_config
 from extract.foundation import OWN_TABLES, lay_foundation
 from extract.landing import Landed, land, log
 from extract.reconcile import warehouse_hourly_counts
-from extract.run import last_watermark
+from extract.run import last_watermark, load_begun
 from extract.warehouse import Staged
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_view
@@ -107,6 +107,7 @@ def test_what_the_extract_sends_passes(config: ExtractConfig) -> None:
     lay_foundation(full, config.tables)
     for table in config.tables:
         last_watermark(full, table)
+        load_begun(full, table, OLD)
         warehouse_hourly_counts(full, table, OLD)
         for raw_floor in (OLD - DAY, START):  # raw alone tells what is held, or mart and history too
             land(

@@ -92,8 +92,7 @@ class Oracle:
         """What an extract reads, and whether all before it has landed, so that the watermark may move."""
         watermark = self.watermarks.get(table)
         if since is not None:
-            seen = watermark is not None and since <= watermark - BUFFER
-            return self.rows_of_hours_that_differ(table, since), seen
+            return self.rows_of_hours_that_differ(table, since), False
         if watermark is None:
             return self.rows_of_hours_that_differ(table, 0), True
         first = min(watermark, now) - BUFFER
