@@ -30,17 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
         from sqlmesh.utils.errors import SQLMeshError
 
         from scripts.command import CycleFailed
+        from scripts.run_cycle import production_stands, refuse_without_the_marts
         from scripts.sqlmesh_session import keep_alerts_from_failing_a_run
 
         config = load_config()
-        with run_lock(options.gateway):
-            with closing(open_warehouse(options.gateway)) as warehouse:
-                lay_foundation(warehouse, config.tables)
+        with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
+            lay_foundation(warehouse, config.tables)
             set_console(create_console())
             keep_alerts_from_failing_a_run()
             try:
                 context = Context(paths=str(PROJECT), gateway=options.gateway)
                 with closing(context):
+                    if production_stands(context.state_reader.get_environment("prod")):
+                        refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
                     context.plan(
                         options.environment,
                         execution_time=Clock(options.at).now_utc(),

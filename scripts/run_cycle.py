@@ -101,7 +101,7 @@ def run_cycle(
                         phase.told = "made the marts"
                     reached = _reached(context, console)
                 _refuse_behind_the_marts(reached, clock)
-                _refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
+                refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
             with _phase(cycle, "extract", report) as phase:
                 cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
                 phase.told = _told(cycle.extracted)
@@ -172,7 +172,7 @@ def _reached(context: Any, console: CycleConsole) -> list[dt.datetime]:
         snapshots = state.get_snapshots(environment.snapshots).values() if environment else []
     except Exception as error:
         raise CycleFailed(_failure("SQLMesh's state cannot be read", console, error)) from error
-    if environment is None or not (environment.finalized_ts or environment.previous_finalized_snapshots):
+    if not production_stands(environment):
         return []
     if not environment.finalized_ts:
         raise CycleFailed(
@@ -181,6 +181,11 @@ def _reached(context: Any, console: CycleConsole) -> list[dt.datetime]:
         )
     ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in snapshots]
     return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
+
+
+def production_stands(environment: Any) -> bool:
+    """SQLMesh's environment prod was planned once, to the end."""
+    return environment is not None and bool(environment.finalized_ts or environment.previous_finalized_snapshots)
 
 
 def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
@@ -196,7 +201,7 @@ def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
     )
 
 
-def _refuse_without_the_marts(warehouse: Warehouse, marts: list[str]) -> None:
+def refuse_without_the_marts(warehouse: Warehouse, marts: list[str]) -> None:
     """CycleFailed where a mart is gone that SQLMesh takes for filled: it would make it anew, of the last rows alone."""
     try:
         warehouse.fetchall(" UNION ALL ".join(f"SELECT order_id FROM {mart} WHERE 1 = 0" for mart in marts))

@@ -285,6 +285,7 @@ def test_a_mart_that_is_gone_is_told_and_made_good_by_the_runbook(world: World, 
     world.order(4, now)
     with pytest.raises(CycleFailed, match="'A mart is gone'"):
         world.cycle(now + MINUTE)
+    assert plan(["--yes", "--at", iso(now + MINUTE)]) == 1
     assert len(world.query("SELECT * FROM order_tracking_raw.uni_tracking_info_raw WHERE order_id = 4")) == 0
     world.execute(f"CREATE TABLE {table} ({columns})")
     reached = (now - 34 * DAY) * 1000

@@ -24,6 +24,7 @@ from sqlmesh.utils.errors import SQLMeshError
 from extract.config import PROJECT
 from macros.production import deployability
 from tests.conftest import START
+from tests.test_extract import run as extract
 from tests.test_retention import AGED, EARLIER, physical
 from tests.world import DAY, HOUR, World, moment
 
@@ -171,17 +172,11 @@ def test_a_dev_run_touches_only_dev(behind: World, project: Path) -> None:
     assert_evaluated_in_dev(behind, *MARTS)
 
 
-def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(
-    make_world: Callable[..., World], project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(make_world: Callable[..., World], project: Path) -> None:
     world = make_world(planned=False)
     for order in range(1, 6):
         world.order(order, START - order * 60 * DAY)
-    with monkeypatch.context() as patch:  # the rows land, and production is never planned
-        patch.setattr("scripts.run_cycle._first_plan", lambda *_: None)
-        patch.setattr("scripts.run_cycle._reached", lambda *_: [moment(0)])
-        patch.setattr("scripts.run_cycle._run", lambda *_: None)
-        world.cycle(START)
+    extract(world, START)  # the rows land, and production is never planned
     before = outside_dev(world)
     assert len(before["order_tracking_raw.uni_tracking_spath_raw"]) == 5
     plan(project, "dev", START + HOUR, start="2009-12-01")
