@@ -9,7 +9,7 @@ from typing import TypeVar
 THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
 
 SAMPLED = (
-    "replays of the recorded traces: four- and eight-weekly, by the proof's engine (make soak: weekly, whole cycles)",
+    "replays of the recorded traces: weekly and four-weekly, by the proof's engine (make soak: weekly, whole cycles)",
     "the traces on both engines: a cycle every two and four years (make soak: every one and two)",
     "crashes of a whole cycle: before every twelfth statement and around the trims (make soak: before every one)",
     "kills of the cycles of random histories: at every 37th point (make soak: at every one)",
