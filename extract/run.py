@@ -120,7 +120,7 @@ class _Worker:
         watermark, watermark_id = last_watermark(self._warehouse, table)
         if since is not None:
             # Where a load has begun further back and died, all of that is still to be read.
-            first = watermark is None and kind == "since" and since <= load_begun(self._warehouse, table, since)
+            first = watermark is None and kind == "since" and since <= load_begun(self._warehouse, since)
             return self._job_by_hours(table, kind, since, first)
         if watermark is None:
             return replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
@@ -284,11 +284,12 @@ def last_watermark(warehouse: Warehouse, table: Table) -> tuple[int | None, int 
     return row[0], row[1]
 
 
-def load_begun(warehouse: Warehouse, table: Table, since: int) -> int:
-    """How far back the loads of a table were to go: event time in epoch seconds, `since` where there was none."""
-    ((begun,),) = warehouse.fetchall(
-        f"SELECT MIN(cutoff) FROM {EXTRACT_LOG} WHERE table_name = '{table.name}' AND kind = 'since'"
-    )
+def load_begun(warehouse: Warehouse, since: int) -> int:
+    """How far back the loads so far were to go: event time in epoch seconds, `since` where there was none.
+
+    Of any table: they are loaded together, and one whose load was killed at once has no entry of its own.
+    """
+    ((begun,),) = warehouse.fetchall(f"SELECT MIN(cutoff) FROM {EXTRACT_LOG} WHERE kind = 'since'")
     return since if begun is None else int(begun)
 
 

@@ -107,7 +107,7 @@ def test_what_the_extract_sends_passes(config: ExtractConfig) -> None:
     lay_foundation(full, config.tables)
     for table in config.tables:
         last_watermark(full, table)
-        load_begun(full, table, OLD)
+        load_begun(full, OLD)
         warehouse_hourly_counts(full, table, OLD)
         for raw_floor in (OLD - DAY, START):  # raw alone tells what is held, or mart and history too
             land(
