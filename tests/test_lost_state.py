@@ -5,7 +5,6 @@ Or it notes a time that has not come yet, for a clock was ahead; or a mart that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from scripts.plan import main as plan
 from scripts.run_cycle import CycleFailed, run_cycle
 from tests.conftest import START
 from tests.test_crashes import everything
-from tests.test_retention import AGED
+from tests.test_retention import AGED, physical
 from tests.world import DAY, HOUR, MINUTE, World, moment
 
 
@@ -25,13 +24,21 @@ def lose_state(world: World) -> None:
     world.execute("DROP SCHEMA sqlmesh CASCADE")
 
 
-def run_steps(world: World, section: str) -> None:
-    """Executes the SQL that docs/operations.md tells in this section."""
-    text = (PROJECT / "docs" / "operations.md").read_text().partition(f"\n## {section}\n")[2]
-    steps = [step for step in text.partition("```sql")[2].partition("```")[0].split(";") if step.strip()]
-    assert len(steps) > 3
+def run_steps(world: World, heading: str, **instead: str) -> None:
+    """Executes the SQL that docs/operations.md tells under this heading, with other names where these are meant."""
+    text = (PROJECT / "docs" / "operations.md").read_text().partition(f"\n{heading}\n")[2]
+    sql = text.partition("```sql")[2].partition("```")[0].replace("order_tracking_state.", "sqlmesh.")
+    for written, meant in instead.items():
+        assert written in sql
+        sql = sql.replace(written, meant)
+    steps = [step for step in sql.split(";") if step.strip()]
+    assert len(steps) >= 3
     for step in steps:
-        world.execute(step.replace("order_tracking_state.", "sqlmesh."))
+        world.execute(step)
+
+
+def iso(time: int) -> str:
+    return f"{moment(time):%Y-%m-%dT%H:%M:%S}"
 
 
 def marts(world: World) -> dict[str, list[tuple[Any, ...]]]:
@@ -149,7 +156,7 @@ def test_state_lost_after_raw_was_trimmed_is_made_good_by_the_runbook(world: Wor
     world.status(4, 900, START + 40 * DAY - HOUR)
     with pytest.raises(CycleFailed, match="would be built anew"):
         world.cycle()
-    run_steps(world, "The state was lost")
+    run_steps(world, "## The state was lost")
     world.cycle()
     after = marts(world)
     assert world.uti().pop(4) == (900, START + 40 * DAY - HOUR)
@@ -196,7 +203,7 @@ def test_a_state_from_a_backup_that_raw_does_not_reach_refuses_until_the_runbook
         with pytest.raises(CycleFailed, match=r"would be built anew since 2025-09-01 00:00 UTC.*lacks \d of"):
             world.cycle()
         assert marts(world) == before
-    run_steps(world, "The state was lost")
+    run_steps(world, "## The state was lost")
     world.cycle()
     assert marts(world) == before
     world.assert_whole()
@@ -214,7 +221,7 @@ def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World)
     world.order(4, START + 50 * MINUTE)
     with pytest.raises(ConfigurationError, match="A clock was ahead"):
         world.cycle(START + HOUR + MINUTE)
-    run_steps(world, "A clock was ahead")
+    run_steps(world, "## A clock was ahead")
     for now in (HOUR + MINUTE, HOUR + 16 * MINUTE, DAY + 20 * MINUTE, 40 * DAY, 365 * DAY, 365 * DAY + 15 * MINUTE):
         world.order(now, START + now - HOUR)
         world.cycle(START + now, reconcile_since=1)
@@ -257,7 +264,7 @@ def test_a_plan_that_broke_off_is_told_and_planning_again_mends_it(world: World)
     world.order(2, START + HOUR)
     with pytest.raises(CycleFailed, match=r"nothing was read.*make plan"):
         world.cycle(START + HOUR)
-    assert plan(["--yes", "--at", f"{moment(START + HOUR):%Y-%m-%dT%H:%M:%S}"]) == 0
+    assert plan(["--yes", "--at", iso(START + HOUR)]) == 0
     world.cycle(START + HOUR + 15 * MINUTE)
     world.assert_whole()
     assert set(world.uti()) == {1, 2}
@@ -279,11 +286,7 @@ def test_a_mart_that_is_gone_is_told_and_made_good_by_the_runbook(world: World, 
     world.cycle(START + 40 * DAY)
     world.scan(3, START + 41 * DAY - MINUTE)
     world.cycle(START + 41 * DAY)
-    (table,) = {
-        f"{schema}.{name}"
-        for schema, name in world.query("SELECT table_schema, table_name FROM information_schema.tables")
-        if schema.startswith("sqlmesh__") and mart in name
-    }
+    table = physical(world, f"mart_{mart}")
     columns = ", ".join(f"{name} {kind}" for name, kind in columns_of(world, mart))
     world.execute(f"DROP TABLE {table}")
     now = START + 41 * DAY + 15 * MINUTE
@@ -317,10 +320,6 @@ def columns_of(world: World, mart: str) -> list[tuple[Any, ...]]:
     )
 
 
-def iso(time: int) -> str:
-    return f"{moment(time):%Y-%m-%dT%H:%M:%S}"
-
-
 def test_a_status_dated_into_the_future_gives_way_by_the_runbook(world: World) -> None:
     """It is newer than every true status until its time has come."""
     world.order(1, START)
@@ -332,16 +331,9 @@ def test_a_status_dated_into_the_future_gives_way_by_the_runbook(world: World) -
     world.cycle(START + 2 * HOUR)
     world.cycle(START + 4 * HOUR, reconcile_since=START)
     assert world.uti() == {1: (999, START + 300 * DAY)}
-    ((mart,),) = world.query(
-        "SELECT DISTINCT table_schema || '.' || table_name FROM information_schema.tables "
-        "WHERE table_schema LIKE 'sqlmesh@_@_%' ESCAPE '@' AND table_name LIKE '%mart_uni_tracking_info%'"
-    )
-    text = (PROJECT / "docs" / "operations.md").read_text().partition("\n### A status dated into the future\n")[2]
-    steps = [step for step in text.partition("```sql")[2].partition("```")[0].split(";") if step.strip()]
-    for step in steps:
-        named = re.sub(r"sqlmesh__\S+", mart, step).replace("67500000137", "1")
-        world.execute(named)
-    assert len(steps) == 3
+    table = "sqlmesh__order_tracking.order_tracking__mart_uni_tracking_info__1384349435"
+    instead = {table: physical(world, "mart_uni_tracking_info"), "67500000137": "1"}
+    run_steps(world, "### A status dated into the future", **instead)
     world.execute("DELETE FROM sqlmesh._intervals WHERE start_ts >= ?", START * 1000)  # as from an older backup
     world.execute("UPDATE sqlmesh._intervals SET end_ts = ? WHERE end_ts > ?", START * 1000, START * 1000)
     world.cycle(START + 6 * HOUR, reconcile_since=START)

@@ -231,7 +231,7 @@ def test_mysql_types_lose_nothing(mysql_database: str) -> None:
             2024,
         )
         database.run("UPDATE t SET order_id = 9223372036854775808")
-        with pytest.raises(SourceError, match="order_id holds a value beyond"):
+        with pytest.raises(SourceError, match=r"order_id holds a value beyond \d+, which must be mended in the source"):
             list(source.read(SourceTable("t", "pathTime", columns), EVERYTHING))
 
 

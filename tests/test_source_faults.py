@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pymysql
@@ -20,7 +21,7 @@ import pytest
 
 from extract.mysql_rows import CutStream, stream
 from extract.source import SourceError, SourceTable, TimeRange, open_source
-from extract.source_mysql import Address
+from extract.source_mysql import Address, MySQLSource
 from tests.mariadb_server import VARIABLE, MariaDB
 
 SPATH = SourceTable("uni_tracking_spath", "pathTime", ("order_id", "pathtime", "code", "traceseq", "note"))
@@ -98,6 +99,18 @@ def test_a_killed_connection_or_query_is_an_error(mysql_database: str, how: str)
             for batch in reading:
                 got += batch.num_rows
         assert got < MANY
+
+
+def test_an_idle_connection_that_another_thread_has_just_taken_is_no_error(mysql_database: str) -> None:
+    class Taken(list[Any]):
+        """Seems to hold one, as a list does to a thread that asks just before another one takes the last."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    with closing(MySQLSource(mysql_database)) as source:
+        source._idle = Taken()
+        assert source.clock() is not None
 
 
 def test_a_slow_landing_holds_the_server_back_instead_of_filling_memory(mysql_database: str) -> None:
