@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.marts import mart_facts
+from macros.marts import NUMBER_USED_AGAIN, mart_facts
 from macros.sql import statement, timestamp
 
 GRACE_SECONDS = 2 * 900
@@ -70,3 +70,15 @@ def rejection_detail(evaluator, row: exp.Column):  # type: ignore[no-untyped-def
     payload = exp.func("LEFT", exp.column("payload", row.name), exp.Literal.number(900))
     parts = [exp.column("reason", row.name), exp.Literal.string(": "), payload]
     return exp.DPipe(this=exp.DPipe(this=parts[0], expression=parts[1]), expression=parts[2])
+
+
+@macro()
+def number_used_again(evaluator):  # type: ignore[no-untyped-def]
+    """What is said of an order whose number an archived order had: the same words as when its mart finds it.
+
+    Example:
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> number_used_again(MacroEvaluator("redshift")).sql("redshift")[:46]
+        "CAST('history holds another order under this n"
+    """
+    return exp.cast(exp.Literal.string(NUMBER_USED_AGAIN), "VARCHAR(4096)")

@@ -7,6 +7,10 @@ import typing as t
 RAW_SCHEMA = "order_tracking_raw"
 HISTORY_SCHEMA = "order_tracking_history"
 UTI = "order_tracking.mart_uni_tracking_info"
+ECS = "order_tracking.mart_ecs_order_info"
+
+NUMBER_USED_AGAIN = "history holds another order under this number: its tracking number or its metadata differ"
+"""What an exception says of it, whoever finds it: the mart at once, or the daily check."""
 
 
 def mart_facts(name: str) -> dict[str, t.Any]:
@@ -40,6 +44,14 @@ def mart_facts(name: str) -> dict[str, t.Any]:
 def scan_key() -> list[str]:
     """What makes a scan the same scan."""
     return ["order_id", "pathtime", "code", "traceseq"]
+
+
+def order_mark(short: str) -> str:
+    """The column that tells an order from an earlier one under the same number: its tracking number, its creation.
+
+    Scans have none: a scan is told by its whole key.
+    """
+    return {"uti": "tno", "ecs": "add_time"}[short]
 
 
 def identity_columns(columns: t.Iterable[str], time: str, versioned: bool) -> list[str]:

@@ -14,7 +14,7 @@ from sqlmesh.utils.errors import SQLMeshError
 from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table
-from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
+from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
 from macros.periods import is_period, months_before, period_bounds, periods_between
 from macros.production import environment_name, production_snapshot, snapshot_of_written_table
 from macros.retention import (
@@ -23,13 +23,17 @@ from macros.retention import (
     archive_statements,
     clean_copies_statements,
     clean_statements,
+    created_orders,
     delete_consumed_raw_statement,
+    departed_orders,
     drop_temporaries,
     due_ecs,
     every_period,
     in_range,
+    later_metadata_statement,
     outdated_statements,
     returned_orders,
+    reused_numbers,
     trim_statements,
     unrouted_rows,
     widen_statements,
@@ -120,11 +124,16 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
     """
     scope["newest"] = newest_status(scope, engine)
     scope["cutoff"] = months_before(scope["newest"], scope["retention_months"]) if scope["newest"] else 0
+    if scope["short"] == "ecs" and (scope["history"] or scope["uti_history"]):
+        execute(engine, departed_orders(scope))
     if scope["history"]:
         execute(engine, widen_statements(scope))
         if scope["versioned"]:
             execute(engine, returned_orders(scope))
             returned = returned_periods(engine)
+            if returned and scope["short"] == "uti":
+                execute(engine, created_orders(scope, metadata_tables(engine)))
+                note_reused_numbers(scope, engine, returned)
             execute(engine, clean_statements(scope, returned))
         if scope["short"] == "uti":
             execute(engine, outdated_statements(scope, returned))
@@ -139,6 +148,19 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
             execute(engine, record_exceptions(unrouted, scope["end"]))
         execute(engine, trim_statements(scope))
     execute(engine, [delete_consumed_raw_statement(scope), *drop_temporaries()])
+
+
+def metadata_tables(engine):  # type: ignore[no-untyped-def]
+    """Where orders' metadata stands beside history: raw, and ecs once the first plan has ended."""
+    raw = mart_facts(ECS.split(".")[-1])["raw"]
+    return [raw, ECS] if engine.table_exists(ECS) else [raw]
+
+
+def note_reused_numbers(scope, engine, returned):  # type: ignore[no-untyped-def]
+    """An exception for each order of this batch that bears the number of another, archived one."""
+    reused = reused_numbers(scope, returned)
+    if engine.fetchone(reused.limit(1)):
+        execute(engine, record_exceptions(reused, scope["end"]))
 
 
 def execute(engine, statements):  # type: ignore[no-untyped-def]
@@ -175,6 +197,7 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
     tables = history_tables(evaluator.engine_adapter)
     scope["history"] = tables.get(facts["short"], {})
     scope["uti_history"] = tables.get("uti", {})
+    scope["ecs_history"] = tables.get("ecs", {})
     return scope
 
 
@@ -226,10 +249,14 @@ def due_periods(scope, engine):  # type: ignore[no-untyped-def]
         if not scope["uti_history"]:
             return {}
         execute(engine, due_ecs(scope))
-        found = (
-            exp.select("period", exp.func("MIN", time), exp.func("MAX", time)).from_(table_node(DUE)).group_by("period")
-        )
-        return {str(period): (int(first), int(last) + 1) for period, first, last in engine.fetchall(found)}
+        later = statement("MAX(CASE WHEN add_time > last_status THEN 1 ELSE 0 END)", {})
+        found = exp.select("period", exp.func("MIN", time), exp.func("MAX", time), later).from_(table_node(DUE))
+        found = found.group_by("period")
+        rows = engine.fetchall(found)
+        if scope["history"] and any(created_later for *_, created_later in rows):
+            execute(engine, [later_metadata_statement(scope)])
+            rows = engine.fetchall(found)
+        return {str(period): (int(first), int(last) + 1) for period, first, last, _ in rows}
     aged = exp.select(exp.func("MIN", time), exp.func("MAX", time)).from_(table_node(scope["mart"]))
     oldest, newest = engine.fetchone(aged.where(time < scope["cutoff"]))
     if oldest is None:

@@ -6,7 +6,8 @@ A scope (made in post_statements.py) says what one evaluation works on:
   columns, sortkey   of the mart; identity: the columns in which a row and its copy agree; texts: those with text
   start, end         the interval, half-open; newest: the status from which age is counted; cutoff: what is older has
                      aged out (all epoch seconds)
-  history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's
+  history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's;
+                     ecs_history: of the metadata's
   due                period -> range of event time (half-open) of the rows that must leave the mart now; history_start
   holding            the periods whose history may hold, before the archive step, a copy of what leaves now
   retention_months, raw_retention_days
@@ -30,15 +31,17 @@ from macros.history import (
     drop_history_view,
     history_table,
 )
+from macros.marts import NUMBER_USED_AGAIN, order_mark
 from macros.periods import period_bounds
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
-from macros.versions import identical, older
+from macros.versions import another_order, identical, older, same
 
 Scope = dict[str, t.Any]
 
 RETURNED = "order_tracking_returned_orders"
 DEPARTED = "order_tracking_departed_orders"
 DUE = "order_tracking_due_rows"
+CREATED = "order_tracking_created_orders"
 
 
 def batch_orders(scope: Scope) -> exp.Query:
@@ -85,7 +88,7 @@ def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
 
 def drop_temporaries() -> list[exp.Expr]:
     """The statements that end what `temporary` made."""
-    return [exp.Drop(this=table_node(name), kind="TABLE", exists=True) for name in (RETURNED, DEPARTED, DUE)]
+    return [exp.Drop(this=table_node(name), kind="TABLE", exists=True) for name in (RETURNED, DEPARTED, DUE, CREATED)]
 
 
 def returned_orders(scope: Scope) -> list[exp.Expr]:
@@ -102,42 +105,79 @@ def due_ecs(scope: Scope) -> list[exp.Expr]:
     """Statements that find the rows of ecs that must leave, with the periods that they belong to.
 
     They are those of an order that uti has archived and that is not active; absence from uti is no proof, for an
-    order's status may arrive after its metadata.
+    order's status may arrive after its metadata. What history still holds of an active number is another order's (uti
+    has cleaned before), and metadata that was created before that one's last status belongs to it.
     """
     query = statement(
         """
-        SELECT departed.period, :columns FROM departed JOIN mart ON mart.order_id = departed.order_id
+        SELECT departed.period, departed.update_time AS last_status, :columns
+        FROM departed JOIN mart ON mart.order_id = departed.order_id
         LEFT JOIN active ON active.order_id = departed.order_id
-        WHERE active.order_id IS NULL
+        WHERE active.order_id IS NULL OR mart.add_time <= departed.update_time
         """,
         {"departed": DEPARTED, "mart": scope["mart"], "active": scope["uti"]},
         columns=columns_of(scope["columns"], "mart"),
     )
-    return [*temporary(DEPARTED, departed_orders(scope)), *temporary(DUE, t.cast(exp.Query, query))]
+    return temporary(DUE, t.cast(exp.Query, query))
 
 
-def departed_orders(scope: Scope) -> exp.Query:
-    """Period and order_id of what uti archived: since the interval's start, and any orders that are in this batch.
+def later_metadata_statement(scope: Scope) -> exp.Expr:
+    """Takes from the due rows of ecs the metadata of orders that were given an archived order's number.
 
-    And those whose metadata the daily checks have found left behind.
+    It was created after the archived order's last status, and history holds metadata that is older: the number's new
+    order has no status yet.
+    """
+    query = """
+        SELECT history.order_id, MIN(history.add_time) AS first_created
+        FROM history JOIN leaving ON leaving.order_id = history.order_id GROUP BY history.order_id
+    """
+    history = every_period("ecs", scope["history"], ["order_id", "add_time"])
+    return statement(
+        """
+        DELETE FROM due USING earlier WHERE due.order_id = earlier.order_id
+        AND due.add_time > due.last_status AND due.add_time > earlier.first_created
+        """,
+        {"due": DUE, "earlier": statement(query, {"history": history, "leaving": DUE})},
+    )
+
+
+def departed_orders(scope: Scope) -> list[exp.Expr]:
+    """Statements that find what uti archived: since the interval's start, and of the orders of this batch.
+
+    They give period, order_id and last status; of a number that was used again those of its last order. The orders
+    whose metadata the daily checks have found left behind are among them.
     """
     left_behind = statement(
         "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
         {"exceptions": EXCEPTIONS},
     )
-    archived = every_period("uti", scope["uti_history"], ["order_id", "archived_at"])
-    return t.cast(
-        exp.Query,
-        statement(
-            """
-            SELECT archived.period, archived.order_id FROM archived WHERE archived.archived_at > :start
-            UNION
-            SELECT archived.period, archived.order_id FROM archived JOIN batch ON batch.order_id = archived.order_id
-            """,
-            {"archived": archived, "batch": exp.union(batch_orders(scope), t.cast(exp.Query, left_behind))},
-            start=timestamp(scope["start"]),
-        ),
+    columns = {"order_id": "BIGINT", "update_time": "BIGINT", "archived_at": "TIMESTAMP"}
+    if scope["uti_history"]:
+        archived = every_period("uti", scope["uti_history"], columns)
+    else:
+        nothing = {"period": "VARCHAR(7)", **columns}
+        archived = exp.select(*(exp.cast(exp.null(), kind).as_(name) for name, kind in nothing.items()))
+        archived = archived.where(exp.false())
+    departed = statement(
+        """
+        SELECT archived.period, archived.order_id, archived.update_time FROM archived
+        WHERE archived.archived_at > :start
+        UNION
+        SELECT archived.period, archived.order_id, archived.update_time
+        FROM archived JOIN batch ON batch.order_id = archived.order_id
+        """,
+        {"archived": archived, "batch": exp.union(batch_orders(scope), t.cast(exp.Query, left_behind))},
+        start=timestamp(scope["start"]),
     )
+    query = """
+        SELECT ranked.period, ranked.order_id, ranked.update_time FROM (
+          SELECT departed.period, departed.order_id, departed.update_time, ROW_NUMBER() OVER (
+            PARTITION BY departed.order_id ORDER BY departed.update_time DESC
+          ) AS recency_rank
+          FROM departed
+        ) AS ranked WHERE ranked.recency_rank = 1
+    """
+    return temporary(DEPARTED, t.cast(exp.Query, statement(query, {"departed": departed})))
 
 
 def every_period(short: str, periods: t.Iterable[str], columns: t.Iterable[str]) -> exp.Query:
@@ -179,13 +219,15 @@ def may_hold(scope: Scope, period: str, archived: bool = True) -> exp.Query | No
 
 
 def with_copy(scope: Scope, period: str, archived: bool = True) -> exp.Query:
-    """What is due in a period and superfluous in the mart: history holds its copy or, of a version, a newer one.
+    """What is due in a period and superfluous in the mart: history holds its copy or a newer version of its order.
 
     Of scans it is history's rows of the range themselves, for they are compared with the due ones in every column.
     """
     if not scope["versioned"]:
         return t.cast(exp.Query, may_hold(scope, period, archived))
-    is_copy = exp.not_(older("held", "due", scope["identity"]))
+    is_copy = exp.and_(
+        exp.not_(older("held", "due", scope["identity"])), same(order_mark(scope["short"]), "held", "due")
+    )
     return t.cast(
         exp.Query,
         statement(
@@ -222,7 +264,8 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
 
     Older versions: the order came back, or its aged row is replaced by a newer one that is itself aged. Of ecs also the
     very same version of an order that is active. The mart holds what is deleted here, or a newer version of it, so
-    nothing is lost; should it have aged too, the archive step copies it.
+    nothing is lost; should it have aged too, the archive step copies it. Of another order under the same number
+    nothing is deleted.
     """
     stale = older("history", "present", scope["identity"])
     if scope["short"] == "ecs":
@@ -231,12 +274,61 @@ def clean_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr]:
         stale = exp.paren(exp.or_(stale, exp.and_(not_newer, active)))
     return [
         statement(
-            "DELETE FROM history USING present WHERE history.order_id = present.order_id AND :stale",
+            "DELETE FROM history USING present WHERE history.order_id = present.order_id AND :same_order AND :stale",
             {"history": history_table(scope["short"], period), "present": present_rows(scope, period)},
+            same_order=same_order(scope),
             stale=stale,
         )
         for period in sorted(periods)
     ]
+
+
+def same_order(scope: Scope) -> exp.Expr:
+    """The rows of `history` and `present` are of one order, and not of two that had the same number."""
+    if scope["short"] == "uti":
+        return exp.not_(another_order("history", "present", created="present"))
+    return same("add_time", "history", "present")
+
+
+def created_orders(scope: Scope, metadata: t.Iterable[str]) -> list[exp.Expr]:
+    """Statements that find when the orders that came back were created: by all the metadata of their numbers.
+
+    `metadata` names the tables beside history that hold any.
+    """
+    tables = [*metadata, *(history_table("ecs", period) for period in sorted(scope["ecs_history"]))]
+    places = [exp.select(*columns_of(["order_id", "add_time"])).from_(table_node(table)) for table in tables]
+    query = statement(
+        """
+        SELECT metadata.order_id, MIN(metadata.add_time) AS first_created, MAX(metadata.add_time) AS last_created
+        FROM metadata JOIN (SELECT DISTINCT order_id FROM returned) AS asked ON asked.order_id = metadata.order_id
+        GROUP BY metadata.order_id
+        """,
+        {"metadata": union_all(places), "returned": RETURNED},
+    )
+    return temporary(CREATED, t.cast(exp.Query, query))
+
+
+def reused_numbers(scope: Scope, periods: t.Iterable[str]) -> exp.Query:
+    """Orders of this batch under whose number history holds another order, as exceptions."""
+    texts = (
+        ("check_name", "order_number_reused", "VARCHAR(64)"),
+        ("table_name", scope["name"], "VARCHAR(127)"),
+        ("detail", NUMBER_USED_AGAIN, "VARCHAR(4096)"),
+    )
+    told = [exp.cast(exp.Literal.string(text), kind).as_(name) for name, text, kind in texts]
+    found = [
+        t.cast(
+            exp.Select,
+            statement(
+                "SELECT present.order_id FROM history JOIN present ON present.order_id = history.order_id "
+                "WHERE :another",
+                {"history": history_table("uti", period), "present": present_rows(scope, period)},
+                another=another_order("history", "present", created="present"),
+            ),
+        )
+        for period in sorted(periods)
+    ]
+    return exp.select("reused.order_id", *told).from_(union_all(found).subquery("reused")).distinct()
 
 
 def clean_copies_statements(scope: Scope, not_due: t.Mapping[str, tuple[int, int]]) -> list[exp.Expr]:
@@ -286,7 +378,7 @@ def outdated_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr
                     ),
                 ),
             },
-            outdated=older("mart", "newer", scope["identity"]),
+            outdated=exp.and_(older("mart", "newer", scope["identity"]), same(order_mark("uti"), "mart", "newer")),
         )
         for period in sorted(periods)
         if period_bounds(period)[1] > scope["cutoff"]
@@ -294,19 +386,23 @@ def outdated_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr
 
 
 def present_rows(scope: Scope, period: str) -> exp.Query:
-    """The mart's rows of the orders that came back from a period, and for ecs whether the order is active.
+    """The mart's rows of the orders that came back from a period, and for ecs whether their order is active.
+
+    For uti also when the orders of its number were created.
 
     An order of the batch is in uti with a row of the batch or a newer one, so what is older than all of the batch need
     not be looked at.
     """
     columns = columns_of(["order_id", *scope["identity"]], "mart")
     tables = {"returned": RETURNED, "mart": scope["mart"], "active": scope["uti"], "raw": scope["raw"]}
+    tables |= {"created": CREATED, "departed": DEPARTED}
     if scope["short"] == "ecs":
         query = statement(
             """
-            SELECT :columns, active.order_id AS active
+            SELECT :columns, CASE WHEN departed.order_id IS NULL THEN active.order_id END AS active
             FROM returned JOIN mart ON mart.order_id = returned.order_id
             LEFT JOIN active ON active.order_id = mart.order_id
+            LEFT JOIN departed ON departed.order_id = mart.order_id AND departed.update_time >= mart.add_time
             WHERE returned.period = :period
             """,
             tables,
@@ -316,7 +412,9 @@ def present_rows(scope: Scope, period: str) -> exp.Query:
     else:
         query = statement(
             """
-            SELECT :columns FROM returned JOIN mart ON mart.order_id = returned.order_id
+            SELECT :columns, created.first_created, created.last_created
+            FROM returned JOIN mart ON mart.order_id = returned.order_id
+            LEFT JOIN created ON created.order_id = mart.order_id
             WHERE returned.period = :period AND :time >= (
               SELECT MIN(:raw_time) FROM raw WHERE raw.landed_at >= :start AND raw.landed_at < :end
             )

@@ -12,14 +12,13 @@ import functools
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI
+from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI
 from macros.post_statements import execute
 from macros.retention import temporary
 from macros.sql import columns_of, statement, table_node
 from macros.versions import older
 
 SUSPECTS = "order_tracking_suspects"
-ECS = "order_tracking.mart_ecs_order_info"
 UTS = "order_tracking.mart_uni_tracking_spath"
 SAMPLED = 92_821
 """One order number in so many is asked where ranges begin: a prime, whose multiples numbers that begin with a date meet

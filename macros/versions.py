@@ -62,6 +62,18 @@ def identical(left: str, right: str, columns: t.Sequence[str], texts: t.Collecti
     return exp.and_(*parts, copy=False)
 
 
+def another_order(archived: str, present: str, created: str) -> exp.Expr:
+    """The status of `archived` is not that of the order in `present`, but of an earlier one under the same number.
+
+    Their tracking numbers differ; or the number has metadata of two creations (`created`: first_created, last_created),
+    and the archived status is older than the second. Never NULL.
+    """
+    first, last = exp.column("first_created", created), exp.column("last_created", created)
+    before_creation = exp.and_(first < last.copy(), exp.column("update_time", archived) < last)
+    another_tno = exp.not_(same("tno", archived, present))
+    return exp.paren(exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false())))
+
+
 def _null_flag(column: exp.Expr) -> exp.Expr:
     return exp.Case().when(column.copy().is_(exp.null()), exp.Literal.number(1)).else_(exp.Literal.number(0))
 
@@ -92,3 +104,17 @@ def is_identical(evaluator, left: exp.Column, right: exp.Column, *columns: exp.C
         'a.pathtime = b.pathtime AND COALESCE(a.code, 0) = COALESCE(b.code, 0)'
     """
     return identical(left.name, right.name, [column.name for column in columns])
+
+
+@macro()
+def is_another_order(evaluator, archived: exp.Column, present: exp.Column, created: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The status aliased `archived` is of an earlier order under the number of the one aliased `present`.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> a, b, c = (exp.column(name) for name in ("a", "b", "c"))
+        >>> is_another_order(MacroEvaluator("redshift"), a, b, c).sql("redshift")[:38]
+        '(NOT COALESCE(a.tno = b.tno, (a.tno IS'
+    """
+    return another_order(archived.name, present.name, created.name)

@@ -32,6 +32,7 @@ MODEL (
     order_without_ecs,
     duplicate_rows,
     active_and_archived,
+    order_number_reused,
     landed_but_missing,
     archived_but_in_mart,
     rejected_rows,
@@ -57,6 +58,7 @@ WITH suspects AS (
 ), active AS (
   SELECT
     uti.order_id,
+    uti.tno,
     uti.update_time,
     uti.landed_at
   FROM suspects
@@ -72,6 +74,7 @@ WITH suspects AS (
 ), ecs AS (
   SELECT
     mart.order_id,
+    mart.add_time,
     mart.landed_at
   FROM suspects
   JOIN order_tracking.mart_ecs_order_info AS mart
@@ -79,16 +82,51 @@ WITH suspects AS (
 ), archived_uti AS (
   SELECT
     history.order_id,
+    history.tno,
+    history.update_time,
     history.archived_at
   FROM suspects
   JOIN order_tracking_history.hist_uti_all AS history
     ON history.order_id = suspects.order_id
 ), archived_ecs AS (
   SELECT DISTINCT
-    history.order_id
+    history.order_id,
+    history.add_time
   FROM suspects
   JOIN order_tracking_history.hist_ecs_all AS history
     ON history.order_id = suspects.order_id
+), created AS (
+  SELECT
+    metadata.order_id,
+    MIN(metadata.add_time) AS first_created,
+    MAX(metadata.add_time) AS last_created
+  FROM (
+    SELECT
+      order_id,
+      add_time
+    FROM ecs
+    UNION ALL
+    SELECT
+      order_id,
+      add_time
+    FROM archived_ecs
+  ) AS metadata
+  GROUP BY
+    metadata.order_id
+), namesakes AS (
+  /* Active orders under whose number history holds another order, and when that one's last status was. */
+  SELECT
+    active.order_id,
+    MAX(archived.update_time) AS last_status
+  FROM active
+  JOIN archived_uti AS archived
+    ON archived.order_id = active.order_id
+  LEFT JOIN created
+    ON created.order_id = active.order_id
+  WHERE
+    @is_another_order(archived, active, created)
+  GROUP BY
+    active.order_id
 ), newest_scans AS (
   SELECT
     scans.order_id,
@@ -134,13 +172,15 @@ WITH suspects AS (
   WHERE
     newest_scans.order_id IS NULL AND archived.order_id IS NULL
 ), order_without_ecs AS (
-  SELECT DISTINCT
+  SELECT
     'order_without_ecs' AS check_name,
     'order_tracking.mart_ecs_order_info' AS table_name,
     uti.order_id,
     CASE
-      WHEN archived.order_id IS NULL
+      WHEN MAX(archived.add_time) IS NULL
       THEN 'no row anywhere'
+      WHEN MAX(archived.add_time) <= MAX(namesakes.last_status)
+      THEN 'history holds only the row of an earlier order under this number'
       ELSE 'history holds its row, the order came back: restore it'
     END AS detail
   FROM uti
@@ -148,8 +188,12 @@ WITH suspects AS (
     ON ecs.order_id = uti.order_id
   LEFT JOIN archived_ecs AS archived
     ON archived.order_id = uti.order_id
+  LEFT JOIN namesakes
+    ON namesakes.order_id = uti.order_id
   WHERE
     ecs.order_id IS NULL
+  GROUP BY
+    uti.order_id
 ), doubled_before AS (
   SELECT
     order_id
@@ -243,6 +287,10 @@ WITH suspects AS (
   FROM active AS mart
   JOIN archived_uti AS archived
     ON archived.order_id = mart.order_id
+  LEFT JOIN created
+    ON created.order_id = mart.order_id
+  WHERE
+    NOT @is_another_order(archived, mart, created)
   UNION ALL
   SELECT DISTINCT
     'active_and_archived',
@@ -251,7 +299,14 @@ WITH suspects AS (
     'both in the mart and in history'
   FROM ecs AS mart
   JOIN archived_ecs AS archived
-    ON archived.order_id = mart.order_id
+    ON archived.order_id = mart.order_id AND archived.add_time = mart.add_time
+), order_number_reused AS (
+  SELECT
+    'order_number_reused' AS check_name,
+    'order_tracking.mart_uni_tracking_info' AS table_name,
+    order_id,
+    @number_used_again() AS detail
+  FROM namesakes
 ), scan_stamps AS (
   /* Landings whose scans count differently in raw and in mart and history: only their rows are looked up one by one. */
   SELECT
@@ -313,15 +368,13 @@ WITH suspects AS (
     ON mart.order_id = landed.order_id
   LEFT JOIN order_tracking_history.hist_uti_all AS archived
     ON archived.order_id = landed.order_id
+    AND NOT @is_older(archived, landed, update_time, landed_at, tno, status)
   WHERE
     (
       mart.order_id IS NULL
       OR @is_older(mart, landed, update_time, landed_at, tno, status)
     )
-    AND (
-      archived.order_id IS NULL
-      OR @is_older(archived, landed, update_time, landed_at, tno, status)
-    )
+    AND archived.order_id IS NULL
     AND landed.landed_at < @settled_before()
   UNION ALL
   SELECT DISTINCT
@@ -336,14 +389,12 @@ WITH suspects AS (
     ON mart.order_id = landed.order_id
   LEFT JOIN order_tracking_history.hist_ecs_all AS archived
     ON archived.order_id = landed.order_id
+    AND NOT @is_older(archived, landed, add_time, landed_at, partner_id)
   WHERE
     (
       mart.order_id IS NULL OR @is_older(mart, landed, add_time, landed_at, partner_id)
     )
-    AND (
-      archived.order_id IS NULL
-      OR @is_older(archived, landed, add_time, landed_at, partner_id)
-    )
+    AND archived.order_id IS NULL
     AND landed.landed_at < @settled_before()
   UNION ALL
   SELECT DISTINCT
@@ -375,8 +426,13 @@ WITH suspects AS (
     ON archived.order_id = ecs.order_id
   LEFT JOIN active
     ON active.order_id = ecs.order_id
+  LEFT JOIN created
+    ON created.order_id = ecs.order_id
   WHERE
     active.order_id IS NULL
+    AND /* Metadata of a later order under the number waits for its status. */ NOT (
+      ecs.add_time > archived.update_time AND ecs.add_time > created.first_created
+    )
     AND ecs.landed_at < @settled_before()
     AND archived.archived_at < @settled_before()
 ), rejected_rows AS (
@@ -441,6 +497,13 @@ WITH suspects AS (
     order_id,
     detail
   FROM active_and_archived
+  UNION ALL
+  SELECT
+    check_name,
+    table_name,
+    order_id,
+    detail
+  FROM order_number_reused
   UNION ALL
   SELECT
     check_name,

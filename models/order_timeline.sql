@@ -1,5 +1,6 @@
 /* All scans of every order, active or not: one row per scan, with where it lives.
-   Answers: what is the whole history of order Y? Filter on order_id, or on pathtime. */
+   Answers: what is the whole history of order Y? Filter on order_id, or on pathtime.
+   Where a number was given to a second order, number_use tells whose scan it is. */
 MODEL (
   name order_tracking.order_timeline,
   kind VIEW,
@@ -11,20 +12,54 @@ MODEL (
   )
 );
 
+WITH scans AS (
+  SELECT
+    order_id,
+    pathtime,
+    code,
+    traceseq,
+    'mart'::VARCHAR(16) AS lives_in
+  FROM order_tracking.mart_uni_tracking_spath
+  UNION ALL
+  SELECT
+    order_id,
+    pathtime,
+    code,
+    traceseq,
+    period::VARCHAR(16)
+  FROM order_tracking_history.hist_uts_all
+), reused AS (
+  /* Few: the numbers that were ever found to be used again. */
+  SELECT DISTINCT
+    order_id
+  FROM order_tracking_history.order_tracking_exceptions
+  WHERE
+    check_name = 'order_number_reused'
+), ended AS (
+  /* When each archived order of such a number had its last status, and when the next one had. */
+  SELECT
+    archived.order_id,
+    archived.update_time,
+    LEAD(archived.update_time) OVER (PARTITION BY archived.order_id ORDER BY archived.update_time) AS next_end,
+    ROW_NUMBER() OVER (PARTITION BY archived.order_id ORDER BY archived.update_time) AS orders_before
+  FROM reused
+  JOIN order_tracking_history.hist_uti_all AS archived
+    ON archived.order_id = reused.order_id
+)
 SELECT
-  order_id::BIGINT AS order_id, /* The order */
-  pathtime::BIGINT AS pathtime, /* When it was scanned, epoch seconds UTC */
-  'epoch'::TIMESTAMP + pathtime * INTERVAL '1 SECOND' AS scanned_at, /* The same as a timestamp, UTC */
-  code::INTEGER AS code, /* What the scan says */
-  traceseq::INTEGER AS traceseq, /* Running number within the order */
-  'mart'::VARCHAR(16) AS lives_in /* mart, or the half-year of history that holds it */
-FROM order_tracking.mart_uni_tracking_spath
-UNION ALL
-SELECT
-  order_id::BIGINT,
-  pathtime::BIGINT,
-  'epoch'::TIMESTAMP + pathtime * INTERVAL '1 SECOND',
-  code::INTEGER,
-  traceseq::INTEGER,
-  period::VARCHAR(16)
-FROM order_tracking_history.hist_uts_all
+  scans.order_id::BIGINT AS order_id, /* The order */
+  scans.pathtime::BIGINT AS pathtime, /* When it was scanned, epoch seconds UTC */
+  'epoch'::TIMESTAMP + scans.pathtime * INTERVAL '1 SECOND' AS scanned_at, /* The same as a timestamp, UTC */
+  scans.code::INTEGER AS code, /* What the scan says */
+  scans.traceseq::INTEGER AS traceseq, /* Running number within the order */
+  scans.lives_in::VARCHAR(16) AS lives_in, /* mart, or the half-year of history that holds it */
+  (
+    COALESCE(ended.orders_before, 0) + 1
+  )::INTEGER AS number_use /* 1; 2 and more for a scan of an order whose number earlier orders had */
+FROM scans
+LEFT JOIN ended
+  ON ended.order_id = scans.order_id
+  AND scans.pathtime > ended.update_time
+  AND (
+    ended.next_end IS NULL OR scans.pathtime <= ended.next_end
+  )

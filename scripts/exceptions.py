@@ -29,7 +29,7 @@ from extract.warehouse import Warehouse, open_warehouse
 from extract.warehouse_duckdb import warehouse_file
 from macros.exceptions import EXCEPTIONS
 from macros.history import history_view
-from macros.marts import HISTORY_SCHEMA, UTI
+from macros.marts import ECS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, statement, timestamp
 
 RESTORABLE_CHECK = "order_without_ecs"
@@ -131,7 +131,13 @@ def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, st
         query = exp.select("order_id").distinct().from_(exp.to_table(table, dialect="redshift"))
         return {int(row[0]) for row in warehouse.fetchall(query.where(exp.column("order_id").isin(*orders)))}
 
-    archived, active, present = among(history_view("ecs")), among(UTI), among("order_tracking.mart_ecs_order_info")
+    def newest(table: str, time: str) -> dict[int, int]:
+        query = exp.select("order_id", exp.func("MAX", exp.column(time))).from_(exp.to_table(table, dialect="redshift"))
+        rows = warehouse.fetchall(query.where(exp.column("order_id").isin(*orders)).group_by("order_id"))
+        return {int(order): int(moment) for order, moment in rows}
+
+    archived, active, present = newest(history_view("ecs"), "add_time"), among(UTI), among(ECS)
+    namesakes = newest(history_view("uti"), "update_time")  # of an active order history holds no status of its own
     faults: dict[int, str | None] = {}
     for order in orders:
         if order in present:
@@ -140,6 +146,8 @@ def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, st
             faults[order] = "history holds no metadata of it"
         elif order not in active:
             faults[order] = "it is not active; its metadata belongs in history"
+        elif order in namesakes and archived[order] <= namesakes[order]:
+            faults[order] = "history holds only the metadata of an earlier order under this number"
         else:
             faults[order] = None
     return faults
