@@ -36,6 +36,7 @@ class History:
         self.oracle = Oracle(self.started, self.history_start)
         self.now = self.started
         self.orders = 0
+        self.tnos: dict[int, str | None] = {}
         for _ in range(self.random.randint(10, 22)):
             self.turn()
         self.close()
@@ -85,8 +86,9 @@ class History:
             self.status(order, time)
 
     def status(self, order: int, time: int) -> None:
-        tno = self.perhaps(self.random.choice((f"T{order}", "Ünïcode", "")))
-        self.take("status", (order, tno, self.perhaps(self.random.randint(100, 103)), time))
+        if order not in self.tnos:
+            self.tnos[order] = self.perhaps(self.random.choice((f"T{order}", f"T{order}", "Ünïcode", "")))
+        self.take("status", (order, self.tnos[order], self.perhaps(self.random.randint(100, 103)), time))
 
     def status_of(self, order: int) -> Row | None:
         return next((row for row in self.oracle.source[UTI] if row[0] == order), None)
@@ -144,8 +146,33 @@ def a_newer_status_of_an_archived_order_that_is_aged_too(h: History) -> bool | N
     if not archived:
         return False
     order = h.random.choice(archived)
-    time = h.oracle.history_uti[order].version.row[3]
+    time = max(each.version.row[3] for each in h.oracle.history_uti[order])
     return h.scan(order, time + h.random.choice((1, HOUR, DAY, 20 * DAY, 100 * DAY)))
+
+
+def a_number_is_used_again(h: History) -> bool | None:
+    """The source purges an order and gives its number to a new one, whose metadata may come later, or never."""
+    archived = sorted(h.oracle.history_uti)
+    order = h.random.choice(archived) if archived and h.random.random() < 0.9 else h.any_order()
+    if not order:
+        return False
+    h.take("purge", order)
+    if h.random.random() < 0.7:
+        h.tnos[order] = h.perhaps(f"U{len(h.steps)}")
+    what = h.random.random()
+    if what < 0.6:
+        return h.create(order, h.lately())
+    if what < 0.8:
+        return h.take("row", ECS, (order, 3, h.lately()))
+    return h.scan(order, h.lately())
+
+
+def a_tracking_number_changes(h: History) -> bool | None:
+    order = h.any_order()
+    if not order:
+        return False
+    h.tnos[order] = h.perhaps(f"V{len(h.steps)}")
+    return h.status(order, h.random.choice((h.lately(), h.long_ago())))
 
 
 def a_late_scan(h: History) -> bool | None:
@@ -250,6 +277,8 @@ EVENTS = {
     a_scan: 14,
     an_order_comes_back: 10,
     a_newer_status_of_an_archived_order_that_is_aged_too: 6,
+    a_number_is_used_again: 6,
+    a_tracking_number_changes: 2,
     a_late_scan: 8,
     a_late_order: 8,
     an_order_at_an_edge: 8,
@@ -400,6 +429,10 @@ def apply_to_oracle(oracle: Oracle, step: Step) -> None:
             for old in [old for old in oracle.source[UTI] if old[0] == row[0]]:
                 del oracle.source[UTI][old]
             oracle.source[UTI][row] += 1
+        case ("purge", order):
+            for rows in oracle.source.values():
+                for row in [row for row in rows if row[0] == order]:
+                    del rows[row]
         case ("cycle", now, since):
             oracle.extract(now)
             if since is not None:

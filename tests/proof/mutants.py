@@ -55,7 +55,8 @@ class Outcome:
 POST, RETENTION = "macros/post_statements.py", "macros/retention.py"
 UTI, ECS, UTS = (f"models/mart_{name}.sql" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"))
 EVERY_ORDER = (
-    "\"SELECT CAST(:p AS VARCHAR(7)) AS period, order_id, CAST('2100-01-01' AS TIMESTAMP) AS archived_at FROM mart\""
+    '"SELECT CAST(:p AS VARCHAR(7)) AS period, order_id, CAST(4000000000 AS BIGINT) AS update_time, '
+    "CAST('2100-01-01' AS TIMESTAMP) AS archived_at FROM mart\""
 )
 
 
@@ -113,8 +114,8 @@ MUTANTS = (
     Mutant(
         "copy_by_order_alone",
         RETENTION,
-        'is_copy = exp.not_(older("held", "due", scope["identity"]))',
-        "is_copy = exp.true()",
+        'exp.not_(older("held", "due", scope["identity"])), same(order_mark(scope["short"]), "held", "due")',
+        "exp.true()",
         "NOT EXISTS on order_id: an older archived row passes for this one",
         ("tests/test_retention.py::test_an_older_copy_between_rows_that_leave_is_no_copy_either",),
     ),
@@ -188,8 +189,8 @@ MUTANTS = (
     Mutant(
         "ecs_by_absence",
         RETENTION,
-        '    archived = every_period("uti", scope["uti_history"], ["order_id", "archived_at"])\n    return',
-        f'    archived = statement({EVERY_ORDER}, {{"mart": scope["mart"]}}, p=max(scope["uti_history"]))\n    return',
+        '        archived = every_period("uti", scope["uti_history"], columns)\n',
+        f'        archived = statement({EVERY_ORDER}, {{"mart": scope["mart"]}}, p=max(scope["uti_history"]))\n',
         "metadata leaves when uti lacks its order: at birth, when the status comes later",
     ),
     Mutant(
@@ -203,8 +204,8 @@ MUTANTS = (
     Mutant(
         "ecs_of_this_cycle_only",
         RETENTION,
-        "SELECT archived.period, archived.order_id FROM archived JOIN batch ON batch.order_id = archived.order_id",
-        "SELECT archived.period, archived.order_id FROM archived JOIN batch ON batch.order_id = -archived.order_id",
+        "FROM archived JOIN batch ON batch.order_id = archived.order_id",
+        "FROM archived JOIN batch ON batch.order_id = -archived.order_id",
         "metadata that comes after its order was archived stays in the mart",
     ),
     Mutant(
@@ -213,6 +214,34 @@ MUTANTS = (
         "            execute(engine, clean_statements(scope, returned))\n",
         "            pass\n",
         "an order that comes back stays in history",
+    ),
+    Mutant(
+        "a_key_is_an_identity",
+        RETENTION,
+        "history.order_id = present.order_id AND :same_order AND :stale",
+        "history.order_id = present.order_id AND (:same_order OR 1 = 1) AND :stale",
+        "an order that was given an archived order's number takes that one's history",
+    ),
+    Mutant(
+        "tracking_numbers_alone_tell_orders_apart",
+        "macros/versions.py",
+        'exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false()))',
+        "exp.or_(another_tno)",
+        "an order without a tracking number takes the history of another one under its number",
+    ),
+    Mutant(
+        "a_later_orders_metadata_follows_the_first",
+        POST,
+        '        if scope["history"] and any(created_later for *_, created_later in rows):\n',
+        "        if False:\n",
+        "metadata that comes before its status is archived with the number's earlier order",
+    ),
+    Mutant(
+        "metadata_of_a_namesake_counts_as_active",
+        RETENTION,
+        "WHERE active.order_id IS NULL OR mart.add_time <= departed.update_time",
+        "WHERE active.order_id IS NULL",
+        "the metadata of an earlier order stays in the mart for the later one",
     ),
     Mutant(
         "copies_stay_where_the_line_was",

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 QUARTER, HOUR, DAY = 900, 3600, 86400
@@ -61,8 +63,9 @@ class Oracle:
     uti: dict[int, Version] = field(default_factory=dict)
     ecs: dict[int, Version] = field(default_factory=dict)
     uts: dict[Row, Version] = field(default_factory=dict)
-    history_uti: dict[int, Archived] = field(default_factory=dict)
-    history_ecs: dict[int, Archived] = field(default_factory=dict)
+    history_uti: dict[int, list[Archived]] = field(default_factory=dict)
+    """Order number -> what is archived of it: more than one where the number was given to another order."""
+    history_ecs: dict[int, list[Archived]] = field(default_factory=dict)
     history_uts: dict[Row, Archived] = field(default_factory=dict)
     watermarks: dict[str, int] = field(default_factory=dict)
     arrived: dict[str, float] = field(default_factory=dict)
@@ -129,8 +132,12 @@ class Oracle:
     def held(self, table: str) -> set[Row]:
         """The rows in raw, mart and history."""
         marts = {UTI: self.uti, ECS: self.ecs, UTS: self.uts}
-        histories = {UTI: self.history_uti, ECS: self.history_ecs, UTS: self.history_uts}
-        versions = {*self.raw[table], *marts[table].values(), *(each.version for each in histories[table].values())}
+        histories = {
+            UTI: chain.from_iterable(self.history_uti.values()),
+            ECS: chain.from_iterable(self.history_ecs.values()),
+            UTS: self.history_uts.values(),
+        }
+        versions = {*self.raw[table], *marts[table].values(), *(each.version for each in histories[table])}
         return {version.row for version in versions}
 
     def land(self, table: str, rows: list[Row], now: int, moves_watermark: bool) -> None:
@@ -156,15 +163,25 @@ class Oracle:
             self.watermarks[table] = max(self.watermarks.get(table, seen), seen)
 
     def restorable(self) -> list[int]:
-        """Active orders whose metadata only history holds."""
-        return sorted(order for order in self.uti if order not in self.ecs and order in self.history_ecs)
+        """Active orders whose own metadata only history holds: not that of an earlier order under their number."""
+        return sorted(
+            order
+            for order in self.uti
+            if order not in self.ecs and order in self.history_ecs and not self.is_of_a_namesake(order)
+        )
+
+    def is_of_a_namesake(self, order: int) -> bool:
+        """The newest archived metadata of an active number was there before the last status of an earlier order."""
+        newest = max(each.version.row[2] for each in self.history_ecs[order])
+        return any(newest <= each.version.row[3] for each in self.history_uti.get(order, []))
 
     def restore(self, orders: list[int], now: int) -> None:
         """An operator lands archived metadata in raw again."""
         stamp = now // QUARTER * QUARTER - 1
         for order in set(orders) & set(self.restorable()):
             if not any(version.row[0] == order and version.landed == stamp for version in self.raw[ECS]):
-                self.raw[ECS].add(Version(self.history_ecs[order].version.row, stamp))
+                newest = max((each.version for each in self.history_ecs[order]), key=ecs_age)
+                self.raw[ECS].add(Version(newest.row, stamp))
                 self.arrived[ECS] = max(self.arrived.get(ECS, 0), stamp)
 
     # Marts
@@ -211,26 +228,58 @@ class Oracle:
                 self.uti[order] = new
         cutoff = self.cutoff(end)
         for order in {version.row[0] for version in self.batch(UTI, start, end)} & self.history_uti.keys():
-            archived, here = uti_age(self.history_uti[order].version), uti_age(self.uti[order])
-            if archived < here or (archived == here and self.uti[order].row[3] >= cutoff):
-                del self.history_uti[order]  # it came back, or the line did
-                self.counts["came back"] += archived < here
-            elif archived > here:
-                del self.uti[order]  # history holds a newer version
+            self.clean_uti(order, cutoff, end)
         for order, version in list(self.uti.items()):
             if version.row[3] >= cutoff:
                 continue
-            archived = self.history_uti.get(order)
             period = half_year(version.row[3])
-            if archived:
+            of_it = [each.version for each in self.history_uti.get(order, []) if each.version.row[1] == version.row[1]]
+            if any(uti_age(archived) >= uti_age(version) for archived in of_it):
                 del self.uti[order]  # history holds this version, or a newer one
             elif period >= self.history_start:
-                self.history_uti[order] = Archived(period, version, end)
+                self.history_uti.setdefault(order, []).append(Archived(period, version, end))
                 del self.uti[order]
                 self.counts["archived"] += 1
             else:
                 self.unrouted("mart_uni_tracking_info", order, period, end)
         self.forget_raw(UTI, start, end)
+
+    def clean_uti(self, order: int, cutoff: int, end: int) -> None:
+        """Of an order that came back its archived status leaves history; that of another order stays, and is told."""
+        here = self.uti[order]
+        kept, superseded = [], False
+        for each in self.history_uti[order]:
+            age, another = uti_age(each.version), self.another(each.version, here, self.created(order, self.raw[ECS]))
+            if another:
+                self.open[number_reused(order)] = end
+                self.counts["used again"] += 1
+            if age > uti_age(here):
+                superseded = superseded or each.version.row[1] == here.row[1]  # history holds a newer version
+                kept.append(each)
+            elif another or (age == uti_age(here) and here.row[3] < cutoff):
+                kept.append(each)
+            else:
+                self.counts["came back"] += age < uti_age(here)  # it came back, or the line did
+        if kept:
+            self.history_uti[order] = kept
+        else:
+            del self.history_uti[order]
+        if superseded:
+            del self.uti[order]
+
+    def created(self, order: int, landed: Iterable[Version] = ()) -> set[int]:
+        """When the orders of a number were created, by all of its metadata."""
+        archived = [each.version for each in self.history_ecs.get(order, [])]
+        versions = [*landed, *archived, *([self.ecs[order]] if order in self.ecs else [])]
+        return {version.row[2] for version in versions if version.row[0] == order}
+
+    def another(self, archived: Version, present: Version, created: set[int]) -> bool:
+        """They are statuses of two orders: by tracking number, or as one was created after the other's last status."""
+        return archived.row[1] != present.row[1] or (len(created) > 1 and archived.row[3] < max(created))
+
+    def is_later_metadata(self, order: int, version: Version) -> bool:
+        """History holds metadata of the number that is older: this one waits for the status of its own order."""
+        return any(each.version.row[2] < version.row[2] for each in self.history_ecs[order])
 
     def run_ecs(self, start: int, end: int) -> None:
         for new in sorted(self.batch(ECS, start, end), key=ecs_age):
@@ -238,14 +287,21 @@ class Oracle:
             if order not in self.ecs or ecs_age(new) >= ecs_age(self.ecs[order]):
                 self.ecs[order] = new
         for order, version in list(self.ecs.items()):
-            archived = self.history_ecs.get(order)
-            if (archived and ecs_age(archived.version) < ecs_age(version)) or (archived and order in self.uti):
-                del self.history_ecs[order]  # it was restored
-                archived = None
-            if order in self.history_uti and order not in self.uti:
-                if not archived:
-                    self.history_ecs[order] = Archived(self.history_uti[order].period, version, end)
+            last = max((each for each in self.history_uti.get(order, [])), key=archived_at_time, default=None)
+            before = last is not None and version.row[2] <= last.version.row[3]
+            active = order in self.uti and not before  # what history holds of an active number is another order's
+            self.history_ecs[order] = [
+                each
+                for each in self.history_ecs.get(order, [])
+                if each.version.row[2] != version.row[2]
+                or ecs_age(each.version) > ecs_age(version)
+                or (ecs_age(each.version) == ecs_age(version) and not active)
+            ]
+            if last is not None and not active and (before or not self.is_later_metadata(order, version)):
+                if not any(each.version.row[2] == version.row[2] for each in self.history_ecs[order]):
+                    self.history_ecs[order].append(Archived(last.period, version, end))
                 del self.ecs[order]
+        self.history_ecs = {order: archived for order, archived in self.history_ecs.items() if archived}
         self.forget_raw(ECS, start, end)
 
     def run_uts(self, start: int, end: int) -> None:
@@ -303,6 +359,13 @@ class Oracle:
             scans.setdefault(version.row[0], []).append(version)
         archived_scans = {row[0] for row in self.history_uts}
         for order, version in self.uti.items():
+            namesakes = [
+                each.version.row[3]
+                for each in self.history_uti.get(order, [])
+                if self.another(each.version, version, self.created(order))
+            ]
+            if namesakes:
+                found.add(number_reused(order))
             if version.landed >= settled:
                 continue
             if order not in scans:
@@ -318,10 +381,24 @@ class Oracle:
                     detail = f"the {newer} is newer than the {older}"
                     found.add(("update_time_mismatch", "order_tracking.mart_uni_tracking_info", order, detail))
             if order not in self.ecs:
-                back = order in self.history_ecs
-                detail = "history holds its row, the order came back: restore it" if back else "no row anywhere"
+                archived = [each.version.row[2] for each in self.history_ecs.get(order, [])]
+                detail = "no row anywhere"
+                if archived and namesakes and max(archived) <= max(namesakes):
+                    detail = "history holds only the row of an earlier order under this number"
+                elif archived:
+                    detail = "history holds its row, the order came back: restore it"
                 found.add(("order_without_ecs", "order_tracking.mart_ecs_order_info", order, detail))
         return found
+
+
+def number_reused(order: int) -> Row:
+    detail = "history holds another order under this number: its tracking number or its metadata differ"
+    return ("order_number_reused", "order_tracking.mart_uni_tracking_info", order, detail)
+
+
+def archived_at_time(archived: Archived) -> int:
+    """The event time of an archived status."""
+    return archived.version.row[3]
 
 
 def uti_age(version: Version) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import duckdb
@@ -88,6 +89,8 @@ class Player:
     """The newest status that was ever seen of each order."""
     before: Observed = field(default_factory=dict)
     """What was seen after the step before."""
+    purged: set[int] = field(default_factory=set)
+    """Numbers that the source has taken from an order and may have given to another: the oracle tells them apart."""
     unrestored: set[int] = field(default_factory=set)
     """Orders that came back, or whose archived status was renewed, while their metadata stayed in history."""
 
@@ -107,7 +110,7 @@ class Player:
         for number, step in enumerate(steps):
             apply_to_oracle(self.oracle, step)
             self.apply(step)
-            if step[0] not in ("row", "status"):
+            if step[0] not in ("row", "status", "purge"):
                 self.compare(f"after step {number}, {step}")
         if steps and steps[-1][0] == "cycle":
             self.assert_source_is_held()
@@ -120,6 +123,10 @@ class Player:
             case ("status", row):
                 self.connection.execute(f"DELETE FROM {UTI} WHERE order_id = ?", [row[0]])
                 self.insert(UTI, row)
+            case ("purge", order):
+                self.purged.add(order)
+                for table in oracle.COLUMNS:
+                    self.connection.execute(f"DELETE FROM {table} WHERE order_id = ?", [order])
             case ("cycle", now, since):
                 self.engine.cycle(self.source, now, reconcile_since=since)
                 self.cycles += 1
@@ -164,8 +171,11 @@ class Player:
 
     def assert_invariants(self, seen: Observed, told: str) -> None:
         """The promises themselves, whatever the oracle says."""
-        uti, ecs, old_uti, old_ecs = (orders_of(seen, what) for what in ("uti", "ecs", "hist_uti", "hist_ecs"))
-        for what, orders in (("uti", uti), ("ecs", ecs), ("hist_uti", old_uti), ("hist_ecs", old_ecs)):
+        marks = (("uti", 1), ("ecs", 2), ("hist_uti", 1), ("hist_ecs", 2))
+        uti, ecs, old_uti, old_ecs = (self.marked(seen, what, at) for what, at in marks)
+        for what, orders in (("uti", orders_of(seen, "uti")), ("ecs", orders_of(seen, "ecs"))):
+            hold(max(orders.values(), default=1) == 1, f"I1: one row per order in {what} {told}")
+        for what, orders in (("hist_uti", old_uti), ("hist_ecs", old_ecs)):
             hold(max(orders.values(), default=1) == 1, f"I1: one row per order in {what} {told}")
         scans = Counter(row[:4] for row in seen["uts"].elements()) + Counter(
             row[1:5] for row in seen["hist_uts"].elements()
@@ -173,7 +183,11 @@ class Player:
         hold(max(scans.values(), default=1) == 1, f"I1: one row per scan across uts and its history {told}")
         hold(not set(uti) & set(old_uti), f"I4: an active order is not in hist_uti {told}")
         hold(not set(ecs) & set(old_ecs), f"ecs is in one place {told}")
-        times = {row[0]: row[3] for row in seen["uti"]} | {row[1]: row[4] for row in seen["hist_uti"]}
+        times: dict[int, int] = {}
+        for order, time_held in chain(
+            ((row[0], row[3]) for row in seen["uti"]), ((row[1], row[4]) for row in seen["hist_uti"])
+        ):
+            times[order] = max(times.get(order, 0), time_held)
         for order, time_before in self.newest.items():
             hold(order in times, f"I2: order {order} is in mart or history {told}")
             hold(times[order] >= time_before, f"I6: order {order} did not go back {told}")
@@ -183,27 +197,40 @@ class Player:
         self.assert_an_order_lies_in_one_half_year(seen, told)
         self.before = seen
 
+    def marked(self, seen: Observed, what: str, mark: int) -> Counter[Row]:
+        """Order number and what tells an order from another one of that number: tno, or when it was created."""
+        at = 1 if what.startswith("hist") else 0
+        rows = Counter((row[at], row[at + mark]) for row in seen[what].elements())
+        return Counter({row: count for row, count in rows.items() if row[0] not in self.purged})
+
     def assert_what_left_is_in_history(self, seen: Observed, told: str) -> None:
         """I3, from what was seen after the step before: what a mart no longer has, history holds."""
         left = {row[:4] for row in self.before["uts"]} - {row[:4] for row in seen["uts"]}
         lost = left - {row[1:5] for row in seen["hist_uts"]}
         hold(not lost, f"I3: a scan that left the mart is in history {told}: {sorted(lost, key=repr)[:5]}")
         for what, at in (("uti", 3), ("ecs", 2)):  # and there in this version, or one that came with the same step
-            active, archived = orders_of(seen, what), {row[1]: row[1:-1] for row in seen[f"hist_{what}"]}
+            active = orders_of(seen, what)
+            archived: dict[int, list[Row]] = {}
+            for row in seen[f"hist_{what}"]:
+                archived.setdefault(row[1], []).append(row[1:-1])
             for row in self.before[what]:
-                held = row if row[0] in active else archived.get(row[0])
-                kept = held == row or (held is not None and (held[at], held[-1]) > (row[at], row[-1]))
+                held = [row] if row[0] in active else archived.get(row[0], [])
+                kept = any(each == row or (each[at], each[-1]) > (row[at], row[-1]) for each in held)
                 hold(kept, f"I3: what left {what} is in history {told}: {row}")
 
     def assert_an_order_lies_in_one_half_year(self, seen: Observed, told: str) -> None:
-        """I5; not of an order whose metadata still waited for its restore when it fell silent again."""
+        """I5; not of an order whose metadata still waited for its restore when it fell silent again.
+
+        Nor of a number with two orders in history: which metadata is whose the oracle says.
+        """
         status, metadata = ({row[1]: row for row in seen[what]} for what in ("hist_uti", "hist_ecs"))
         renewed = {row[1] for row in self.before.get("hist_uti", ()) if status.get(row[1]) != row}
         self.unrestored = ((self.unrestored | renewed) & set(metadata)) - set(orders_of(seen, "ecs"))
-        for order in set(status) & set(metadata) - self.unrestored:
+        alone = orders_of(seen, "hist_uti")
+        for order in {each for each in set(status) & set(metadata) if alone[each] == 1} - self.unrestored - self.purged:
             same = status[order][0] == metadata[order][0]
             hold(same, f"I5: order {order} lies in one half-year {told}: {status[order]}, {metadata[order]}")
-        split = set(status) & set(orders_of(seen, "ecs"))
+        split = (set(status) & set(orders_of(seen, "ecs"))) - set(orders_of(seen, "uti")) - self.purged
         hold(not split, f"I5: the metadata of an archived order is no longer in the mart {told}: {sorted(split)[:5]}")
 
     def assert_source_is_held(self) -> None:
@@ -243,12 +270,11 @@ def expected(held: Oracle) -> Observed:
     rows: Observed = {table: Counter(as_row(version) for version in held.raw[table]) for table in VERSION}
     for what, mart in (("uti", held.uti), ("ecs", held.ecs), ("uts", held.uts)):
         rows[what] = Counter(as_row(version) for version in mart.values())  # type: ignore[attr-defined]
-    for what, history in (
-        ("hist_uti", held.history_uti),
-        ("hist_ecs", held.history_ecs),
-        ("hist_uts", held.history_uts),
+    for what, archived in (
+        ("hist_uti", chain.from_iterable(held.history_uti.values())),
+        ("hist_ecs", chain.from_iterable(held.history_ecs.values())),
+        ("hist_uts", held.history_uts.values()),
     ):
-        archived = history.values()  # type: ignore[attr-defined]
         rows[what] = Counter((each.period, *as_row(each.version), naive(each.at)) for each in archived)
     rows["rejected"] = Counter(
         (table, order, reason, payload + UNKNOWN[table]) for (table, payload), (order, reason) in held.rejected.items()
