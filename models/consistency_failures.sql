@@ -177,7 +177,7 @@ WITH suspects AS (
     'order_tracking.mart_ecs_order_info' AS table_name,
     uti.order_id,
     CASE
-      WHEN MAX(archived.add_time) IS NULL
+      WHEN COUNT(archived.order_id) = 0
       THEN 'no row anywhere'
       WHEN MAX(archived.add_time) <= MAX(namesakes.last_status)
       THEN 'history holds only the row of an earlier order under this number'
@@ -368,14 +368,27 @@ WITH suspects AS (
     ON mart.order_id = landed.order_id
   LEFT JOIN order_tracking_history.hist_uti_all AS archived
     ON archived.order_id = landed.order_id
-    AND NOT @is_older(archived, landed, update_time, landed_at, tno, status)
   WHERE
     (
       mart.order_id IS NULL
       OR @is_older(mart, landed, update_time, landed_at, tno, status)
     )
-    AND archived.order_id IS NULL
     AND landed.landed_at < @settled_before()
+  GROUP BY
+    landed.order_id,
+    landed.update_time,
+    landed.landed_at,
+    landed.tno,
+    landed.status
+  HAVING
+    MAX(
+      CASE
+        WHEN archived.order_id IS NULL
+        OR @is_older(archived, landed, update_time, landed_at, tno, status)
+        THEN 0
+        ELSE 1
+      END
+    ) = 0
   UNION ALL
   SELECT DISTINCT
     'landed_but_missing',
@@ -389,13 +402,25 @@ WITH suspects AS (
     ON mart.order_id = landed.order_id
   LEFT JOIN order_tracking_history.hist_ecs_all AS archived
     ON archived.order_id = landed.order_id
-    AND NOT @is_older(archived, landed, add_time, landed_at, partner_id)
   WHERE
     (
       mart.order_id IS NULL OR @is_older(mart, landed, add_time, landed_at, partner_id)
     )
-    AND archived.order_id IS NULL
     AND landed.landed_at < @settled_before()
+  GROUP BY
+    landed.order_id,
+    landed.add_time,
+    landed.landed_at,
+    landed.partner_id
+  HAVING
+    MAX(
+      CASE
+        WHEN archived.order_id IS NULL
+        OR @is_older(archived, landed, add_time, landed_at, partner_id)
+        THEN 0
+        ELSE 1
+      END
+    ) = 0
   UNION ALL
   SELECT DISTINCT
     'landed_but_missing',
