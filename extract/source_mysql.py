@@ -32,8 +32,8 @@ from extract.source import (
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 900  # a network that says nothing for so long is dead
 COUNTED_SECONDS = 30 * 86_400
-COUNTED_ROWS = 10_000_000  # so many a server counts before it has been silent for too long, however slow it is
-SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})
+COUNTED_ROWS = 10_000_000  # as many a server counts before it has been silent for too long, however slow it is
+SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})  # two queries of one transaction see the same rows there
 
 _INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
 _TEXT_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
@@ -135,9 +135,9 @@ class MySQLSource:
 
     @contextmanager
     def _snapshot(self, action: str, *, last: bool = False) -> Iterator[pymysql.connections.Connection]:
-        """A connection on which each query sees the same moment, of tables that have snapshots. `last`: used up then.
+        """A connection on which each query sees the same moment. `last`: it answers nothing afterwards.
 
-        What is given up early is left without a farewell: the rest of the rows is not worth waiting for.
+        Given up early it is cut off without a farewell: the rest of the rows is not worth waiting for.
         """
         connection = self._connection()
         self._reading.add(connection)
@@ -195,9 +195,9 @@ class MySQLSource:
     def _count_before(
         self, connection: pymysql.connections.Connection, table: SourceTable, conditions: Iterable[str]
     ) -> int | None:
-        """What is there before a read; None of a table that has snapshots, which is counted after it, and only then.
+        """What is there before a read; None if the table has snapshots, for then the count after it says all.
 
-        Whether two queries of one transaction see the same rows nobody knows of a view.
+        A view is counted before and after: what it looks at may have snapshots or not.
         """
         if table.name not in self._snapshots:
             rows = self._query(
@@ -215,9 +215,9 @@ class MySQLSource:
         came: int,
         before: int | None,
     ) -> None:
-        """Compares what came with the source's own count: of the same snapshot, or else of before and after the read.
+        """Compares what came with the source's own count, in the same snapshot.
 
-        Without snapshots what others add or delete meanwhile fails no read: short is fewer than before and than after.
+        Without snapshots others may add rows meanwhile: only fewer than before and fewer than after is short.
         """
         after = self._count(connection, table, conditions)
         counted = after if before is None else min(before, after)
