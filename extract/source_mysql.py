@@ -62,7 +62,7 @@ class MySQLSource:
         self.check([table])
         time = quoted(table.time_column)
         counts: dict[int, tuple[int, int, int]] = {}
-        for begin, end in pairwise([start, *self._months(table, [TimeRange(start)]), None]):
+        for begin, end in pairwise([start, *self._months(table, TimeRange(start)), None]):
             condition = row_filter(time, [TimeRange(begin, end)])
             with self._snapshot(f"counting {table.name}") as connection:
                 before = self._count_before(connection, table, [condition])
@@ -223,12 +223,15 @@ class MySQLSource:
         counted = after if before is None else min(before, after)
         raise_unless_whole(str(self._address), table.name, came, counted, exact=before is None)
 
-    def _months(self, table: SourceTable, ranges: Sequence[TimeRange]) -> list[int]:
-        """Where a new month begins, of those in which rows are; what is dated into the future belongs to the last."""
+    def _months(self, table: SourceTable, within: TimeRange) -> list[int]:
+        """Where a new month begins, from the oldest row on; what is dated into the future belongs to the last.
+
+        One range, of which an index gives the ends at once.
+        """
         time = quoted(table.time_column)
         oldest, newest, now = self._row(
             f"SELECT MIN({time}) + 0, MAX({time}) + 0, UNIX_TIMESTAMP() FROM {quoted(table.name)} "
-            f"WHERE {row_filter(time, ranges)}"
+            f"WHERE {row_filter(time, [within])}"
         )
         if oldest is None:
             return []
@@ -244,7 +247,7 @@ class MySQLSource:
             return
         if unplaceable:
             yield row_filter(time, [TimeRange(0, 0, unplaceable=True)], identifier, since_id)
-        months = self._months(table, [TimeRange(start, end) for start, end in spans])
+        months = self._months(table, TimeRange(spans[0][0], spans[-1][1]))
         for begin, end in pairwise([1, *months, None]):
             part = [TimeRange(max(start, begin or 1), _earlier(stop, end)) for start, stop in spans]
             if merged(part)[0]:

@@ -216,6 +216,19 @@ def test_every_setting_of_a_server_set_badly_ends_in_the_same_tables(
     )
 
 
+def test_each_setting_is_wrong_before_it_is_pinned_and_right_afterwards(shop: Shop) -> None:
+    """So that the server is hostile indeed; what no SELECT of this project depends on is not pinned."""
+    idle = {"max_join_size", "lc_time_names", "default_week_format", "div_precision_increment", "group_concat_max_len"}
+    idle |= {"old_mode"}  # and sql_big_selects outranks max_join_size
+    bad = set(HOSTILE) | set(AT_LOGIN)
+    unseen = {"timestamp", "character_set_client", "character_set_results", "collation_connection"}  # set at login, too
+    with closing(Address.parse(shop.reader).connect()) as connection:
+        wrong = {setting.name for setting, _ in mysql_session._wrong(connection)}
+        assert wrong >= bad - unseen - idle
+        assert mysql_session.pin(connection) == []
+        assert mysql_session._wrong(connection) == []
+
+
 def test_what_is_not_committed_is_not_read(shop: Shop, world: World) -> None:
     shop.orders(1, 100, START)
     with writing(shop.owner) as cursor:
