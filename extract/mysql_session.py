@@ -98,7 +98,7 @@ def pin(connection: pymysql.connections.Connection) -> list[str]:
     """Sets a connection's session; returns, in words, each setting that matters and is wrong all the same.
 
     Two round trips where what both servers know is set and the rest is right already, else four. What both know comes
-    first: among it the row limit, that would cut the answer to the question which variables there are.
+    first: among it the limits that would cut or refuse the answer to the question which variables there are.
     """
     _set(connection, [setting for setting in SETTINGS if setting.everywhere])
     wrong = _wrong(connection)

@@ -223,6 +223,10 @@ def test_each_setting_is_wrong_before_it_is_pinned_and_right_afterwards(shop: Sh
     bad = set(HOSTILE) | set(AT_LOGIN)
     unseen = {"timestamp", "character_set_client", "character_set_results", "collation_connection"}  # set at login, too
     with closing(Address.parse(shop.reader).connect()) as connection:
+        with pytest.raises(pymysql.Error, match="MAX_JOIN_SIZE"):
+            mysql_session._wrong(connection)
+        mysql_session._set(connection, [setting for setting in SETTINGS if setting.name == "sql_big_selects"])
+        unseen.add("sql_big_selects")
         wrong = {setting.name for setting, _ in mysql_session._wrong(connection)}
         assert wrong >= bad - unseen - idle
         assert mysql_session.pin(connection) == []
