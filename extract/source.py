@@ -67,11 +67,12 @@ class Source(Protocol):
     def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
         """Epoch hour (time // 3600) -> (COUNT(*), SUM(key), SUM(time)) of the rows with time > 0 and time >= start.
 
-        A NULL key counts as a row and adds nothing to the sum.
+        A NULL key counts as a row and adds nothing to the sum. Raises SourceError where the hours hold fewer rows
+        than the source counts in all.
         """
 
     def about(self, table: SourceTable, ranges: Sequence[TimeRange]) -> int:
-        """About how many rows stand in the ranges, at no cost: enough for a progress bar."""
+        """About how many rows stand in the ranges, at no cost: enough for a progress bar. 0 where it cannot be said."""
 
     def read(
         self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
@@ -82,7 +83,9 @@ class Source(Protocol):
         Columns: the table's, in order, then `source_id` (int64) where it has an id column. One consistent
         snapshot, opened when the first batch is asked for. With `since_id` only rows whose id is greater;
         `since_id` with no ranges asks nothing of the time. No ranges and no `since_id`: no rows.
-        Safe to call from several threads. A source that dies half-way raises SourceError, always.
+        Safe to call from several threads. A source that dies half-way raises SourceError, always. So does, at its
+        end, a read of which fewer rows came than the source itself counts in the same snapshot; where a table has
+        no snapshots, fewer than it counts both before and after.
         """
 
     def close(self) -> None:
@@ -166,6 +169,17 @@ def row_filter(
         raise SourceError("since_id was given for a table without an id column; nothing was read.")
     after = f"{identifier} > {since_id:d}"
     return after if condition == "1 = 1" else f"{condition} AND {after}"
+
+
+def raise_unless_whole(where: str, what: str, came: int, counted: int, *, exact: bool = True) -> None:
+    """Raises SourceError where fewer rows came than the source counts; or other than that many, if `exact`."""
+    if came == counted or (came > counted and not exact):
+        return
+    raise SourceError(
+        f"The source {where} gave {came} rows of {what}, but it counts {counted}. What was read last did not land, and "
+        "the watermark did not move over it. Something cuts or changes what a SELECT returns: a limit that the server "
+        "or a proxy sets, or a damaged index (CHECK TABLE tells). Mend that, then run again: what is missing is read."
+    )
 
 
 def missing(table: SourceTable, columns: Columns) -> list[str]:

@@ -17,6 +17,7 @@ from extract.source import (
     SourceTable,
     TimeRange,
     raise_unless_complete,
+    raise_unless_whole,
     row_filter,
 )
 
@@ -61,7 +62,11 @@ class DuckDBSource:
         return {int(hour): (int(count), int(keys), int(times)) for hour, count, keys, times in rows}
 
     def about(self, table: SourceTable, ranges: Sequence[TimeRange]) -> int:
-        return int(self._counted(table, "COUNT(*)", row_filter(_quoted(table.time_column), ranges))[0][0])
+        try:
+            ((count,),) = self._counted(table, "COUNT(*)", row_filter(_quoted(table.time_column), ranges))
+        except SourceError:  # what is wrong the read will tell; a display fails nothing
+            return 0
+        return int(count)
 
     def _counted(self, table: SourceTable, counts: str, condition: str) -> list[tuple[int, ...]]:
         self.check([table])
@@ -79,10 +84,16 @@ class DuckDBSource:
         condition = row_filter(
             _quoted(table.time_column), ranges, table.id_column and _quoted(table.id_column), since_id
         )
-        sql = f"SELECT {', '.join(outputs)} FROM {_quoted(table.name)} WHERE {condition}"
+        rows = f"FROM {_quoted(table.name)} WHERE {condition}"
+        came = 0
         # A cursor is a connection of its own to the same database: its snapshot, its thread.
         with self._errors("be read to the end"), self._connection.cursor() as cursor:
-            yield from cursor.execute(sql).to_arrow_reader(BATCH_ROWS)
+            cursor.begin()
+            for batch in cursor.execute(f"SELECT {', '.join(outputs)} {rows}").to_arrow_reader(BATCH_ROWS):
+                came += batch.num_rows
+                yield batch
+            ((counted,),) = cursor.execute(f"SELECT COUNT(*) {rows}").fetchall()
+        raise_unless_whole(self._path, table.name, came, counted)
 
     def close(self) -> None:
         self._connection.close()

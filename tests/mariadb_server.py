@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ from extract.source_mysql import Address
 VARIABLE = "ORDER_TRACKING_TEST_MYSQL"
 START_SECONDS = 60
 USER, PASSWORD = "order_tracking", "s3cret:/@pass"
+READER = "reader"
 
 
 class MariaDBMissing(Exception):
@@ -36,9 +38,10 @@ class MariaDBMissing(Exception):
 class MariaDB:
     """A running server; a context manager that stops it and removes its data."""
 
-    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
-        """With `tls` (certificate and key) a private server that shows this certificate, whatever the environment."""
-        given = None if tls else os.environ.get(VARIABLE)
+    def __init__(self, tls: tuple[Path, Path] | None = None, options: Sequence[str] = ()) -> None:
+        """With `tls` (certificate and key) or options of mariadbd a private server, whatever the environment."""
+        given = None if tls or options else os.environ.get(VARIABLE)
+        self._options = options
         self._tls = [f"--ssl-cert={tls[0]}", f"--ssl-key={tls[1]}"] if tls else []
         self.private = not given
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,6 +73,12 @@ class MariaDB:
         user, password = (to.user, to.password) if to else (USER, PASSWORD)
         host, port = (to.host, to.port) if to else ("127.0.0.1", self._port)
         return f"mysql://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{port}/{database}"
+
+    def reader_url(self, database: str) -> str:
+        """The source URL for a user who may only SELECT in this database, and for whom `init_connect` runs."""
+        self._run(f"CREATE USER IF NOT EXISTS {READER}@'%' IDENTIFIED BY '{PASSWORD}'", root=True)
+        self._run(f"GRANT SELECT ON {database}.* TO {READER}@'%'", root=True)
+        return self.url(database).replace(f"//{USER}:", f"//{READER}:")
 
     def execute(self, sql: str, database: str | None = None) -> list[tuple[Any, ...]]:
         """Runs one statement and returns its rows."""
@@ -139,6 +148,7 @@ class MariaDB:
                     "--performance-schema=0",
                     "--lock-wait-timeout=60",  # not a day: a connection left open fails the test's DROP DATABASE
                     *self._tls,
+                    *self._options,
                     *self._as_user(),
                 ],
                 stdout=log,
