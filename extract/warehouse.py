@@ -47,10 +47,8 @@ class Warehouse(Protocol):
     def session(self) -> AbstractContextManager[Warehouse]:
         """A connection of its own, for a thread."""
 
-    def stage(
-        self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]
-    ) -> Staged:
-        """Streams batches into a temporary table of this session: integers as BIGINT, text at full length."""
+    def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
+        """Streams batches into a temporary table of this session. Columns: name and type, BIGINT or VARCHAR(n)."""
 
     def little_memory(self) -> AbstractContextManager[None]:
         """Inside, as little as reading and landing need: an extract hardly grows with its rows."""
@@ -81,14 +79,9 @@ def warehouse_class(gateway: str) -> Any:
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
 
 
-def staged_columns(columns: Sequence[tuple[str, exp.DataType]]) -> list[tuple[str, str]]:
-    """Name and lenient type of each staged column: what is judged later must first arrive whole."""
-    return [(name, "VARCHAR(65535)" if kind.is_type(*exp.DataType.TEXT_TYPES) else "BIGINT") for name, kind in columns]
-
-
-def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with the staged types and nothing but the staged columns; a value that does not fit is an error."""
-    return pa.RecordBatch.from_arrays([batch.column(field.name).cast(field.type) for field in schema], schema=schema)
+def staged_schema(columns: Sequence[tuple[str, str]]) -> pa.Schema:
+    """What the batches that are staged must look like."""
+    return pa.schema([(name, pa.int64() if kind == "BIGINT" else pa.string()) for name, kind in columns])
 
 
 CONFLICT_PAUSES = (0.5, 2.0, 8.0)
@@ -123,6 +116,8 @@ class Arriving:
                 self.rows += batch.num_rows
                 self.bytes += batch.nbytes
                 yield batch
+        except GeneratorExit:  # the engine has ended the reading; why, it says itself
+            raise
         except BaseException as error:
             self._error = error
             raise

@@ -1,0 +1,260 @@
+"""Whatever a source column holds either lands exactly or is rejected with a reason, row by row, on both engines.
+
+Each case is a type that the source's column has, and what stands in it; every row has a good key and time, and a first
+and a last row hold what certainly lands. A case passes if the good rows land, the others are rejected with a reason that
+names the column and shows the value, and a second extract lands and rejects nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pytest
+
+from extract.clock import Clock
+from extract.config import ExtractConfig, load_config
+from extract.run import extract
+from extract.source import open_source
+from extract.source_mysql import Address
+from extract.warehouse import open_warehouse
+from scripts.source_tables import SOURCE_TABLES
+from tests.conftest import START
+from tests.world import MINUTE, World, moment
+
+pytestmark = pytest.mark.xdist_group("redshift")
+
+INTEGER, TEXT = "status does not fit an INTEGER: ", "tno holds bytes that are no text: "
+FULL_KEY = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """`held`: the SQL literal of a value -> what lands, or the reason (a str that begins with the column's name)."""
+
+    column: str
+    kind: str
+    held: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.column} {self.kind.split('(')[0]}"
+
+
+TEXTS_FOR_NUMBERS = {
+    "'200'": 200,
+    "'-7'": -7,
+    "'+5'": 5,
+    "'007'": 7,
+    "'3.00'": 3,
+    "'2147483647'": 2**31 - 1,
+    "NULL": None,
+    "'N/A'": INTEGER + "'N/A'",
+    "''": INTEGER + "''",
+    "' 12 '": INTEGER + "' 12 '",
+    "'1e3'": INTEGER + "'1e3'",
+    "'0x10'": INTEGER + "'0x10'",
+    "'1_0'": INTEGER + "'1_0'",
+    "'+-5'": INTEGER + "'+-5'",
+    "'5.'": INTEGER + "'5.'",
+    "'3.5'": INTEGER + "'3.5'",
+    "'١٢'": INTEGER + "'١٢'",
+    "'2147483648'": INTEGER + "'2147483648'",
+    "'99999999999999999999'": INTEGER + "'99999999999999999999'",
+    "'a text that goes on for long'": INTEGER + "'a text that goes on for …'",
+    "repeat('9', 5000)": INTEGER + f"'{'9' * 24}…'",
+}
+DECIMALS = {"3.00": 3, "-12.00": -12, "0": 0, "3.50": INTEGER + "'3.50'", "NULL": None, "99999999999.00": INTEGER}
+DOUBLES = {"3": 3, "-0e0": 0, "3.5": INTEGER + "3.5", "1e300": INTEGER + "1e+300", "NULL": None, "1.0000001": INTEGER}
+EXACT_KEYS = {"9223372036854775807": FULL_KEY}
+NO_BIGINT = "order_id does not fit a BIGINT: "
+
+SHARED = [
+    Case("status", "VARCHAR(5000)", TEXTS_FOR_NUMBERS),
+    Case("status", "DECIMAL(20, 2)", DECIMALS),
+    Case("status", "DOUBLE", DOUBLES),
+    Case("status", "BOOLEAN", {"true": 1, "false": 0, "NULL": None}),
+    Case("status", "DATE", {"'2026-01-02'": INTEGER + "'2026-01-02'", "NULL": None}),
+    Case("status", "TIME", {"'01:02:03'": INTEGER + "'01:02:03'"}),
+    Case("status", "BIGINT", {"2147483648": INTEGER + "2147483648", "-2147483648": -(2**31), "NULL": None}),
+    Case("tno", "INT", {"12": "12", "-1": "-1", "NULL": None}),
+    Case("tno", "DOUBLE", {"0.1": "0.1", "12": "12", "NULL": None}),
+    Case("tno", "DECIMAL(20, 3)", {"12.500": "12.500"}),
+    Case("order_id", "VARCHAR(40)", {f"'{FULL_KEY}'": FULL_KEY, "'x'": NO_BIGINT + "'x'", "'0'": "order_id is zero"}),
+    Case("order_id", "VARCHAR(41)", {f"'{2**63}'": NO_BIGINT + f"'{2**63}'", "'9000000000000000000'": 9 * 10**18}),
+    Case("order_id", "DECIMAL(25, 1)", {"17.0": 17, "18.5": NO_BIGINT + "'18.5'", f"{2**64 - 1}": NO_BIGINT}),
+    Case("update_time", "DECIMAL(20, 3)", {f"{START}.000": START, f"{START}.500": "update_time does not fit a BIGINT"}),
+]
+MYSQL = [
+    Case("order_id", "BIGINT UNSIGNED", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
+    Case("update_time", "BIGINT UNSIGNED", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
+    Case("status", "BIGINT UNSIGNED", {"7": 7, str(2**64 - 1): INTEGER + str(2**64 - 1), "NULL": None}),
+    Case("status", "FLOAT", {"16777216": 2**24, "1234567.5": INTEGER + "1234567.5", "NULL": None}),
+    Case("status", "TINYINT(1)", {"1": 1, "7": 7}),
+    Case("status", "BIT(1)", {"b'1'": 1, "b'0'": 0, "NULL": None}),
+    Case("status", "BIT(64)", {"b'101'": 5, f"b'{'1' * 64}'": INTEGER + str(2**64 - 1)}),
+    Case("status", "YEAR", {"2024": 2024}),
+    Case("status", "DATETIME", {"'2026-01-02 03:04:05'": INTEGER + "'2026-01-02 03:04:05'"}),
+    Case("status", "DATE /*zero*/", {"'0000-00-00'": INTEGER + "'0000-00-00'"}),
+    Case("status", "JSON", {"'3'": 3, "'[3]'": INTEGER + "'[3]'"}),
+    Case("status", "ENUM('7', 'N/A')", {"'7'": 7, "'N/A'": INTEGER + "'N/A'"}),
+    Case("status", "VARBINARY(20)", {"'12'": 12, "x'ff00'": INTEGER + "0xff00", "'N/A'": INTEGER + "N/A"}),
+    Case("status", "POINT", {"POINT(1, 2)": INTEGER}),
+    Case(
+        "tno",
+        "DATETIME",
+        {"'0000-00-00 00:00:00'": "0000-00-00 00:00:00", "'2026-01-02 03:04:05'": "2026-01-02 03:04:05"},
+    ),
+    Case("tno", "DATE", {"'0000-00-00'": "0000-00-00"}),
+    Case("tno", "YEAR", {"2024": "2024"}),
+    Case("tno", "SET('a', 'b')", {"'a,b'": "a,b", "''": ""}),
+    Case("tno", "JSON", {"'{}'": "{}"}),
+    Case(
+        "tno",
+        "VARBINARY(100)",
+        {"'grün'": "grün", "x'c3'": TEXT + "0xc3", "x'6100'": "tno holds a NUL character: 'a\ufffd'"},
+    ),
+    Case("tno", "BLOB", {"'text'": "text", "x'fffefd'": TEXT + "0xfffefd", "NULL": None}),
+    Case("tno", "VARCHAR(64) CHARACTER SET latin1", {"'grün'": "grün"}),
+    Case("tno", "LONGTEXT", {"repeat('z', 20000000)": "tno is longer than 64 bytes", "'short'": "short"}),
+    Case("tno", "LONGBLOB", {"repeat('z', 20000000)": "tno is longer than 64 bytes", "'short'": "short"}),
+    Case("tno", "VARCHAR(100)", {"'a\\0b'": "tno holds a NUL character: 'a\ufffdb'", "''": "", "' x '": " x "}),
+    Case("tno", "POINT", {"POINT(1, 2)": "tno holds"}),
+]
+DUCKDB = [
+    Case("order_id", "UBIGINT", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
+    Case("order_id", "HUGEINT", EXACT_KEYS | {str(2**100): NO_BIGINT + f"'{2**100}'"[:24]}),
+    Case("update_time", "UBIGINT", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
+    Case("status", "DOUBLE /*not finite*/", {f"'{text}'": INTEGER + text for text in ("nan", "inf", "-inf")}),
+    Case("status", "DOUBLE /*beyond 2^53*/", {"9007199254740993": INTEGER, "-9007199254740992": INTEGER}),
+    Case("status", "FLOAT", {"16777216": 2**24, "0.5": INTEGER + "0.5"}),
+    Case("status", "BIT", {"'101'": 5, f"'{'1' * 70}'": INTEGER + "'0b1"}),
+    Case("status", "BLOB", {"'12'": 12, "'\\xFF'::BLOB": INTEGER + "0xff"}),
+    Case("status", "JSON", {"'3'": 3, "'[3]'": INTEGER + "'[3]'"}),
+    Case("status", "INTEGER[]", {"[3]": INTEGER + "'[3]'"}),
+    Case("tno", "BLOB", {"'text'": "text", "'\\xFF'::BLOB": TEXT + "0xff"}),
+    Case(
+        "tno",
+        "VARCHAR",
+        {"chr(0)": "tno holds a NUL character: '\ufffd'", "repeat('z', 200000)": "tno is longer than 64 bytes"},
+    ),
+    Case("tno", "TIMESTAMP", {"'2026-01-02 03:04:05'": "2026-01-02 03:04:05"}),
+]
+CASES = [(source, case) for source, own in (("mysql", MYSQL), ("duckdb", DUCKDB)) for case in SHARED + own]
+KINDS = {"order_id": "BIGINT", "tno": "VARCHAR(64)", "status": "INT", "update_time": "BIGINT"}
+
+
+class Setting:
+    """A source whose three plain tables are empty, and a warehouse of one engine."""
+
+    def __init__(self, url: str, gateway: str, world: World):
+        self.url, self.gateway, self.world = url, gateway, world
+
+    def run(self, *statements: str) -> None:
+        if self.url.startswith("mysql"):
+            connection: Any = Address.parse(self.url).connect(autocommit=True)
+            with closing(connection), connection.cursor() as cursor:
+                cursor.execute("SET SESSION sql_mode = '', SESSION max_recursive_iterations = 1000")
+                for statement in statements:
+                    cursor.execute(statement)
+        else:
+            with duckdb.connect(self.url.removeprefix("duckdb:///")) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+
+    def extract(
+        self, config: ExtractConfig | None = None, minutes: int = 15, since: int | None = None
+    ) -> dict[str, Any]:
+        """Table -> what an extract did."""
+        with closing(open_source(self.url)) as source, closing(open_warehouse(self.gateway)) as warehouse:
+            runs = extract(
+                source, warehouse, config or load_config(), Clock(moment(START + minutes * MINUTE)), since=since
+            )
+        return {run.table: run.landed for run in runs}
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.world.query(sql)
+
+    def raw(self, columns: str = "*") -> list[tuple[Any, ...]]:
+        return self.rows(f"SELECT {columns} FROM order_tracking_raw.uni_tracking_info_raw")
+
+    def rejected(self) -> list[tuple[Any, ...]]:
+        return self.rows("SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows")
+
+
+@pytest.fixture
+def make_setting(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> Callable[[str, str], Setting]:
+    def make(source: str, gateway: str) -> Setting:
+        world = make_world() if gateway == "local" else request.getfixturevalue("make_redshift_world")()
+        if source == "duckdb":
+            return Setting(world.source_url, gateway, world)
+        url = request.getfixturevalue("mysql_database")
+        with closing(Address.parse(url).connect(autocommit=True)) as connection, connection.cursor() as cursor:
+            for table, columns in SOURCE_TABLES.items():
+                cursor.execute(f"CREATE TABLE {table} ({columns})")
+        return Setting(url, gateway, world)
+
+    return make
+
+
+@pytest.mark.parametrize("source", ["mysql", "duckdb"])
+@pytest.mark.parametrize("gateway", ["local", "redshift"])
+def test_each_value_lands_exactly_or_is_rejected_with_a_reason(
+    make_setting: Callable[[str, str], Setting], source: str, gateway: str
+) -> None:
+    setting = make_setting(source, gateway)
+    wrong = {}
+    for number, case in enumerate(case for of, case in CASES if of == source):
+        differs = differences(setting, case, number)
+        if differs:
+            wrong[str(case)] = differs
+    assert not wrong, "\n".join(f"{case}: {what}" for case, what in wrong.items())
+
+
+def differences(setting: Setting, case: Case, number: int) -> list[str]:
+    """What a case did otherwise than it should. Its rows are told apart by status, or by tno where that is the case."""
+    columns = KINDS | {case.column: case.kind}
+    setting.run(
+        "DROP TABLE uni_tracking_info",
+        f"CREATE TABLE uni_tracking_info ({', '.join(f'{name} {kind}' for name, kind in columns.items())})",
+        *(
+            "INSERT INTO uni_tracking_info VALUES (" + ", ".join(values.values()) + ")"
+            for at, literal in enumerate(case.held)
+            for values in [marked(number, at) | {case.column: literal}]
+        ),
+    )
+    mark = "tno" if case.column == "status" else "status"
+    found: dict[Any, Any] = {}
+    wrong = []
+    minutes = 15 + 2 * number
+    runs = [
+        setting.extract(minutes=minutes)["uni_tracking_info"],
+        setting.extract(minutes=minutes + 1)["uni_tracking_info"],
+    ]
+    if runs[1].rows_landed:
+        wrong.append(f"{runs[1].rows_landed} landed twice")
+    if runs[0].rows_read != len(case.held):
+        wrong.append(f"{runs[0].rows_read} of {len(case.held)} read")
+    for value, key in setting.raw(f"{case.column}, {mark}"):
+        found.setdefault(str(key), []).append(value)
+    reasons: dict[Any, Any] = {}
+    for _, _, reason, payload in setting.rejected():
+        (of,) = [part.split("=", 1)[1] for part in payload.split(", ") if part.startswith(f"{mark}=")]
+        reasons.setdefault(of, []).append(reason)
+    for at, (literal, wanted) in enumerate(case.held.items()):
+        key = marked(number, at)[mark].strip("'")
+        landed, because = found.get(key, []), reasons.get(key, [])
+        refused = isinstance(wanted, str) and wanted.startswith(case.column)
+        if refused and not (len(because) == 1 and because[0].startswith(wanted) and not landed):
+            wrong.append(f"{literal[:40]} should be rejected ({wanted}), but landed {landed}, rejected {because}")
+        if not refused and (landed != [wanted] or because):
+            wrong.append(f"{literal[:40]} should land as {wanted!r}, but landed {landed}, rejected {because}")
+    return wrong
+
+
+def marked(number: int, at: int) -> dict[str, str]:
+    """A good row, unlike any other of this test."""
+    key = 100 * number + at + 1
+    return {"order_id": str(key), "tno": f"'T{key}'", "status": str(key), "update_time": str(START + key % 60)}
