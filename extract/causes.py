@@ -13,13 +13,17 @@ def first_line(error: BaseException) -> str:
     return in_words(error).splitlines()[0].strip()
 
 
-def root(error: BaseException) -> BaseException:
-    """The error that came first, of those that led to this one."""
-    seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__ or error
-    return error
+def with_first(error: BaseException) -> str:
+    """The error's text, and that of the one that came first where it led to this one: a clean-up that fails, say."""
+    first = error
+    seen = {id(first)}
+    while (before := first.__cause__ or (None if first.__suppress_context__ else first.__context__)) is not None:
+        if id(before) in seen:
+            break
+        seen.add(id(before))
+        first = before
+    words, of_first = in_words(error), in_words(first)
+    return words if of_first in words else f"{words} (before it: {of_first})"
 
 
 def within(text: str, size: int) -> str:

@@ -80,8 +80,8 @@ class DuckDBWarehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN")
         try:
+            self._connection.execute("BEGIN")
             yield
             self._connection.execute("COMMIT")
         except BaseException as error:

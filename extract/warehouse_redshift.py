@@ -213,7 +213,8 @@ class RedshiftWarehouse:
         if not fields:
             return self._settings.without_secrets(first_line(error))
         parts = [fields.get("M", ""), fields.get("D", "")]
-        return self._settings.without_secrets(" - ".join(part for part in parts if part) + f" ({fields.get('C')})")
+        told = " - ".join(part for part in parts if part) or "it did not say why"
+        return self._settings.without_secrets(f"{told} ({fields.get('C')})")
 
 
 def server_fields(error: Exception) -> dict[str, str]:
