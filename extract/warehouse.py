@@ -101,18 +101,25 @@ def again_after_conflicts(work: Callable[[], Result]) -> Result:
 class Arriving:
     """Batches on their way into a temporary table: counts them, and keeps the error that ended them.
 
-    An engine that pulls batches wraps such an error in one of its own; `raise_error` gives back the first.
+    An engine that pulls batches wraps such an error in one of its own; `raise_error` gives back the first. DuckDB takes
+    a batch of another schema for one of its own, and dies: it gets none.
     """
 
-    def __init__(self, batches: Iterable[pa.RecordBatch]):
+    def __init__(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema):
         self.rows = 0
         self.bytes = 0
+        self._schema = schema
         self._batches = batches
         self._error: BaseException | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             for batch in self._batches:
+                if not batch.schema.equals(self._schema):
+                    raise WarehouseError(
+                        f"A batch has the columns {_listed(batch.schema)}, but staged are {_listed(self._schema)}. "
+                        "Nothing of its table was landed. This is a mistake in the program."
+                    )
                 self.rows += batch.num_rows
                 self.bytes += batch.nbytes
                 yield batch
@@ -125,3 +132,7 @@ class Arriving:
     def raise_error(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

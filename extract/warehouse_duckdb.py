@@ -100,8 +100,9 @@ class DuckDBWarehouse:
             cursor.close()
 
     def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
-        arriving = Arriving(batches)
-        reader = pa.RecordBatchReader.from_batches(staged_schema(columns), arriving)
+        schema = staged_schema(columns)
+        arriving = Arriving(batches, schema)
+        reader = pa.RecordBatchReader.from_batches(schema, arriving)
         try:
             # As a capsule: for a reader DuckDB looks through pyarrow.dataset, which imports pandas for 0.3 s.
             self._connection.register("arriving_batches", reader.__arrow_c_stream__())

@@ -137,8 +137,9 @@ class RedshiftWarehouse:
         if self._parts is None:
             self._parts = S3Parts(self._settings)
         prefix = f"{self._settings.s3_prefix}/{name}-{uuid.uuid4().hex[:16]}"
-        arriving = Arriving(batches)
-        sent = self._parts.send(prefix, staged_schema(columns), arriving)
+        schema = staged_schema(columns)
+        arriving = Arriving(batches, schema)
+        sent = self._parts.send(prefix, schema, arriving)
         self._sent.append(sent)
         table = f"staged_{name}"
         self._load(table, columns, sent)

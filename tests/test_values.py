@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
+from sqlglot import exp
 
+from extract import values
 from extract.clock import Clock
 from extract.config import ExtractConfig, load_config
 from extract.run import extract
-from extract.source import open_source
+from extract.source import SourceError, open_source
 from extract.source_mysql import Address
 from extract.warehouse import open_warehouse
+from scripts.run_cycle import main as cycle_command
 from scripts.source_tables import SOURCE_TABLES
 from tests.conftest import START
 from tests.world import MINUTE, World, moment
@@ -152,17 +156,20 @@ class Setting:
     def __init__(self, url: str, gateway: str, world: World):
         self.url, self.gateway, self.world = url, gateway, world
 
-    def run(self, *statements: str) -> None:
+    def run(self, *statements: str) -> tuple[Any, ...]:
+        """Gives the rows of the last statement."""
         if self.url.startswith("mysql"):
             connection: Any = Address.parse(self.url).connect(autocommit=True)
             with closing(connection), connection.cursor() as cursor:
                 cursor.execute("SET SESSION sql_mode = '', SESSION max_recursive_iterations = 1000")
                 for statement in statements:
                     cursor.execute(statement)
+                return tuple(cursor.fetchall())
         else:
             with duckdb.connect(self.url.removeprefix("duckdb:///")) as connection:
                 for statement in statements:
-                    connection.execute(statement)
+                    result = connection.execute(statement)
+                return tuple(result.fetchall())
 
     def extract(
         self, config: ExtractConfig | None = None, minutes: int = 15, since: int | None = None
@@ -284,3 +291,91 @@ def test_a_key_and_a_time_of_another_type_are_judged_row_by_row(
         assert sum(count for count, _, _ in counts.values()) == len(case.held)
         if not refused:
             assert sum(keys for _, keys, _ in counts.values()) == sum(case.held.values())
+
+
+@pytest.mark.parametrize("gateway", ["local", "redshift"])
+def test_a_value_that_stopped_every_cycle_is_set_aside_and_all_else_goes_on(
+    make_setting: Callable[[str, str], Setting], gateway: str
+) -> None:
+    """Whole cycles on a real server: one text among codes, one key beyond 63 bits, a decimal status."""
+    setting = make_setting("mysql", gateway)
+    setting.run(
+        "ALTER TABLE uni_tracking_spath MODIFY code VARCHAR(16)",
+        "ALTER TABLE ecs_order_info MODIFY order_id BIGINT UNSIGNED",
+        "ALTER TABLE uni_tracking_info MODIFY status DECIMAL(10, 2)",
+        f"INSERT INTO uni_tracking_info VALUES (1, 'A', 200.00, {START}), (2, 'B', 3.50, {START})",
+        f"INSERT INTO ecs_order_info VALUES (1, 7, {START}), (18446744073709551615, 7, {START})",
+        f"INSERT INTO uni_tracking_spath VALUES (1, {START}, '200', 0), (1, {START}, 'N/A', 1)",
+    )
+    for minutes in (15, 30):
+        at = f"{moment(START + minutes * MINUTE):%Y-%m-%dT%H:%M:%S}"
+        assert cycle_command(["--gateway", gateway, "--source", setting.url, "--at", at, "--reconcile"]) == 0
+        assert sorted(row[:3] for row in setting.rejected()) == [
+            ("ecs_order_info", None, "order_id does not fit a BIGINT: 18446744073709551615"),
+            ("uni_tracking_info", 2, "status does not fit an INTEGER: '3.50'"),
+            ("uni_tracking_spath", 1, "code does not fit an INTEGER: 'N/A'"),
+        ]
+        assert setting.rows("SELECT order_id, status FROM order_tracking.mart_uni_tracking_info") == [(1, 200)]
+        assert setting.rows("SELECT order_id, partner_id FROM order_tracking.mart_ecs_order_info") == [(1, 7)]
+        assert setting.rows("SELECT code, traceseq FROM order_tracking.mart_uni_tracking_spath") == [(200, 0)]
+
+
+@pytest.mark.parametrize("gateway", ["local", "redshift"])
+def test_the_longest_text_lands_and_one_beyond_it_is_set_aside(
+    make_setting: Callable[[str, str], Setting], gateway: str
+) -> None:
+    """Even one that no packet of 16 MB holds, and rows whose bad key leaves two long texts to be shown."""
+    setting = make_setting("mysql", gateway)
+    config = load_config()
+    uti = config.tables[0]
+    columns = uti.columns | {
+        name: exp.DataType.build("VARCHAR(65535)", dialect="redshift") for name in ("note", "more")
+    }
+    long = replace(uti, columns=columns, source=replace(uti.source, columns=tuple(columns)))
+    (allowed,) = setting.run("SELECT @@GLOBAL.max_allowed_packet")
+    setting.run("SET GLOBAL max_allowed_packet = 64 << 20")
+    try:
+        setting.run(
+            "ALTER TABLE uni_tracking_info ADD note LONGTEXT, ADD more MEDIUMTEXT",
+            f"INSERT INTO uni_tracking_info VALUES (1, 'A', 1, {START}, REPEAT('z', 65535), NULL)",
+            f"INSERT INTO uni_tracking_info VALUES (2, 'B', 1, {START}, REPEAT('z', 65536), NULL)",
+            f"INSERT INTO uni_tracking_info VALUES (3, 'C', 1, {START}, REPEAT('é', 20000000), NULL)",
+            f"INSERT INTO uni_tracking_info VALUES (-4, 'D', 1, {START}, REPEAT('🚚', 10000), REPEAT('é', 32000))",
+        )
+    finally:
+        setting.run(f"SET GLOBAL max_allowed_packet = {allowed[0]}")
+    for minutes in (15, 16):
+        run = setting.extract(replace(config, tables=(long, *config.tables[1:])), minutes)["uni_tracking_info"]
+        assert (run.rows_read, run.rows_rejected) == (4, 3)
+    assert setting.raw("order_id, note") == [(1, "z" * 65535)]
+    assert sorted((order, reason) for _, order, reason, _ in setting.rejected()) == [
+        (-4, "order_id is zero or negative"),
+        (2, "note is longer than 65535 bytes"),
+        (3, "note is longer than 65535 bytes"),
+    ]
+    assert all(len(payload.encode()) < 65535 for *_, payload in setting.rejected())
+
+
+@pytest.mark.parametrize("source", ["mysql", "duckdb"])
+@pytest.mark.parametrize("kind", ["DATETIME", "TIMESTAMP", "VARCHAR(20)", "DOUBLE"])
+def test_a_time_that_is_no_whole_number_by_its_type_is_refused_before_anything_is_read(
+    make_setting: Callable[[str, str], Setting], source: str, kind: str
+) -> None:
+    setting = make_setting(source, "local")
+    setting.run(
+        "DROP TABLE uni_tracking_info",
+        f"CREATE TABLE uni_tracking_info (order_id BIGINT, tno VARCHAR(64), update_time {kind})",
+    )
+    with pytest.raises(SourceError, match=r"no column uni_tracking_info.status; it holds no integers in .*update_time"):
+        setting.extract()
+
+
+def test_a_text_that_is_no_utf8_is_given_as_bytes_and_rejected_alone() -> None:
+    """A server may hold what its own character set does not allow."""
+    config = load_config()
+    broken = pa.array([b"good", b"\xff", None], pa.binary())
+    ones = pa.array([1, 2, 3])
+    batch = pa.record_batch({"order_id": ones, "tno": broken, "status": ones, "update_time": ones})
+    rows = values.judged(batch, config.tables[0]).to_pylist()
+    assert [(row["tno"], row[values.REASON]) for row in rows] == [("good", None), (None, TEXT + "0xff"), (None, None)]
+    assert rows[1][values.ROW] == "order_id=2, tno=0xff, status=2, update_time=2"
