@@ -71,9 +71,9 @@ class DuckDBSource:
             return "0"  # told by the check that follows
         spelling, kind = kinds[table.key.lower()]
         key = _quoted(spelling)
-        return (
-            f"COALESCE({key if kind in _INTEGER_TYPES else f'TRY_CAST(CAST({key} AS VARCHAR) AS DECIMAL(20, 0))'}, 0)"
-        )
+        if kind not in _INTEGER_TYPES:
+            key = f"TRY_CAST(CAST({key} AS VARCHAR) AS DECIMAL(20, 0))"
+        return f"COALESCE({key}, 0)"
 
     def _counted(self, table: SourceTable, counts: str, condition: str) -> list[tuple[int, ...]]:
         self.check([table])

@@ -150,7 +150,9 @@ class MySQLSource:
         """The key as a number that can be summed up exactly; what is none counts as 0."""
         spelling, kind = self._kinds(table)[table.key.lower()]
         key = quoted(spelling)
-        return f"COALESCE({key if kind in _INTEGER_TYPES else f'CAST({key} AS DECIMAL(20, 0))'}, 0)"
+        if kind not in _INTEGER_TYPES:
+            key = f"CAST({key} AS DECIMAL(20, 0))"
+        return f"COALESCE({key}, 0)"
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:
