@@ -11,12 +11,10 @@ from extract.clock import Clock, arrival, landing_stamp
 from extract.config import ConfigurationError, Table
 from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
 from extract.settled import settled_rows
+from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import identical
-
-YEAR_2100 = 4_102_444_800
-INTEGER_LIMIT = 2**31
 
 
 @dataclass(frozen=True)
@@ -146,12 +144,11 @@ def _survey(warehouse: Warehouse, table: Table, staged: Staged) -> tuple[int | N
     (row,) = warehouse.fetchall(
         statement(
             f"""
-            SELECT MIN(CASE WHEN :fault IS NULL THEN :time END), MAX(CASE WHEN :fault IS NULL THEN :time END),
-              {highest}, COUNT(:fault)
+            SELECT MIN(CASE WHEN {REASON} IS NULL THEN :time END), MAX(CASE WHEN {REASON} IS NULL THEN :time END),
+              {highest}, COUNT({REASON})
             FROM staged
             """,
             {"staged": staged.table},
-            fault=fault(table),
             time=exp.column(table.time),
         )
     )
@@ -159,52 +156,19 @@ def _survey(warehouse: Warehouse, table: Table, staged: Staged) -> tuple[int | N
     return first, last, last_id, int(rejected)
 
 
-def fault(table: Table) -> exp.Expr:
-    """Why a staged row cannot be keyed, placed in time or stored whole; NULL when it can."""
-    reasons: list[tuple[exp.Expr, str]] = []
-    for name in ("order_id", table.time):
-        column = exp.column(name)
-        reasons.append((column.is_(exp.null()), f"{name} is NULL"))
-        reasons.append((exp.column(name) <= 0, f"{name} is zero or negative"))
-    reasons.append((exp.column(table.time) >= YEAR_2100, f"{table.time} is beyond the year 2100 (milliseconds?)"))
-    for name, kind in table.columns.items():
-        if kind.is_type(*exp.DataType.TEXT_TYPES) and kind.expressions:
-            limit = int(kind.expressions[0].name)
-            size = exp.Anonymous(this="OCTET_LENGTH", expressions=[exp.column(name)])
-            reasons.append((size > limit, f"{name} is longer than {limit} bytes"))
-        elif kind.is_type("INT"):
-            outside = exp.or_(exp.column(name) >= INTEGER_LIMIT, exp.column(name) < -INTEGER_LIMIT)
-            reasons.append((outside, f"{name} does not fit an INTEGER"))
-    case = exp.Case()
-    for condition, reason in reasons:
-        case = case.when(condition, exp.Literal.string(reason))
-    return case
-
-
 def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:
-    """Keeps each row that cannot be loaded, once, as text, with the reason. A text is kept as far as it was staged."""
-    parts: list[exp.Expr] = []
-    for name in table.columns:
-        text = exp.func("COALESCE", exp.cast(exp.column(name), "VARCHAR(65535)"), exp.Literal.string("NULL"))
-        parts += [exp.Literal.string(f"{', ' if parts else ''}{name}="), text]
-    payload: exp.Expr = parts[0]
-    for part in parts[1:]:
-        payload = exp.DPipe(this=payload, expression=part)
+    """Keeps each row that cannot be loaded, once, as text, with the reason."""
     warehouse.execute(
         statement(
-            """
+            f"""
             INSERT INTO rejected_rows (table_name, order_id, reason, payload, rejected_at)
-            SELECT :name, faulty.order_id, faulty.reason, faulty.payload, :stamp
-            FROM (
-              SELECT DISTINCT order_id, :fault AS reason, :payload AS payload FROM staged WHERE NOT :fault IS NULL
-            ) AS faulty
-            LEFT JOIN held ON held.table_name = :name AND held.payload = faulty.payload
+            SELECT :name, faulty.order_id, faulty.{REASON}, faulty.{ROW}, :stamp
+            FROM (SELECT DISTINCT order_id, {REASON}, {ROW} FROM staged WHERE NOT {REASON} IS NULL) AS faulty
+            LEFT JOIN held ON held.table_name = :name AND held.payload = faulty.{ROW}
             WHERE held.payload IS NULL
             """,
             {"rejected_rows": REJECTED_ROWS, "held": REJECTED_ROWS, "staged": staged.table},
             name=table.name,
-            fault=fault(table),
-            payload=payload,
             stamp=stamp_literal(stamp),
         )
     )
@@ -216,10 +180,10 @@ def _landing(
     """The INSERT of what is not held yet: one copy of each row, stamped."""
     names = list(table.columns)
     return statement(
-        """
+        f"""
         INSERT INTO raw (:target, landed_at)
         SELECT :columns, :stamp
-        FROM (SELECT DISTINCT :narrowed FROM staged WHERE :fault IS NULL) AS fresh
+        FROM (SELECT DISTINCT :narrowed FROM staged WHERE {REASON} IS NULL) AS fresh
         LEFT JOIN held ON held.order_id = fresh.order_id AND :same
         WHERE held.order_id IS NULL
         """,
@@ -227,7 +191,6 @@ def _landing(
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
         narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
-        fault=fault(table),
         same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.texts),
         stamp=stamp_literal(stamp),
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg2
 
+from extract.causes import first_line
 from extract.lock import LockHeld
 from extract.redshift_settings import APPLICATION, RedshiftSettings
 from extract.warehouse import WarehouseError
@@ -63,11 +64,12 @@ def assert_still_held() -> None:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
-        except psycopg2.Error:
+        except psycopg2.Error as error:
             raise WarehouseError(
-                "The run lock is lost: the state database has ended the connection that held it, so another command "
-                "may have begun. What was being written is rolled back, and what had landed stays. Run this again."
-            ) from None
+                "The run lock is lost: the state database has ended the connection that held it "
+                f"({first_line(error)}), so another command may have begun. What was being written is rolled back, and "
+                "what had landed stays. Run this again."
+            ) from error
 
 
 def _connect(settings: RedshiftSettings) -> Any:
@@ -75,7 +77,7 @@ def _connect(settings: RedshiftSettings) -> Any:
     try:
         connection = psycopg2.connect(**settings.state.connection_arguments(), application_name=here)
     except psycopg2.Error as error:
-        told = settings.without_secrets(str(error).strip().split("\n")[0])
+        told = settings.without_secrets(first_line(error))
         raise WarehouseError(
             f"The state database {settings.state.host}:{settings.state.port} cannot be reached: {told}. Nothing was "
             "done. Check STATE_HOST, STATE_PORT, STATE_DATABASE, STATE_USER and STATE_PASSWORD, then run again."

@@ -25,18 +25,20 @@ BUFFER_BYTES = 4 << 20
 BINARY_CHARSET = 63
 LONGEST_PACKET = 0xFFFFFF  # a longer row comes in several packets
 
-_INTEGER_DTYPES = {
+_NUMBER_DTYPES = {
     FIELD_TYPE.TINY: "i1",
     FIELD_TYPE.SHORT: "i2",
     FIELD_TYPE.YEAR: "i2",
     FIELD_TYPE.INT24: "i4",
     FIELD_TYPE.LONG: "i4",
     FIELD_TYPE.LONGLONG: "i8",
+    FIELD_TYPE.FLOAT: "f4",
+    FIELD_TYPE.DOUBLE: "f8",
 }
-_TEXT_TYPES = frozenset(
-    {FIELD_TYPE.VARCHAR, FIELD_TYPE.VAR_STRING, FIELD_TYPE.STRING, FIELD_TYPE.ENUM, FIELD_TYPE.SET}
-    | {FIELD_TYPE.TINY_BLOB, FIELD_TYPE.BLOB, FIELD_TYPE.MEDIUM_BLOB, FIELD_TYPE.LONG_BLOB}
+_TIMES = frozenset(
+    {FIELD_TYPE.DATE, FIELD_TYPE.NEWDATE, FIELD_TYPE.TIME, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP, FIELD_TYPE.NULL}
 )
+"""The only types, but for numbers, that do not come as a length and bytes; they are asked for as text."""
 _ROW, _END, _ERROR = 0x00, 0xFE, 0xFF
 _SHORTEST_RUN = 32  # rows of one length in a row from which finding them in bulk beats stepping through them
 _STEPS = 512
@@ -49,24 +51,27 @@ class CutStream(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """One output column; `dtype` is NumPy's little-endian integer type, None for text."""
+    """One output column; `dtype` is NumPy's little-endian type of a number, None for text and bytes."""
 
     name: str
     dtype: np.dtype[Any] | None
+    is_text: bool = False
 
     @classmethod
     def described(cls, field: Any) -> Column:
-        """From a column definition packet. Raises CutStream for types that are neither integer nor text."""
-        if field.type_code in _INTEGER_DTYPES:
-            kind = _INTEGER_DTYPES[field.type_code]
+        """From a column definition packet. Raises CutStream for times, which must be asked for as text."""
+        if field.type_code in _NUMBER_DTYPES:
+            kind = _NUMBER_DTYPES[field.type_code]
             return cls(field.name, np.dtype("<" + (kind.replace("i", "u") if field.flags & FLAG.UNSIGNED else kind)))
-        if field.type_code in _TEXT_TYPES and field.charsetnr != BINARY_CHARSET:
-            return cls(field.name, None)
-        raise CutStream(f"column {field.name} holds bytes, neither integers nor text")
+        if field.type_code in _TIMES:
+            raise CutStream(f"column {field.name} has a type that is not read (its number is {field.type_code})")
+        return cls(field.name, None, field.charsetnr != BINARY_CHARSET)
 
 
 def stream(connection: pymysql.connections.Connection, sql: str) -> Iterator[pa.RecordBatch]:
-    """Executes `sql` and yields its rows: integers as int64, text as string, NULL as null.
+    """Executes `sql` and yields its rows: integers as int64, floats as such, text as string, bytes as binary.
+
+    A batch's column is uint64 where a value needs it, and binary where a text is no UTF-8.
 
     Batches of at most BUFFER_BYTES as the server sends them. Raises pymysql.Error for what the server says,
     OSError for the network, CutStream when the connection ends before the rows do. The connection serves
@@ -189,39 +194,47 @@ def _decode(buffer: bytearray, filled: int, starts: np.ndarray, columns: list[Co
             null = None
         valid = None if null is None else pa.py_buffer(np.packbits(null == 0, bitorder="little"))
         if column.dtype is not None:
-            values = _integers(buffer, filled, position, null, column)
-            buffers = [valid, pa.py_buffer(values)]
-            arrays.append(pa.Array.from_buffers(pa.int64(), rows, buffers))
+            values = _numbers(buffer, filled, position, null, column.dtype)
+            arrays.append(pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), rows, [valid, pa.py_buffer(values)]))
             width: Any = column.dtype.itemsize
         else:
-            offsets, text, width = _texts(content, position, null, column)
+            offsets, text, width = _texts(content, position, null)
             buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(text)]
-            array = pa.Array.from_buffers(pa.string(), rows, buffers)
-            array.validate(full=True)  # never hands on what is not UTF-8
-            arrays.append(array)
+            arrays.append(_text_array(rows, buffers) if column.is_text else _bytes_array(rows, buffers))
         position = position + (width if null is None else np.where(null, 0, width))
     return pa.record_batch(arrays, names=[column.name for column in columns])
 
 
-def _integers(
-    buffer: bytearray, filled: int, position: np.ndarray, null: np.ndarray | None, column: Column
+def _bytes_array(rows: int, buffers: list[Any]) -> pa.Array:
+    return pa.Array.from_buffers(pa.binary(), rows, buffers)
+
+
+def _text_array(rows: int, buffers: list[Any]) -> pa.Array:
+    """As string; as binary where one of the texts is no UTF-8, for that must not pass for one."""
+    array = pa.Array.from_buffers(pa.string(), rows, buffers)
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return _bytes_array(rows, buffers)
+    return array
+
+
+def _numbers(
+    buffer: bytearray, filled: int, position: np.ndarray, null: np.ndarray | None, dtype: np.dtype[Any]
 ) -> np.ndarray:
-    """The integers at `position`, as int64; 0 where NULL."""
-    assert column.dtype is not None
+    """The numbers at `position`, integers as int64, but as uint64 where one is beyond that; 0 where NULL."""
     # One overlapping value for every byte of the buffer, so that any position can be picked.
-    everywhere = np.ndarray((filled - column.dtype.itemsize + 1,), column.dtype, buffer, 0, (1,))
+    everywhere = np.ndarray((filled - dtype.itemsize + 1,), dtype, buffer, 0, (1,))
     values = everywhere[position if null is None else np.where(null, 0, position)]
     if null is not None:
         values[null == 1] = 0
-    if column.dtype == np.dtype("<u8") and values.size and values.max() > np.iinfo(np.int64).max:
-        raise CutStream(
-            f"column {column.name} holds a value beyond 9223372036854775807, which must be mended in the source"
-        )
+    if dtype.kind == "f" or (dtype == np.dtype("<u8") and values.size and values.max() > np.iinfo(np.int64).max):
+        return values
     return values.astype(np.int64, copy=False)
 
 
 def _texts(
-    content: np.ndarray, position: np.ndarray, null: np.ndarray | None, column: Column
+    content: np.ndarray, position: np.ndarray, null: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Arrow's offsets and bytes of the texts at `position`, and how many bytes each takes in its row.
 

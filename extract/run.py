@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,8 +12,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-from sqlglot import exp
 
+from extract.causes import in_words, within
 from extract.clock import Clock
 from extract.config import ExtractConfig, Table
 from extract.foundation import EXTRACT_LOG, lay_foundation
@@ -20,7 +21,8 @@ from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_
 from extract.pieces import Pieces
 from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
 from extract.source import Source, TimeRange
-from extract.warehouse import Staged, Warehouse, WarehouseError, again_after_conflicts
+from extract.values import judged, staged_columns
+from extract.warehouse import Staged, Warehouse, again_after_conflicts
 
 LONG_WINDOW = 86400
 """A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
@@ -106,7 +108,7 @@ class _Worker:
         self._warehouse = warehouse
         self._config = config
         self._clock = clock
-        self._progress = progress or (lambda table, rows, expected: None)
+        self._progress = progress
         self._landing = threading.Lock()
         self._given_up = threading.Event()
         self._arrived_before: dict[str, dt.datetime | None] = {}
@@ -164,7 +166,7 @@ class _Worker:
                 raise
         failures = [(job, f.exception()) for job, f in zip(jobs, futures, strict=True) if f.exception()]
         if failures:
-            told = "; ".join(f"{job.table.name}: {error}" for job, error in failures)
+            told = "; ".join(f"{job.table.name}: {in_words(error)}" for job, error in failures if error)
             raise ExtractFailed(
                 f"{told} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
                 "before stays, nothing is half-landed. Run it again once the cause is mended."
@@ -178,25 +180,30 @@ class _Worker:
         only with its last piece: the source's order within it is not that of time.
         """
         started, total, chunks_read = time.monotonic(), NOTHING, 0
+        landing: Future[Landed] | None = None
         try:
             with ExitStack() as opened, ThreadPoolExecutor(1) as pool:
                 sessions = [opened.enter_context(self._warehouse.session())]
-                landing: Future[Landed] | None = None
                 for number, piece in enumerate(self._pieces(job, anchor_opened)):
                     if number == 1:
                         sessions.append(opened.enter_context(self._warehouse.session()))
                     session = sessions[number % len(sessions)]
                     began = time.monotonic()
-                    staged = session.stage(job.table.name, _staged_columns(job.table), piece.next())
+                    rows = (judged(batch, job.table) for batch in piece.next())
+                    staged = session.stage(job.table.name, staged_columns(job.table), rows)
                     total = landing.result() if landing else NOTHING
                     chunks_read += piece.ended
                     all_read = chunks_read == len(job.chunks)
                     landing = pool.submit(self._land, session, job, staged, began, total, piece.ended, all_read)
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
-            with self._landing, suppress(WarehouseError):  # a log that cannot be written must not hide what happened
-                self._log_failure(job, str(error), time.monotonic() - started)
-            raise
+            before = landing.exception() if landing else None  # of the piece before, while this one was read
+            words = " | ".join(dict.fromkeys(in_words(cause) for cause in (before, error) if cause))
+            with self._landing, suppress(Exception):  # a log that cannot be written must not hide what happened
+                self._log_failure(job, words, time.monotonic() - started)
+            if before is None or before is error:
+                raise
+            raise ExtractFailed(words) from before
         finally:
             anchor_opened.set()
         return TableRun(job.table.name, job.kind, total, time.monotonic() - started)
@@ -258,9 +265,18 @@ class _Worker:
             if self._given_up.is_set():
                 raise ExtractFailed("interrupted")
             rows += batch.num_rows
-            self._progress(job.table.name, rows, expected)
+            self._show(job.table.name, rows, expected)
             yield batch
         anchor_opened.set()
+
+    def _show(self, table: str, rows: int, expected: int) -> None:
+        """A display that fails is given up, and nothing else."""
+        try:
+            if progress := self._progress:
+                progress(table, rows, expected)
+        except Exception as error:
+            self._progress = None
+            logging.getLogger(__name__).warning("Progress is shown no more: %s. The reading goes on.", in_words(error))
 
     def _log_failure(self, job: _Job, error: str, seconds: float) -> None:
         log(
@@ -272,7 +288,7 @@ class _Worker:
             seconds=seconds,
             cutoff=job.cutoff,
             stamp=None,
-            error=error[:4000],
+            error=within(error, 4096),
         )
 
 
@@ -291,10 +307,3 @@ def load_begun(warehouse: Warehouse, since: int) -> int:
     """
     ((begun,),) = warehouse.fetchall(f"SELECT MIN(cutoff) FROM {EXTRACT_LOG} WHERE kind = 'since'")
     return since if begun is None else int(begun)
-
-
-def _staged_columns(table: Table) -> list[tuple[str, exp.DataType]]:
-    columns = list(table.columns.items())
-    if table.source.id_column:
-        columns.append(("source_id", exp.DataType.build("BIGINT")))
-    return columns

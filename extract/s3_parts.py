@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from extract.causes import in_words
 from extract.redshift_settings import RedshiftSettings
 from extract.warehouse import WarehouseError
 
@@ -76,7 +78,7 @@ class S3Parts:
                 keys = [{"Key": _bucket_and_key(address)[1]} for address in addresses[start : start + 1000]]
                 self._client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
         except _s3_errors() as error:
-            logging.getLogger(__name__).warning("Files under %s could not be removed: %s", sent.prefix, error)
+            logging.getLogger(__name__).warning("Files under %s could not be removed: %s", sent.prefix, in_words(error))
 
     def _put(self, address: str, file: Any) -> None:
         bucket, key = _bucket_and_key(address)
@@ -89,7 +91,7 @@ class S3Parts:
                 self._client.upload_fileobj(file, bucket, key, ExtraArgs=options, Config=_transfer())
             except _s3_errors() as error:
                 raise WarehouseError(
-                    f"{address} cannot be written: {error}. Nothing of this table was landed. Check "
+                    f"{address} cannot be written: {in_words(error)}. Nothing of this table was landed. Check "
                     "REDSHIFT_S3_PREFIX and that this process may write and delete there, then run again."
                 ) from error
 
@@ -143,8 +145,10 @@ class _Part:
 
     def close(self) -> None:
         if self._file is not None:
-            self._writer.close()
-            self._file.close()
+            with suppress(Exception):  # of a disk that is full, say; the error that led here is told
+                self._writer.close()
+            with suppress(OSError):
+                self._file.close()
 
 
 def _client(settings: RedshiftSettings) -> Any:

@@ -1,8 +1,10 @@
 """Reading a source: what every source can do, and how one is opened from its URL.
 
 The extractor sees only this contract. Two sources keep it: a MySQL server (`extract.source_mysql`) and an
-embedded DuckDB file (`extract.source_duckdb`). Both give integers as int64 and everything else as text, under
-lower-case names, exactly as the source holds them: judging rows is the landing's business.
+embedded DuckDB file (`extract.source_duckdb`). Both give integers as int64 (as uint64 where a value needs it), floats
+as such, bytes as binary and everything else as text, under lower-case names, exactly as the source holds them: judging
+values is the business of `extract.values`. Of a longer text, or of longer bytes, the first LONGEST characters are
+enough: no column can hold them.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import pyarrow as pa
 
 BATCH_ROWS = 65_536
 SECONDS_PER_HOUR = 3600
+LONGEST = 65_536
+"""Characters; one more than the bytes of the longest text that a column can hold."""
 
-# Column name (lower case) -> the source's own spelling and whether it holds integers.
+# Column name (lower case) -> the source's own spelling and whether it holds integers or decimals.
 Columns = Mapping[str, tuple[str, bool]]
 
 
@@ -189,23 +193,25 @@ def missing(table: SourceTable, columns: Columns) -> list[str]:
     return [f"column {table.name}.{name}" for name in table.wanted() if name not in columns]
 
 
-def not_integer(table: SourceTable, columns: Columns) -> list[str]:
-    """Key, time and id must be integers: epoch seconds cannot be read out of a text or a DATETIME."""
-    names = dict.fromkeys(name.lower() for name in (table.key, table.time_column, table.id_column) if name is not None)
+def not_numeric(table: SourceTable, columns: Columns) -> list[str]:
+    """Time and id must be exact numbers: ranges of them are asked for. A key need not be, it is judged row by row."""
+    names = dict.fromkeys(name.lower() for name in (table.time_column, table.id_column) if name is not None)
     return [f"{table.name}.{name}" for name in names if name in columns and not columns[name][1]]
 
 
 def raise_unless_complete(where: str, tables: Sequence[SourceTable], found: Mapping[str, Columns]) -> None:
     """Raises SourceError naming everything that `tables` want and `found` (by table name) lacks."""
     lacking = [item for table in tables for item in missing(table, found[table.name])]
-    wrong = [item for table in tables for item in not_integer(table, found[table.name])]
+    wrong = [item for table in tables for item in not_numeric(table, found[table.name])]
     if not lacking and not wrong:
         return
     said = []
     if lacking:
         said.append("has no " + ", no ".join(lacking))
     if wrong:
-        said.append("holds no integers in " + ", ".join(wrong))
+        said.append(
+            "holds no integers in " + ", ".join(wrong) + ", but an event time is epoch seconds and an id a number"
+        )
     raise SourceError(
         f"The source {where} {'; it '.join(said)}. Nothing was read. Mend the names in the extract "
         "configuration, or grant the source's user SELECT on these tables."

@@ -9,8 +9,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from extract.causes import first_line
 from extract.source import (
     BATCH_ROWS,
+    LONGEST,
     SECONDS_PER_HOUR,
     Columns,
     SourceError,
@@ -21,10 +23,9 @@ from extract.source import (
     row_filter,
 )
 
-_INTEGER_TYPES = frozenset(
-    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
-    | {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
-)
+_INTEGER_TYPES = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "BOOLEAN"})
+_AS_THEY_ARE = frozenset({"UBIGINT", "FLOAT", "DOUBLE"})
+_WIDE_INTEGERS = frozenset({"UBIGINT", "HUGEINT", "UHUGEINT"})
 
 
 class DuckDBSource:
@@ -56,7 +57,7 @@ class DuckDBSource:
         time = _quoted(table.time_column)
         rows = self._counted(
             table,
-            f"{time} // {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({_quoted(table.key)}, 0)), SUM({time})",
+            f"CAST(FLOOR({time}) AS HUGEINT) // {SECONDS_PER_HOUR}, COUNT(*), SUM({self._key(table)}), SUM({time})",
             f"{row_filter(time, [TimeRange(start)])} GROUP BY 1",
         )
         return {int(hour): (int(count), int(keys), int(times)) for hour, count, keys, times in rows}
@@ -68,6 +69,17 @@ class DuckDBSource:
             return 0
         return int(count)
 
+    def _key(self, table: SourceTable) -> str:
+        """The key as a number that can be summed up; what is none counts as 0."""
+        kinds = self._kinds(table)
+        if table.key.lower() not in kinds:
+            return "0"  # told by the check that follows
+        spelling, kind = kinds[table.key.lower()]
+        key = _quoted(spelling)
+        if kind not in _INTEGER_TYPES:
+            key = f"TRY_CAST(CAST({key} AS VARCHAR) AS DECIMAL(20, 0))"
+        return f"COALESCE({key}, 0)"
+
     def _counted(self, table: SourceTable, counts: str, condition: str) -> list[tuple[int, ...]]:
         self.check([table])
         with self._errors("be counted"), self._connection.cursor() as cursor:
@@ -77,10 +89,10 @@ class DuckDBSource:
         self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         self.check([table])
-        columns = self._columns(table)
-        outputs = [_output(name, columns[name][1], name) for name in table.columns]
+        kinds = self._kinds(table)
+        outputs = [_output(*kinds[name], name) for name in table.columns]
         if table.id_column:
-            outputs.append(_output(table.id_column, True, "source_id"))
+            outputs.append(_output(*kinds[table.id_column.lower()], "source_id"))
         condition = row_filter(
             _quoted(table.time_column), ranges, table.id_column and _quoted(table.id_column), since_id
         )
@@ -99,6 +111,13 @@ class DuckDBSource:
         self._connection.close()
 
     def _columns(self, table: SourceTable) -> Columns:
+        return {
+            name: (spelling, kind in _INTEGER_TYPES | _WIDE_INTEGERS or kind.startswith("DECIMAL"))
+            for name, (spelling, kind) in self._kinds(table).items()
+        }
+
+    def _kinds(self, table: SourceTable) -> dict[str, tuple[str, str]]:
+        """Lower-case column name -> the source's spelling and its type."""
         with self._errors("be opened"), self._connection.cursor() as cursor:
             rows = cursor.execute(
                 "SELECT column_name, data_type FROM duckdb_columns() "
@@ -106,7 +125,7 @@ class DuckDBSource:
                 "AND schema_name = current_schema() AND lower(table_name) = lower(?)",
                 [table.name],
             ).fetchall()
-        return {name.lower(): (name, kind in _INTEGER_TYPES) for name, kind in rows}
+        return {name.lower(): (name, kind) for name, kind in rows}
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:
@@ -114,20 +133,26 @@ class DuckDBSource:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise SourceError(
-                f"The source file {self._path} could not {action}: {_first_line(error)}. What was read of it "
-                "does not count. Make sure that it is an intact DuckDB file which no other process is "
+                f"The source file {self._path} could not {action}: {first_line(error).rstrip('.!')}. What was read of "
+                "it does not count. Make sure that it is an intact DuckDB file which no other process is "
                 "writing, then run again."
             ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _output(name: str, integer: bool, alias: str) -> str:
-    """CAST is checked: a value that does not fit into 64 bits raises, it never wraps."""
-    return f"CAST({_quoted(name)} AS {'BIGINT' if integer else 'VARCHAR'}) AS {_quoted(alias)}"
+def _output(spelling: str, kind: str, alias: str) -> str:
+    """Integers, floats and bytes as they are, any other type as DuckDB's own text of it; a BIT is a number."""
+    column = _quoted(spelling)
+    if kind in _INTEGER_TYPES:
+        column = f"CAST({column} AS BIGINT)"
+    elif kind == "BLOB":
+        column = f"{column}[:{LONGEST}]"
+    elif kind == "BIT":
+        number = f"CAST(CAST({column} AS UBIGINT) AS VARCHAR)"
+        column = f"CASE WHEN bit_length({column}) <= 64 THEN {number} ELSE '0b' || CAST({column} AS VARCHAR) END"
+    elif kind not in _AS_THEY_ARE:
+        column = f"left(CAST({column} AS VARCHAR), {LONGEST})"
+    return f"{column} AS {_quoted(alias)}"

@@ -17,6 +17,7 @@ from pymysql.cursors import Cursor, DictCursor
 from extract.mysql_rows import CutStream, stream
 from extract.mysql_session import pin
 from extract.source import (
+    LONGEST,
     SECONDS_PER_HOUR,
     Columns,
     SourceError,
@@ -37,7 +38,8 @@ SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})  # two queries of one transa
 
 _INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
 _TEXT_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
-_BYTES_TYPES = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
+_WRITTEN_OUT = frozenset({"decimal", "date", "time", "datetime", "timestamp", "json", "inet4", "inet6", "uuid"})
+_LONG_TYPES = frozenset({"mediumtext", "longtext", "json", "mediumblob", "longblob"})
 
 
 class MySQLSource:
@@ -60,14 +62,14 @@ class MySQLSource:
     def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
         """A month at a time: while it counts the server is silent, with a billion rows for longer than it may be."""
         self.check([table])
-        time = quoted(table.time_column)
+        time, key = quoted(table.time_column), self._key(table)
         counts: dict[int, tuple[int, int, int]] = {}
         for begin, end in pairwise([start, *self._months(table, TimeRange(start)), None]):
             condition = row_filter(time, [TimeRange(begin, end)])
             with self._snapshot(f"counting {table.name}") as connection:
                 before = self._count_before(connection, table, [condition])
                 rows = self._query(
-                    f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), SUM(COALESCE({quoted(table.key)}, 0)), "
+                    f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), SUM({key}), "
                     f"SUM({time}) FROM {quoted(table.name)} WHERE {condition} GROUP BY {time} DIV {SECONDS_PER_HOUR}",
                     on=connection,
                 )
@@ -262,6 +264,14 @@ class MySQLSource:
         )
         return {name.lower(): (name, kind.lower()) for name, kind in rows}
 
+    def _key(self, table: SourceTable) -> str:
+        """The key as a number that can be summed up exactly; what is none counts as 0."""
+        spelling, kind = self._kinds(table)[table.key.lower()]
+        key = quoted(spelling)
+        if kind not in _INTEGER_TYPES:
+            key = f"CAST({key} AS DECIMAL(20, 0))"
+        return f"COALESCE({key}, 0)"
+
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:
         try:
@@ -278,16 +288,21 @@ def _earlier(*ends: int | None) -> int | None:
 
 
 def _columns(kinds: dict[str, tuple[str, str]]) -> Columns:
-    return {name: (spelling, kind in _INTEGER_TYPES) for name, (spelling, kind) in kinds.items()}
+    return {name: (spelling, kind in _INTEGER_TYPES | {"decimal"}) for name, (spelling, kind) in kinds.items()}
 
 
 def _output(spelling: str, kind: str, alias: str) -> str:
-    """Integers and text as they are; any other type as the server's own text of it: exact, but of FLOAT six digits."""
+    """Numbers, texts and bytes as they are, decimals, times and JSON as the server's own text; a BIT is a number.
+
+    Of what may be very long no more than shows that it is too long: a row beyond 16 MB cannot be read.
+    """
     column = quoted(spelling)
     if kind == "bit":
-        column = f"{column} + 0"
-    elif kind not in _INTEGER_TYPES | _TEXT_TYPES | _BYTES_TYPES:
+        column = f"CAST({column} AS UNSIGNED)"
+    elif kind in _WRITTEN_OUT:
         column = f"CAST({column} AS CHAR)"
+    if kind in _LONG_TYPES:
+        column = f"LEFT({column}, {LONGEST})"
     return f"{column} AS {quoted(alias)}"
 
 

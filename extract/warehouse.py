@@ -47,10 +47,8 @@ class Warehouse(Protocol):
     def session(self) -> AbstractContextManager[Warehouse]:
         """A connection of its own, for a thread."""
 
-    def stage(
-        self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]
-    ) -> Staged:
-        """Streams batches into a temporary table of this session: integers as BIGINT, text at full length."""
+    def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
+        """Streams batches into a temporary table of this session. Columns: name and type, BIGINT or VARCHAR(n)."""
 
     def little_memory(self) -> AbstractContextManager[None]:
         """Inside, as little as reading and landing need: an extract hardly grows with its rows."""
@@ -81,14 +79,9 @@ def warehouse_class(gateway: str) -> Any:
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
 
 
-def staged_columns(columns: Sequence[tuple[str, exp.DataType]]) -> list[tuple[str, str]]:
-    """Name and lenient type of each staged column: what is judged later must first arrive whole."""
-    return [(name, "VARCHAR(65535)" if kind.is_type(*exp.DataType.TEXT_TYPES) else "BIGINT") for name, kind in columns]
-
-
-def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with the staged types and nothing but the staged columns; a value that does not fit is an error."""
-    return pa.RecordBatch.from_arrays([batch.column(field.name).cast(field.type) for field in schema], schema=schema)
+def staged_schema(columns: Sequence[tuple[str, str]]) -> pa.Schema:
+    """What the batches that are staged must look like."""
+    return pa.schema([(name, pa.int64() if kind == "BIGINT" else pa.string()) for name, kind in columns])
 
 
 CONFLICT_PAUSES = (0.5, 2.0, 8.0)
@@ -108,21 +101,30 @@ def again_after_conflicts(work: Callable[[], Result]) -> Result:
 class Arriving:
     """Batches on their way into a temporary table: counts them, and keeps the error that ended them.
 
-    An engine that pulls batches wraps such an error in one of its own; `raise_error` gives back the first.
+    An engine that pulls batches wraps such an error in one of its own; `raise_error` gives back the first. DuckDB takes
+    a batch of another schema for one of its own, and dies: it gets none.
     """
 
-    def __init__(self, batches: Iterable[pa.RecordBatch]):
+    def __init__(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema):
         self.rows = 0
         self.bytes = 0
+        self._schema = schema
         self._batches = batches
         self._error: BaseException | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             for batch in self._batches:
+                if not batch.schema.equals(self._schema):
+                    raise WarehouseError(
+                        f"A batch has the columns {_listed(batch.schema)}, but staged are {_listed(self._schema)}. "
+                        "Nothing of its table was landed. This is a mistake in the program."
+                    )
                 self.rows += batch.num_rows
                 self.bytes += batch.nbytes
                 yield batch
+        except GeneratorExit:  # the engine has ended the reading; why, it says itself
+            raise
         except BaseException as error:
             self._error = error
             raise
@@ -130,3 +132,7 @@ class Arriving:
     def raise_error(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

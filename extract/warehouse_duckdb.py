@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp, parse_one
 
-from extract.warehouse import Arriving, Staged, WarehouseError, fit, staged_columns
+from extract.causes import first_line
+from extract.warehouse import Arriving, Staged, WarehouseError, staged_schema
 
 CHECKPOINT_THRESHOLD = "256MB"
 """One checkpoint a cycle, when the file is closed; by default one comes between the statements every 16 MB."""
@@ -79,8 +80,8 @@ class DuckDBWarehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN")
         try:
+            self._connection.execute("BEGIN")
             yield
             self._connection.execute("COMMIT")
         except BaseException as error:
@@ -98,15 +99,10 @@ class DuckDBWarehouse:
         finally:
             cursor.close()
 
-    def stage(
-        self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]
-    ) -> Staged:
-        lenient = staged_columns(columns)
-        schema = pa.schema(
-            [(column, pa.string() if kind.startswith("VARCHAR") else pa.int64()) for column, kind in lenient]
-        )
-        arriving = Arriving(batches)
-        reader = pa.RecordBatchReader.from_batches(schema, (fit(batch, schema) for batch in arriving))
+    def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
+        schema = staged_schema(columns)
+        arriving = Arriving(batches, schema)
+        reader = pa.RecordBatchReader.from_batches(schema, arriving)
         try:
             # As a capsule: for a reader DuckDB looks through pyarrow.dataset, which imports pandas for 0.3 s.
             self._connection.register("arriving_batches", reader.__arrow_c_stream__())
@@ -152,9 +148,6 @@ class DuckDBWarehouse:
             schema = table.db
             if schema and schema != "temp" and not table.catalog:
                 table.set("catalog", exp.to_identifier(self._catalog))
-        for function in tree.find_all(exp.Anonymous):
-            if function.name.upper() == "OCTET_LENGTH":
-                function.set("this", "STRLEN")  # DuckDB's own OCTET_LENGTH takes no text
         return tree.sql("duckdb", copy=False)
 
 
@@ -186,7 +179,3 @@ def failed(error: duckdb.Error) -> WarehouseError:
         f"The warehouse refused a statement; what it belonged to was rolled back: {first_line(error)} "
         "Run it again once the cause is mended."
     )
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

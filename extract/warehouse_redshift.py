@@ -8,19 +8,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import redshift_connector
 from sqlglot import exp
 
+from extract.causes import first_line
 from extract.lock_postgres import assert_still_held
 from extract.redshift_settings import RedshiftSettings
 from extract.s3_parts import S3Parts, Sent
-from extract.warehouse import Arriving, Staged, TransactionConflict, WarehouseError, fit, staged_columns
+from extract.warehouse import Arriving, Staged, TransactionConflict, WarehouseError, staged_schema
 from macros.sql import DIALECT
-
-LONGEST_TEXT = 65_535
-SHOWN_BYTES = 4_096
-"""How much of a text that is too long for its column is staged: enough to see what it was, and still too long."""
 
 CHUNK_ROWS = 1_000_000
 """A COPY and a transaction cost seconds, however many rows they bring."""
@@ -68,7 +64,7 @@ class RedshiftWarehouse:
             if server_fields(error):
                 raise self._refused(error) from None
             self._lost = True
-            what = f"'{text[:60].strip()} …' ({_first_line(error)})"
+            what = f"'{text[:60].strip()} …' ({first_line(error)})"
             raise self._gone(what, "What it belonged to is rolled back") from error
 
     @contextmanager
@@ -101,7 +97,7 @@ class RedshiftWarehouse:
                 raise self._refused(error) from None
             self._lost = True
             raise self._gone(
-                f"COMMIT ({_first_line(error)})",
+                f"COMMIT ({first_line(error)})",
                 "Whether the transaction took effect is unknown. Nothing is half-done, and running again lands nothing "
                 "twice",
             ) from error
@@ -136,23 +132,17 @@ class RedshiftWarehouse:
 
     # Staging
 
-    def stage(
-        self, name: str, columns: Sequence[tuple[str, exp.DataType]], batches: Iterable[pa.RecordBatch]
-    ) -> Staged:
+    def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
         self._remove_sent()  # what was staged before has landed
-        lenient = staged_columns(columns)
-        schema = pa.schema(
-            [(column, pa.string() if kind.startswith("VARCHAR") else pa.int64()) for column, kind in lenient]
-        )
         if self._parts is None:
             self._parts = S3Parts(self._settings)
         prefix = f"{self._settings.s3_prefix}/{name}-{uuid.uuid4().hex[:16]}"
-        arriving = Arriving(batches)
-        limits = text_limits(columns)
-        sent = self._parts.send(prefix, schema, (storable(fit(batch, schema), limits) for batch in arriving))
+        schema = staged_schema(columns)
+        arriving = Arriving(batches, schema)
+        sent = self._parts.send(prefix, schema, arriving)
         self._sent.append(sent)
         table = f"staged_{name}"
-        self._load(table, lenient, sent)
+        self._load(table, columns, sent)
         ((loaded,),) = self.fetchall(f"SELECT COUNT(*) FROM {table}")
         if not loaded == sent.rows == arriving.rows:
             raise WarehouseError(
@@ -161,7 +151,7 @@ class RedshiftWarehouse:
             )
         return Staged(table, arriving.rows, arriving.bytes)
 
-    def _load(self, table: str, columns: list[tuple[str, str]], sent: Sent) -> None:
+    def _load(self, table: str, columns: Sequence[tuple[str, str]], sent: Sent) -> None:
         """One COPY of all files into a new temporary table."""
         listed = ", ".join(f"{column} {kind}" for column, kind in columns)
         physical = " DISTSTYLE KEY DISTKEY(order_id)" if "order_id" in dict(columns) else ""
@@ -222,9 +212,10 @@ class RedshiftWarehouse:
     def _told(self, error: Exception) -> str:
         fields = server_fields(error)
         if not fields:
-            return self._settings.without_secrets(_first_line(error))
+            return self._settings.without_secrets(first_line(error))
         parts = [fields.get("M", ""), fields.get("D", "")]
-        return self._settings.without_secrets(" - ".join(part for part in parts if part) + f" ({fields.get('C')})")
+        told = " - ".join(part for part in parts if part) or "it did not say why"
+        return self._settings.without_secrets(f"{told} ({fields.get('C')})")
 
 
 def server_fields(error: Exception) -> dict[str, str]:
@@ -243,43 +234,3 @@ def is_conflict(error: Exception) -> bool:
         or "Serializable isolation violation" in fields.get("D", "") + message
         or "conflict with concurrent transaction" in message
     )
-
-
-def text_limits(columns: Sequence[tuple[str, exp.DataType]]) -> dict[str, int]:
-    """Text column -> how many bytes of it are staged: more than it may have, so that landing still sees it as too long.
-
-    Redshift has no text longer than 65,535 bytes, and a COPY with one would fail for all rows.
-    """
-    limits = {}
-    for name, kind in columns:
-        if kind.is_type(*exp.DataType.TEXT_TYPES):
-            declared = int(kind.expressions[0].name) if kind.expressions else 256
-            limits[name] = min(max(declared + 4, SHOWN_BYTES), LONGEST_TEXT)
-    return limits
-
-
-def storable(batch: pa.RecordBatch, limits: dict[str, int]) -> pa.RecordBatch:
-    """The batch with texts that Redshift can hold: cut to their limit at a character's end, NUL as U+FFFD."""
-    for name, limit in limits.items():
-        values = batch.column(name)
-        size = pc.max(pc.binary_length(values)).as_py() or 0
-        if size > LONGEST_TEXT == limit:
-            raise WarehouseError(
-                f"The source holds {size:,} bytes in one {name}; Redshift has no text beyond {LONGEST_TEXT:,}. Nothing "
-                "was landed. Declare a shorter column in external_models.yaml, so that such rows are set aside."
-            )
-        has_nul = bool(pc.any(pc.match_substring(values, "\0")).as_py())
-        if size <= limit and not has_nul:
-            continue
-        texts = [None if text is None else _cut(text.replace("\0", "\ufffd"), limit) for text in values.to_pylist()]
-        at = batch.schema.get_field_index(name)
-        batch = batch.set_column(at, batch.schema.field(at), pa.array(texts, pa.string()))
-    return batch
-
-
-def _cut(text: str, limit: int) -> str:
-    return text.encode()[:limit].decode(errors="ignore")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]

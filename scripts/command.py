@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from dotenv import load_dotenv
 
+from extract.causes import in_words, with_first
 from extract.clock import parse_time
 from extract.config import PROJECT, ConfigurationError
 
@@ -128,8 +129,9 @@ def run_command(
     from extract.source import SourceError, SourceUrlError
     from extract.warehouse import WarehouseError
 
-    def failed(message: object, code: int) -> int:
-        print(without_secrets(str(message), getattr(options, "source", None)), file=sys.stderr)
+    def failed(error: BaseException | str, code: int) -> int:
+        message = error if isinstance(error, str) else in_words(error)
+        print(without_secrets(message, getattr(options, "source", None)), file=sys.stderr)
         return code
 
     try:
@@ -150,7 +152,7 @@ def run_command(
         if os.environ.get("ORDER_TRACKING_DEBUG"):
             raise
         return failed(
-            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {error}). "
+            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {with_first(error)}). "
             "What was being written is rolled back or made good by the next run: run this again. "
             "If it stays, report it with what it prints with ORDER_TRACKING_DEBUG=1.",
             EXIT_FAILED,

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlmesh.core.console import NoopConsole
 
+from extract.causes import in_words, with_first
+
 
 class CycleConsole(NoopConsole):
     def __init__(self) -> None:
@@ -28,6 +30,7 @@ class CycleConsole(NoopConsole):
         self.errors.append(message)
 
     def log_failed_models(self, errors: list[Any]) -> None:
+        """Where SQLMesh's clean-up fails too, it reports that; what came first is told beside it."""
         for error in errors:
-            cause = error.__cause__ or error
-            self.errors.append(f"{str(error).strip()}: {str(cause).strip()}" if cause is not error else str(error))
+            cause = error.__cause__
+            self.errors.append(with_first(error) if cause is None else f"{in_words(error)}: {with_first(cause)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 
 from tqdm import tqdm
@@ -29,4 +29,5 @@ def table_progress() -> Iterator[Callable[[str, int, int], None] | None]:
         yield progress
     finally:
         for bar in bars.values():
-            bar.close()
+            with suppress(Exception):  # a terminal that is gone must not fail what has been done
+                bar.close()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from extract.causes import in_words, with_first
 from extract.clock import QUARTER_HOUR, Clock
 from extract.config import PROJECT, ConfigurationError, load_config
 from extract.foundation import lay_foundation
@@ -247,9 +248,12 @@ def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.dat
 
 
 def _failure(step: str, console: CycleConsole, error: BaseException | None) -> str:
-    told = console.errors or ([str(error)] if error else [])
+    told = [text.strip() for text in console.errors if text.strip()]
+    if error and not any(in_words(error) in text for text in told):
+        told.append(with_first(error))
+    cause = "; ".join(told) or "SQLMesh did not say why"
     return (
-        f"{step}: {'; '.join(told)}. What landed stays in raw, and the interval counts as not done: run the cycle "
+        f"{step}: {cause}. What landed stays in raw, and the interval counts as not done: run the cycle "
         "again once the cause is mended."
     )
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from extract.causes import in_words
 from scripts.command import without_secrets
 from scripts.cycle_console import CycleConsole
 
@@ -141,7 +142,7 @@ def keep_alerts_from_failing_a_run() -> None:
             try:
                 notify(*args, **options)
             except Exception as error:
-                told = without_secrets(str(error))
+                told = without_secrets(in_words(error))
                 get_console().log_warning(f"an alert could not be delivered ({target.type_}: {told})")
 
         return attempt

@@ -112,7 +112,7 @@ def test_a_status_that_does_not_fit_an_integer_is_set_aside(world: World) -> Non
     world.insert("uni_tracking_info", [(1, "T", 2**40, START), (2, "T", 2**31 - 1, START)])
     world.cycle()
     assert set(world.uti()) == {2}
-    assert rejected(world)[0][1:3] == (1, "status does not fit an INTEGER")
+    assert rejected(world)[0][1:3] == (1, "status does not fit an INTEGER: 1099511627776")
 
 
 def test_a_scan_dated_2099_is_kept_and_stops_nothing(world: World) -> None:

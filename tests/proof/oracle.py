@@ -444,7 +444,7 @@ def fault(table: str, row: Row) -> str | None:
         if isinstance(value, str) and len(value.encode()) > 64:
             return f"{column} is longer than 64 bytes"
         if column in ("status", "partner_id", "code", "traceseq") and not fits_integer(value):
-            return f"{column} does not fit an INTEGER"
+            return f"{column} does not fit an INTEGER: {value}"
     return None
 
 
