@@ -56,4 +56,7 @@ def _file_lock(warehouse: Path) -> Iterator[None]:
             raise LockHeld(
                 f"Another command holds {path}; nothing was done. Wait for it to end, then run this again."
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing alone would leave it to a child process that has the file too

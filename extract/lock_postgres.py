@@ -1,8 +1,8 @@
 """The run lock of the redshift gateway: a session's advisory lock in the state database.
 
-Redshift has no advisory locks. PostgreSQL frees this one with its session, so a process that dies gives it back; where
-a whole machine goes, the server's keepalives notice within a minute. STATE_HOST must lead to PostgreSQL itself: behind
-a pooler that shares sessions between clients the lock protects nothing.
+Redshift has no advisory locks. A command frees this one when it ends. PostgreSQL frees it with its session, so a
+process that dies gives it back, too; where a whole machine goes, the server's keepalives notice within a minute.
+STATE_HOST must lead to PostgreSQL itself: behind a pooler that shares sessions the lock protects nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -50,9 +50,19 @@ def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
             )
         _held.append(connection)
         try:
-            yield  # closing the connection frees the lock
+            yield
         finally:
             _held.remove(connection)
+            _release(cursor, key)
+
+
+def _release(cursor: Any, key: int) -> None:
+    """Frees the lock before the command ends: with its session alone it would go a moment later.
+
+    Where the connection is gone the lock is gone with it, and nothing may hide how the command ended.
+    """
+    with suppress(psycopg2.Error):
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
 
 
 def assert_still_held() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -221,6 +222,24 @@ def test_a_lock_file_that_cannot_be_written_stops_a_cycle_and_says_what_to_do(
     assert told.startswith(f"The lock file {warehouse}.lock cannot be written (")
     assert "nothing was done. Make its folder writable, or set ORDER_TRACKING_DUCKDB to a file elsewhere." in told
     assert not warehouse.exists()
+
+
+def test_the_lock_is_free_when_its_command_has_ended_whatever_child_is_left(world: World) -> None:
+    """A child that was forked meanwhile has the lock's file open, too."""
+    reader, writer = os.pipe()
+    with run_lock("local"):
+        child = os.fork()
+        if not child:
+            os.read(reader, 1)
+            os._exit(0)
+    try:
+        with run_lock("local"):
+            pass
+    finally:
+        os.write(writer, b"x")
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
 
 
 def test_the_lock_of_a_killed_process_is_free(world: World) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlglot import parse_one
 
+from extract import lock_postgres
 from extract.clock import Clock
 from extract.config import ConfigurationError, load_config
 from extract.foundation import lay_foundation
@@ -312,6 +313,58 @@ def test_a_second_command_is_refused_while_one_runs(
     assert "nothing was done" in capsys.readouterr().err
     with run_lock("redshift"):
         pass
+
+
+def advisory_locks() -> int:
+    """How many are held in the state database, as another session sees it."""
+    with closing(psycopg2.connect(**RedshiftSettings.from_environment().state.connection_arguments())) as other:
+        cursor = other.cursor()
+        cursor.execute("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory'")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("error", [None, ValueError("the command failed"), KeyboardInterrupt()])
+def test_the_lock_is_free_before_its_session_ends(
+    world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, error: BaseException | None
+) -> None:
+    """A session may take its time to end, and the next command begins at once."""
+    held_at_the_end: list[int] = []
+    connect = lock_postgres._connect
+
+    class Slow:
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        def close(self) -> None:
+            held_at_the_end.append(advisory_locks())
+            self._connection.close()
+
+    monkeypatch.setattr(lock_postgres, "_connect", lambda settings: Slow(connect(settings)))
+    with nullcontext() if error is None else pytest.raises(type(error)), run_lock("redshift"):
+        assert advisory_locks() == 1
+        if error:
+            raise error
+    assert held_at_the_end == [0]
+
+
+def test_short_commands_one_after_another_never_find_the_lock_held(world: RedshiftWorld) -> None:
+    code = "from extract.lock import run_lock\nfor _ in range(100):\n with run_lock('redshift'): pass"
+    root = Path(__file__).resolve().parent.parent
+    for _ in range(3):
+        for _ in range(100):
+            with run_lock("redshift"):
+                pass
+        subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+def test_a_lock_that_was_lost_does_not_hide_how_the_command_ended(world: RedshiftWorld) -> None:
+    with pytest.raises(ValueError, match="the command failed"), run_lock("redshift"):
+        with closing(psycopg2.connect(**RedshiftSettings.from_environment().state.connection_arguments())) as other:
+            other.cursor().execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        raise ValueError("the command failed")
 
 
 def test_a_killed_process_gives_the_lock_back(world: RedshiftWorld) -> None:
