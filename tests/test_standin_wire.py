@@ -234,6 +234,41 @@ def test_late_binding_view_does_not_hold_its_table(connection: Any) -> None:
     assert run(connection, "SELECT * FROM s.w") == [[1]]
 
 
+def test_the_reader_of_a_late_binding_view_needs_usage_on_each_schema_below_it(
+    standin: RedshiftStandin, connection: Any
+) -> None:
+    """Of one below a view below it, too; whoever reads an ordinary view needs neither."""
+    standin.fetch("DROP SCHEMA IF EXISTS below CASCADE")
+    standin.fetch("DROP SCHEMA IF EXISTS deepest CASCADE")
+    standin.fetch("DROP ROLE IF EXISTS reader")
+    run(
+        connection,
+        "CREATE SCHEMA below",
+        "CREATE SCHEMA deepest",
+        f"CREATE TABLE deepest.{LONG} AS SELECT 1 AS a",
+        f"CREATE VIEW below.w AS SELECT a FROM deepest.{LONG} WITH NO SCHEMA BINDING",
+        "CREATE VIEW s.v AS SELECT a FROM below.w WITH NO SCHEMA BINDING",
+        f"CREATE VIEW s.bound AS SELECT a FROM deepest.{LONG}",
+        "CREATE USER reader PASSWORD 'Change-me-1'",
+        "GRANT USAGE ON SCHEMA s TO reader",
+        "GRANT SELECT ON s.v, s.bound TO reader",
+    )
+    connection.commit()
+    reader = redshift_connector.connect(**standin.connection_arguments | {"user": "reader", "password": "Change-me-1"})
+    with contextlib.closing(reader):
+        reader.autocommit = True
+        for schema in ("below", "deepest"):
+            denied = error_of(reader, "SELECT a FROM s.v")
+            assert (denied["C"], denied["M"]) == ("42501", f"permission denied for schema {schema}")
+            run(connection, f"GRANT USAGE ON SCHEMA {schema} TO reader")
+            connection.commit()
+            assert run(reader, "SELECT a FROM s.bound") == [[1]]
+        assert run(reader, "SELECT a FROM s.v") == [[1]]
+    run(connection, "DROP SCHEMA s CASCADE", "DROP SCHEMA below CASCADE", "DROP SCHEMA deepest CASCADE")
+    run(connection, "DROP USER reader")
+    connection.commit()
+
+
 def test_ordinary_view_holds_its_table(connection: Any) -> None:
     run(connection, "CREATE TABLE s.t (a INT)", "CREATE VIEW s.v AS SELECT a FROM s.t")
     assert error_of(connection, "DROP TABLE s.t")["C"] == "2BP01"

@@ -21,6 +21,7 @@ from .backend import Backend
 from .copy_unload import TransferError, run_transfer
 from .lexer import sql_string, statements
 from .linter import refusals
+from .privileges import schemas_below
 from .properties import (
     Fault,
     Memory,
@@ -191,7 +192,7 @@ class Session:
         fault = self.memory.take_fault(sql)
         if fault and not fault.after:
             return self._strike(fault)
-        if failure := self._refused(sql) or self._before(made):
+        if failure := self._refused(sql) or self._before(sql, made):
             return self._send_error(failure)
         if made.kind == "transfer":
             failure = self._transfer(sql, silent=bool(fault))
@@ -224,11 +225,16 @@ class Session:
         self.client.send(wire.error_like(b"E", raised))
         return False
 
-    def _before(self, made: Plan) -> _Failure | None:
+    def _before(self, sql: str, made: Plan) -> _Failure | None:
         """What has to happen before PostgreSQL sees the statement; gives an error when it may not see it."""
         backend = self._backend
         if backend.status == b"E":
             return None
+        if made.kind in ("query", "create_table"):
+            for schema in sorted(schemas_below(sql, self.memory.late_views)):
+                allowed = backend.query(f"SELECT has_schema_privilege({sql_string(schema)}, 'USAGE')")
+                if allowed.value == "f":
+                    return {"C": "42501", "M": f"permission denied for schema {schema}"}
         if made.dropped_column:
             known = parse_properties(backend.query(properties_query(made.table)).value)
             for key, names in (("distkey", (known.distkey,)), ("sortkey", known.sortkey)):
