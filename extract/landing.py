@@ -162,7 +162,7 @@ def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.dateti
         statement(
             f"""
             INSERT INTO rejected_rows (table_name, order_id, reason, payload, rejected_at)
-            SELECT :name, faulty.order_id, faulty.{REASON}, faulty.{ROW}, :stamp
+            SELECT :name::VARCHAR(127), faulty.order_id, faulty.{REASON}, faulty.{ROW}, :stamp
             FROM (SELECT DISTINCT order_id, {REASON}, {ROW} FROM staged WHERE NOT {REASON} IS NULL) AS faulty
             LEFT JOIN held ON held.table_name = :name AND held.payload = faulty.{ROW}
             WHERE held.payload IS NULL

@@ -268,7 +268,7 @@ def due_periods(scope, engine):  # type: ignore[no-untyped-def]
     for name in periods:
         period = period.when(time < period_bounds(name)[1], exp.Literal.string(name))
     grouped = (
-        exp.select(period.as_("period"), exp.func("MIN", time), exp.func("MAX", time))
+        exp.select(exp.cast(period, "VARCHAR(7)").as_("period"), exp.func("MIN", time), exp.func("MAX", time))
         .from_(table_node(scope["mart"]))
         .where(time < scope["cutoff"])
         .group_by("1")

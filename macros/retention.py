@@ -474,8 +474,8 @@ def unrouted_rows(scope: Scope) -> exp.Query:
 def unrouted_rows_of(scope: Scope, period: str) -> exp.Query:
     """What is due in one period and has no copy in history."""
     detail = f"half-year {period} has no copy in history, which begins with {scope['history_start']}"
-    texts = (("check_name", "archive_unrouted"), ("table_name", scope["name"]), ("detail", detail))
-    told = [exp.cast(exp.Literal.string(text), "VARCHAR").as_(name) for name, text in texts]
+    texts = (("check_name", "archive_unrouted", 64), ("table_name", scope["name"], 127), ("detail", detail, 4096))
+    told = [exp.cast(exp.Literal.string(text), f"VARCHAR({size})").as_(name) for name, text, size in texts]
     query = exp.select("missing.order_id", *told, copy=False)
     return query.from_(without_copy(scope, period).subquery("missing", copy=False), copy=False).distinct(copy=False)
 

@@ -57,7 +57,7 @@ ALONE = """
 DOUBLED = """
     SELECT held.order_id FROM (
       SELECT order_id, 1 AS status, NULL::INTEGER AS metadata FROM all_uti WHERE :in_range
-      UNION ALL SELECT order_id, NULL, 1 FROM all_ecs WHERE :in_range
+      UNION ALL SELECT order_id, NULL::INTEGER, 1 FROM all_ecs WHERE :in_range
     ) AS held
     GROUP BY held.order_id HAVING COUNT(held.status) > 1 OR COUNT(held.metadata) > 1
 """

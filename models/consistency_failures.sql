@@ -139,8 +139,8 @@ WITH suspects AS (
     scans.order_id
 ), update_time_mismatch AS (
   SELECT
-    'update_time_mismatch' AS check_name,
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'update_time_mismatch'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     uti.order_id,
     CASE
       WHEN newest_scans.order_id IS NULL
@@ -148,7 +148,7 @@ WITH suspects AS (
       WHEN newest_scans.pathtime > uti.update_time
       THEN 'the newest scan is newer than the status'
       ELSE 'the status is newer than the newest scan'
-    END AS detail
+    END::VARCHAR(4096) AS detail
   FROM uti
   LEFT JOIN newest_scans
     ON newest_scans.order_id = uti.order_id
@@ -160,10 +160,10 @@ WITH suspects AS (
     )
 ), order_without_scans AS (
   SELECT
-    'order_without_scans' AS check_name,
-    'order_tracking.mart_uni_tracking_spath' AS table_name,
+    'order_without_scans'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_uni_tracking_spath'::VARCHAR(127) AS table_name,
     uti.order_id,
-    'neither the mart nor history holds a scan of this order' AS detail
+    'neither the mart nor history holds a scan of this order'::VARCHAR(4096) AS detail
   FROM uti
   LEFT JOIN newest_scans
     ON newest_scans.order_id = uti.order_id
@@ -173,8 +173,8 @@ WITH suspects AS (
     newest_scans.order_id IS NULL AND archived.order_id IS NULL
 ), order_without_ecs AS (
   SELECT
-    'order_without_ecs' AS check_name,
-    'order_tracking.mart_ecs_order_info' AS table_name,
+    'order_without_ecs'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127) AS table_name,
     uti.order_id,
     CASE
       WHEN COUNT(archived.order_id) = 0
@@ -182,7 +182,7 @@ WITH suspects AS (
       WHEN MAX(archived.add_time) <= MAX(namesakes.last_status)
       THEN 'history holds only the row of an earlier order under this number'
       ELSE 'history holds its row, the order came back: restore it'
-    END AS detail
+    END::VARCHAR(4096) AS detail
   FROM uti
   LEFT JOIN ecs
     ON ecs.order_id = uti.order_id
@@ -204,10 +204,10 @@ WITH suspects AS (
     AND resolved_at IS NULL
 ), duplicate_rows AS (
   SELECT
-    'duplicate_rows' AS check_name,
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'duplicate_rows'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     order_id,
-    'more than one row' AS detail
+    'more than one row'::VARCHAR(4096) AS detail
   FROM active
   GROUP BY
     order_id
@@ -215,10 +215,10 @@ WITH suspects AS (
     COUNT(*) > 1
   UNION ALL
   SELECT
-    'duplicate_rows',
-    'order_tracking.mart_ecs_order_info',
+    'duplicate_rows'::VARCHAR(64),
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127),
     order_id,
-    'more than one row'
+    'more than one row'::VARCHAR(4096)
   FROM ecs
   GROUP BY
     order_id
@@ -228,10 +228,10 @@ WITH suspects AS (
      exceptions, and, whoever may have written them, a 28th in turn: four weeks see the whole mart. */
   UNION ALL
   SELECT DISTINCT
-    'duplicate_rows',
-    'order_tracking.mart_uni_tracking_spath',
+    'duplicate_rows'::VARCHAR(64),
+    'order_tracking.mart_uni_tracking_spath'::VARCHAR(127),
     repeated.order_id,
-    'more than one row of a scan'
+    'more than one row of a scan'::VARCHAR(4096)
   FROM (
     SELECT
       recent.order_id
@@ -280,10 +280,10 @@ WITH suspects AS (
   ) AS repeated
 ), active_and_archived AS (
   SELECT DISTINCT
-    'active_and_archived' AS check_name,
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'active_and_archived'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     mart.order_id,
-    'both in the mart and in history' AS detail
+    'both in the mart and in history'::VARCHAR(4096) AS detail
   FROM active AS mart
   JOIN archived_uti AS archived
     ON archived.order_id = mart.order_id
@@ -293,17 +293,17 @@ WITH suspects AS (
     NOT @is_another_order(archived, mart, created)
   UNION ALL
   SELECT DISTINCT
-    'active_and_archived',
-    'order_tracking.mart_ecs_order_info',
+    'active_and_archived'::VARCHAR(64),
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127),
     mart.order_id,
-    'both in the mart and in history'
+    'both in the mart and in history'::VARCHAR(4096)
   FROM ecs AS mart
   JOIN archived_ecs AS archived
     ON archived.order_id = mart.order_id AND archived.add_time = mart.add_time
 ), order_number_reused AS (
   SELECT
-    'order_number_reused' AS check_name,
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'order_number_reused'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     order_id,
     @number_used_again() AS detail
   FROM namesakes
@@ -357,10 +357,10 @@ WITH suspects AS (
     OR SUM(traceseq) <> 0
 ), landed_but_missing AS (
   SELECT DISTINCT
-    'landed_but_missing' AS check_name,
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'landed_but_missing'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     landed.order_id,
-    'a status landed, but neither mart nor history holds it or a newer one' AS detail
+    'a status landed, but neither mart nor history holds it or a newer one'::VARCHAR(4096) AS detail
   FROM suspects
   JOIN order_tracking_raw.uni_tracking_info_raw AS landed
     ON landed.order_id = suspects.order_id
@@ -391,10 +391,10 @@ WITH suspects AS (
     ) = 0
   UNION ALL
   SELECT DISTINCT
-    'landed_but_missing',
-    'order_tracking.mart_ecs_order_info',
+    'landed_but_missing'::VARCHAR(64),
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127),
     landed.order_id,
-    'metadata landed, but neither mart nor history holds it or a newer one'
+    'metadata landed, but neither mart nor history holds it or a newer one'::VARCHAR(4096)
   FROM suspects
   JOIN order_tracking_raw.ecs_order_info_raw AS landed
     ON landed.order_id = suspects.order_id
@@ -423,10 +423,10 @@ WITH suspects AS (
     ) = 0
   UNION ALL
   SELECT DISTINCT
-    'landed_but_missing',
-    'order_tracking.mart_uni_tracking_spath',
+    'landed_but_missing'::VARCHAR(64),
+    'order_tracking.mart_uni_tracking_spath'::VARCHAR(127),
     landed.order_id,
-    'a scan landed, but neither mart nor history holds it'
+    'a scan landed, but neither mart nor history holds it'::VARCHAR(4096)
   FROM scan_stamps
   JOIN order_tracking_raw.uni_tracking_spath_raw AS landed
     ON landed.landed_at = scan_stamps.landed_at
@@ -442,10 +442,10 @@ WITH suspects AS (
     AND landed.landed_at < @settled_before()
 ), archived_but_in_mart AS (
   SELECT DISTINCT
-    'archived_but_in_mart' AS check_name,
-    'order_tracking.mart_ecs_order_info' AS table_name,
+    'archived_but_in_mart'::VARCHAR(64) AS check_name,
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127) AS table_name,
     ecs.order_id,
-    'its order is archived, but its row is still in the mart' AS detail
+    'its order is archived, but its row is still in the mart'::VARCHAR(4096) AS detail
   FROM ecs
   JOIN archived_uti AS archived
     ON archived.order_id = ecs.order_id
@@ -463,7 +463,7 @@ WITH suspects AS (
 ), rejected_rows AS (
   /* Until an operator resolves the exception: there is no other way for a rejected row to be settled. */
   SELECT
-    'rejected_rows' AS check_name,
+    'rejected_rows'::VARCHAR(64) AS check_name,
     'order_tracking_raw.' || rejected.table_name || '_raw' AS table_name,
     rejected.order_id,
     @rejection_detail(rejected) AS detail

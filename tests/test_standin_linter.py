@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.redshift_standin import RefusedByRedshift, check, correlation, linter, refusals, transfer_rules
+from tests.redshift_standin import RefusedByRedshift, check, correlation, linter, literals, refusals, transfer_rules
 
 ROLE = "IAM_ROLE 'arn:aws:iam::123456789012:role/loader'"
 COPY = f"COPY s.t FROM 's3://b/m.json' {ROLE} FORMAT AS PARQUET MANIFEST"
@@ -195,6 +195,83 @@ CASES = [
         "SELECT t.a, (SELECT MAX(u.b) FROM u WHERE u.a = t.a) AS b FROM t GROUP BY t.a",
         "SELECT t.a, COUNT(*) AS n FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a) GROUP BY t.a",
     ),
+    # A plain SELECT gives its literal to the client, who takes it as it is.
+    (
+        "untyped-literal",
+        "WITH x AS (SELECT 'a' AS b) SELECT b FROM x",
+        "WITH x AS (SELECT 1 AS b) SELECT b, 'a' FROM x",
+    ),
+    (
+        "untyped-literal",
+        "SELECT x.b FROM (SELECT NULL AS b FROM t) AS x",
+        "SELECT x.b FROM (SELECT NULL::INTEGER AS b FROM t WHERE t.c = 'a' OR t.c IS NULL) AS x",
+    ),
+    (
+        "untyped-literal",
+        "CREATE VIEW s.v AS SELECT a, 'x' AS b FROM s.t WITH NO SCHEMA BINDING",
+        "CREATE VIEW s.v AS SELECT a, 'x'::VARCHAR(1) AS b FROM s.t WITH NO SCHEMA BINDING",
+    ),
+    (
+        "untyped-literal",
+        "CREATE TEMPORARY TABLE u DISTKEY (a) AS (SELECT a, ('x') AS b FROM t)",
+        "CREATE TEMPORARY TABLE u DISTKEY (a) AS (SELECT a, 'x' || a AS b, DATE '2025-01-02' AS c FROM t)",
+    ),
+    ("untyped-literal", "SELECT 'x' AS b INTO u FROM t", "SELECT 1 AS b INTO u FROM t"),
+    (
+        "untyped-literal",
+        "INSERT INTO t (a, b) SELECT a, 'x' FROM u",
+        "INSERT INTO t (a, b) VALUES (1, 'x'), (2, NULL)",
+    ),
+    (
+        "untyped-literal",
+        "INSERT INTO t (b) ((SELECT NULL AS b))",
+        "INSERT INTO t (b) ((SELECT CAST(NULL AS INT) AS b))",
+    ),
+    ("untyped-literal", "INSERT INTO t (a) SELECT $1", "INSERT INTO t (a) SELECT $1::INTEGER"),
+    ("untyped-literal", "SELECT b FROM t UNION ALL SELECT 'x'", "SELECT b FROM t UNION ALL SELECT 'x'::VARCHAR(1)"),
+    ("untyped-literal", "SELECT 'x' INTERSECT SELECT b FROM t", "SELECT TRUE INTERSECT SELECT b = 'x' FROM t"),
+    ("untyped-literal", "SELECT b FROM t EXCEPT (SELECT 'x')", "SELECT b FROM t EXCEPT (SELECT LEFT('xy', 1))"),
+    ("untyped-literal", "SELECT DISTINCT 'x' AS b, a FROM t", "SELECT 'x' AS b, COUNT(DISTINCT a) FROM t"),
+    ("untyped-literal", "SELECT a FROM t WHERE b = (SELECT 'x')", "SELECT a FROM t WHERE b = (SELECT MIN(u.b) FROM u)"),
+    ("untyped-literal", "UPDATE t SET b = (SELECT NULL)", "UPDATE t SET b = 'x', c = NULL"),
+    ("untyped-literal", "SELECT a FROM t WHERE b IN (SELECT 'x')", "SELECT a FROM t WHERE b IN ('x', 'y')"),
+    (
+        "untyped-literal",
+        "DELETE FROM t USING (SELECT 'x' AS b) AS x WHERE t.b = x.b",
+        "DELETE FROM t WHERE EXISTS (SELECT 'x' FROM u WHERE u.b = t.b)",
+    ),
+    (
+        "untyped-literal",
+        "CREATE VIEW v AS SELECT CASE WHEN a > 1 THEN 'x' WHEN a > 0 THEN 'y' END AS b FROM t",
+        "CREATE VIEW v AS SELECT CASE WHEN a > 1 THEN 'x' ELSE b END AS b FROM t",
+    ),
+    (
+        "untyped-literal",
+        "CREATE VIEW v AS SELECT DECODE(a, 1, 'x', 2, NULL, 'z') AS b FROM t",
+        "CREATE VIEW v AS SELECT DECODE(a, 1, 'x', 2, b) AS b FROM t",
+    ),
+    (
+        "untyped-literal",
+        "CREATE VIEW v AS SELECT COALESCE(NULL, 'x') AS b FROM t",
+        "CREATE VIEW v AS SELECT COALESCE(b, 'x') AS b, NVL2(a, 'x', b) AS c FROM t",
+    ),
+    (
+        "untyped-literal",
+        "CREATE VIEW v AS SELECT MIN('x') AS b FROM t",
+        "CREATE VIEW v AS SELECT MIN(b) AS b, LISTAGG('x') AS c FROM t",
+    ),
+    (
+        "untyped-literal",
+        "CREATE VIEW v AS SELECT LAG('x') OVER (ORDER BY a) AS b FROM t",
+        "CREATE VIEW v AS SELECT LAG(b, 1, 'x') OVER (ORDER BY a) AS b FROM t",
+    ),
+    ("untyped-literal", "CREATE VIEW v AS SELECT 'x' 'y' AS b", "CREATE VIEW v AS SELECT UPPER('x') AS b"),
+    ("untyped-literal", f"UNLOAD ('SELECT ''x'' FROM t') {UNLOAD}", f"UNLOAD ('SELECT 1 FROM t') {UNLOAD}"),
+    (
+        "untyped-literal",
+        "SELECT a, 'x' AS b FROM t UNION ALL SELECT tableowner, 'y' AS b FROM u",
+        "SELECT tablename, 'x' AS b FROM pg_tables UNION ALL SELECT viewname, 'y' AS b FROM pg_views",
+    ),
     ("copy-option", COPY + " TRUNCATECOLUMNS", COPY + " FILLRECORD STATUPDATE ON ACCEPTINVCHARS AS '?'"),
     (
         "copy-option",
@@ -210,7 +287,7 @@ CASES = [
     (
         "unload-query-quoting",
         f"UNLOAD ($$SELECT a FROM t$$) {UNLOAD}",
-        f"UNLOAD ('SELECT ''x'' FROM t') {UNLOAD}",
+        f"UNLOAD ('SELECT ''x''::VARCHAR(1) FROM t') {UNLOAD}",
     ),
     (
         "unload-query-quoting",
@@ -298,7 +375,7 @@ def test_rule_refuses_the_one_and_lets_its_neighbour_pass(rule: str, refused: st
 def test_every_rule_has_a_statement_that_it_refuses_and_one_that_passes() -> None:
     """The rules in tables by their keys, the others by the messages that the linter's modules write."""
     known = {*linter.TEXT_RULES, *linter.TREE_RULES, *linter.TRANSACTION_RULES}
-    for module in (linter, correlation, transfer_rules):
+    for module in (linter, correlation, literals, transfer_rules):
         for name in re.findall(r'"((?:\{[\w.()]+\}|[a-z]+)(?:-[a-z]+)+|unreadable): ', inspect.getsource(module)):
             known |= {re.sub(r"\{.*\}", verb, name) for verb in ("copy", "unload")}
     assert {rule for rule, *_ in [*CASES, *IN_TRANSACTION]} == known

@@ -2,8 +2,8 @@
 
 `refusals` gives one line per broken rule: the rule's name and how to mend the statement. The stand-in asks it
 about every statement that passes; tests ask it about the SQL that the project renders. What needs the tree is
-in `TREE_RULES`, what shows in the text is in `TEXT_RULES`, correlated subqueries have `correlation.py` and
-COPY and UNLOAD have `transfer_rules.py`.
+in `TREE_RULES`, what shows in the text is in `TEXT_RULES`, correlated subqueries have `correlation.py`, literals
+without a type `literals.py`, and COPY and UNLOAD `transfer_rules.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import sqlglot
@@ -19,6 +19,7 @@ from sqlglot import exp
 
 from .correlation import broken_correlations
 from .lexer import bare, statements, tokens
+from .literals import untyped_literals
 from .transfer_rules import broken_transfer
 
 MAX_NAME_BYTES = 127
@@ -161,7 +162,7 @@ def refusals(sql: str, *, in_transaction: bool = False) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _refusals_of_one(sql: str) -> list[str]:
+def _refusals_of_one(sql: str, *, to_client: bool = True) -> list[str]:
     items = tokens(sql)
     text = bare(items)
     found = _matching(TEXT_RULES, text)
@@ -172,13 +173,14 @@ def _refusals_of_one(sql: str) -> list[str]:
         found.append(f"varchar-too-long: VARCHAR counts bytes, at most {MAX_VARCHAR_BYTES}")
     if text.startswith(("COPY ", "UNLOAD ")):
         # The query of an UNLOAD is a statement in a string: it is looked at like any other.
-        return found + broken_transfer(sql, items, _refusals_of_one)
+        return found + broken_transfer(sql, items, partial(_refusals_of_one, to_client=False))
     tree = _parse(sql)
     if tree is None:
         if text.startswith(("SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE ", "(")):
             found.append("unreadable: sqlglot cannot parse it as Redshift SQL; write it more plainly")
         return found
-    if _mixes_leader_node(tree, text):
+    catalogs, user_tables = _origins(tree)
+    if user_tables and (catalogs or _LEADER_FUNCTION.search(text)):
         found.append(
             "leader-node: functions and catalogs of the leader node do not mix with user tables; "
             "use a literal, or GETDATE()"
@@ -186,6 +188,8 @@ def _refusals_of_one(sql: str) -> list[str]:
     for name, (broken, mend) in TREE_RULES.items():
         if any(broken(node) for node in tree.walk()):
             found.append(f"{name}: {mend}")
+    if not (to_client and isinstance(tree, exp.Query) and catalogs and not user_tables):  # SQLMesh asks catalogs so
+        found += untyped_literals(tree, to_client=to_client)
     return found + broken_correlations(tree)
 
 
@@ -274,8 +278,8 @@ TREE_RULES: dict[str, tuple[Callable[[exp.Expression], bool], str]] = {
 }
 
 
-def _mixes_leader_node(tree: exp.Expression, text: str) -> bool:
-    """Does the statement use the leader node's functions or catalogs together with a user's table?"""
+def _origins(tree: exp.Expression) -> tuple[bool, bool]:
+    """Does the statement name the leader node's catalogs, and does it name a user's table?"""
     names = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
     system = user = False
     for table in tree.find_all(exp.Table):
@@ -285,4 +289,4 @@ def _mixes_leader_node(tree: exp.Expression, text: str) -> bool:
             system = True
         else:
             user = True
-    return user and (system or bool(_LEADER_FUNCTION.search(text)))
+    return system, user
