@@ -6,6 +6,7 @@ from sqlglot import exp
 from sqlmesh import macro
 
 from macros.marts import NUMBER_USED_AGAIN, mart_facts
+from macros.periods import half_open
 from macros.sql import statement, timestamp
 
 GRACE_SECONDS = 2 * 900
@@ -44,17 +45,21 @@ def has_its_turn(evaluator, seconds: exp.Expr):  # type: ignore[no-untyped-def]
     """The days checked are the turn of a row whose number of seconds this is: each day comes again after 28.
 
     Example:
+        >>> import datetime as dt
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
         >>> evaluator = MacroEvaluator("redshift")
-        >>> evaluator.locals.update(start_ts="2025-09-01 00:00:00", end_ts="2025-09-01 23:59:59.999999")
-        >>> has_its_turn(evaluator, exp.column("pathtime")).sql("redshift")[:61]
-        "(pathtime - CAST(EXTRACT(EPOCH FROM CAST('2025-09-01 00:00:00"
+        >>> end = dt.datetime(2025, 9, 1, 23, 59, 59, 999999, dt.UTC)
+        >>> evaluator.locals.update(start_dt=dt.datetime(2025, 9, 1, tzinfo=dt.UTC), end_dt=end)
+        >>> has_its_turn(evaluator, exp.column("pathtime")).sql("redshift")
+        '(pathtime - 1756684800 + 2419200000) % 2419200 < 86400'
     """
-    start, end = (f"EXTRACT(EPOCH FROM '{evaluator.locals[name]}'::TIMESTAMP)" for name in ("start_ts", "end_ts"))
+    # The bounds are literals: Redshift's EXTRACT would lose the last second of the turn with its fraction.
+    start, end = half_open(evaluator.locals["start_dt"], evaluator.locals["end_dt"])
     # So many turns are added that nothing is negative: the rest of a negative number is.
-    turn = f"(:seconds - {start}::BIGINT + :turns) % :turn < {end} - {start}"
-    return statement(turn, {}, seconds=seconds, turn=TURN_SECONDS, turns=1000 * TURN_SECONDS)
+    turn = "(:seconds - :start + :turns) % :turn < :length"
+    values = {"start": start, "turns": 1000 * TURN_SECONDS, "turn": TURN_SECONDS, "length": end - start}
+    return statement(turn, {}, seconds=seconds, **values)
 
 
 @macro()

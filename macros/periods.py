@@ -11,6 +11,17 @@ def epoch(year: int, month: int, day: int = 1) -> int:
     return calendar.timegm((year, month, day, 0, 0, 0))
 
 
+def half_open(first: dt.datetime, last: dt.datetime) -> tuple[int, int]:
+    """Start and end of an interval as SQLMesh hands it out, with its last microsecond for an end; epoch seconds.
+
+    Example:
+        >>> last = dt.datetime(2025, 9, 1, 23, 59, 59, 999999, dt.UTC)
+        >>> half_open(dt.datetime(2025, 9, 1, tzinfo=dt.UTC), last) == (epoch(2025, 9, 1), epoch(2025, 9, 2))
+        True
+    """
+    return int(first.timestamp()), int((last + dt.timedelta(microseconds=1)).timestamp())
+
+
 def period_of(moment: int) -> str:
     """The half-year that a moment (epoch seconds) falls in.
 

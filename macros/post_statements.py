@@ -15,7 +15,7 @@ from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table
 from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
-from macros.periods import is_period, months_before, period_bounds, periods_between
+from macros.periods import half_open, is_period, months_before, period_bounds, periods_between
 from macros.production import environment_name, production_snapshot, snapshot_of_written_table
 from macros.retention import (
     DUE,
@@ -203,9 +203,7 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
 
 def interval_of(evaluator):  # type: ignore[no-untyped-def]
     """Start and end of what is evaluated, half-open, in epoch seconds."""
-    # SQLMesh hands out the last microsecond of the interval.
-    end = evaluator.locals["end_dt"] + dt.timedelta(microseconds=1)
-    return int(evaluator.locals["start_dt"].timestamp()), int(end.timestamp())
+    return half_open(evaluator.locals["start_dt"], evaluator.locals["end_dt"])
 
 
 def history_tables(engine):  # type: ignore[no-untyped-def]

@@ -112,9 +112,10 @@ def test_a_doubled_order_is_found_whoever_doubled_it_and_stays_open_until_it_is_
     assert world.exceptions() == []
 
 
-def test_a_doubled_scan_is_found_in_its_turn_and_stays_open_until_it_is_mended(world: World) -> None:
+@pytest.mark.parametrize("scanned_at", [START - 26 * DAY, START - 25 * DAY - 1], ids=["first second", "last second"])
+def test_a_doubled_scan_is_found_in_its_turn_and_stays_open_until_it_is_mended(world: World, scanned_at: int) -> None:
     """Doubled by somebody else, so nothing of it landed lately: each scan has its turn once in 28 days."""
-    world.order(1, START - 26 * DAY)
+    world.order(1, scanned_at)
     world.cycle()
     daily(world, 1)
     table = physical(world, UTS)

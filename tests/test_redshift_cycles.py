@@ -17,6 +17,7 @@ from scripts.source_writer import SourceWriter
 from tests.conftest_redshift import START
 from tests.redshift_standin import Properties, RedshiftStandin, refusals
 from tests.redshift_world import MARTS, RedshiftWorld, copy_tables
+from tests.test_retention import physical
 from tests.test_traces import DATA
 from tests.thorough import sample
 from tests.world import DAY, HOUR, World, at, moment
@@ -95,6 +96,18 @@ def test_an_order_is_archived_comes_back_and_its_metadata_is_restored(redshift_w
     world.cycle(START + 2 * DAY)
     assert world.exceptions() == []
     world.assert_whole()
+
+
+def test_a_doubled_scan_of_the_last_second_is_found_in_its_turn(redshift_world: RedshiftWorld) -> None:
+    """The check reckons in whole seconds: Redshift's EXTRACT has no fraction."""
+    world = redshift_world
+    world.order(1, START - 25 * DAY - 1)
+    world.cycle()
+    world.cycle(START + DAY + HOUR)
+    table = physical(world, "mart_uni_tracking_spath")
+    world.execute(f"INSERT INTO {table} SELECT * FROM {table}")
+    world.cycle(START + 3 * DAY + HOUR)
+    assert world.exceptions() == [("duplicate_rows", "mart_uni_tracking_spath", 1, "more than one row of a scan")]
 
 
 def test_where_the_line_moves_back_an_order_stays_in_one_place(redshift_world: RedshiftWorld) -> None:

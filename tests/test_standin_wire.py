@@ -90,6 +90,20 @@ def test_redshift_functions_work(connection: Any) -> None:
     assert abs(rows[0][4] - dt.datetime.now(dt.UTC).replace(tzinfo=None)) < dt.timedelta(minutes=1)
 
 
+def test_extract_from_a_timestamp_is_an_integer_and_loses_the_fraction(connection: Any) -> None:
+    moment = "'2025-01-01 23:59:59.999999'"
+    parts = [f"EXTRACT({part} FROM TIMESTAMP {moment})" for part in ("EPOCH", "second")]
+    parts += [f"EXTRACT(epoch FROM TIMESTAMP {moment} + EXTRACT(day FROM DATE '2025-01-02') * INTERVAL '1 second')"]
+    parts += [f"EXTRACT(EPOCH FROM TIMESTAMPTZ {moment})", "EXTRACT(epoch FROM INTERVAL '1.5 seconds')"]
+    (row,) = run(connection, f"SELECT {', '.join(parts)}")
+    assert row == [1735775999, 59, 1735776001, 1735775999.999999, 1]
+    assert [type(value) for value in row] == [int, int, int, float, int]
+    run(connection, f"CREATE TABLE s.t AS SELECT {parts[0]} AS a")
+    assert run(connection, "SELECT data_type FROM svv_columns WHERE table_schema = 's'") == [["integer"]]
+    # Redshift's EXTRACT has no room for it either.
+    assert error_of(connection, "SELECT EXTRACT(epoch FROM TIMESTAMP '2100-01-01')")["C"] == "22003"
+
+
 def test_backslash_escapes_in_strings_as_sqlglot_writes_them(connection: Any) -> None:
     text = exp.Literal.string("it's a \\ and\na line; DELETE FROM t AS x")
     assert run(connection, f"SELECT {text.sql('redshift')}::VARCHAR(60)") == [[text.this]]

@@ -67,6 +67,16 @@ LANGUAGE sql IMMUTABLE AS $$
       + extract(month FROM last) - extract(month FROM first)
     ELSE trunc((extract(epoch FROM date_trunc(part, last)) - extract(epoch FROM date_trunc(part, first)))
       / extract(epoch FROM ('1 ' || part)::interval)) END::bigint $$;
+CREATE FUNCTION standin.extracted(part text, moment timestamp) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+  SELECT trunc(date_part(part, moment))::integer $$;
+CREATE FUNCTION standin.extracted(part text, day date) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+  SELECT trunc(date_part(part, day))::integer $$;
+CREATE FUNCTION standin.extracted(part text, time_of_day time) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+  SELECT trunc(date_part(part, time_of_day))::integer $$;
+CREATE FUNCTION standin.extracted(part text, span interval) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+  SELECT trunc(date_part(part, span))::integer $$;
+CREATE FUNCTION standin.extracted(part text, moment timestamptz) RETURNS float8 LANGUAGE sql STABLE AS $$
+  SELECT date_part(part, moment) $$;
 CREATE FUNCTION standin.pg_last_copy_count() RETURNS bigint LANGUAGE sql AS $$
   SELECT COALESCE(NULLIF(current_setting('standin.copied', true), ''), '0')::bigint $$;
 CREATE FUNCTION standin.pg_last_unload_count() RETURNS bigint LANGUAGE sql AS $$

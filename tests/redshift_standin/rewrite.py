@@ -125,6 +125,9 @@ def _fold_and_translate(edit: _Edit, made: Plan) -> None:
             continue
         if item.upper == "SYSDATE":
             edit.put(at, at, "getdate()")
+        elif item.upper == "EXTRACT" and following == "(" and bare(items[at + 3 : at + 4]) == "FROM":
+            edit.put(at, at, "extracted")
+            edit.put(at + 2, at + 3, f"'{items[at + 2].value}',")
         elif item.upper in _DATE_FUNCTIONS and following == "(" and items[at + 2].kind == "word":
             edit.put(at + 2, at + 2, f"'{items[at + 2].value}'")
         elif item.upper in ("VARCHAR", "NVARCHAR") and following == "(" and items[at + 2].upper == "MAX":
