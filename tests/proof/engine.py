@@ -92,7 +92,7 @@ def render(name: str, start: int, end: int, now: int) -> str:
 
 
 def texts_of(start: int, end: int, now: int) -> list[str]:
-    """What a rendered query may say of its moments: first and last microsecond, last day, when rows are settled."""
+    """What a rendered query may say: first and last microsecond, when rows are settled, last day, start and length."""
     last = utc(end) - dt.timedelta(microseconds=1)
     settled = utc(now // QUARTER * QUARTER - 2 * QUARTER)
     return [
@@ -100,6 +100,8 @@ def texts_of(start: int, end: int, now: int) -> list[str]:
         f"{last:%Y-%m-%d %H:%M:%S.%f}",
         f"{settled:%Y-%m-%d %H:%M:%S}",
         f"'{last:%Y-%m-%d}'",
+        f" {start} ",
+        f" {end - start}",
     ]
 
 
