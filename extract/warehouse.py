@@ -31,6 +31,23 @@ class Staged:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A table or view that stands in the warehouse. Names are in lower case: neither engine tells case apart."""
+
+    name: str
+    """schema.name"""
+    kind: str
+    """table, view or materialized view (or what else the engine has)"""
+    columns: dict[str, str]
+    """Of a table: column -> type, as the engine calls it."""
+    definition: str
+    """Of a view: its query, as the engine keeps it."""
+    path: str
+    """The name as a statement must write it."""
+    of_redshift: bool = False
+
+
 class Warehouse(Protocol):
     is_redshift: bool
     chunk_rows: int
@@ -57,6 +74,9 @@ class Warehouse(Protocol):
 
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
         """schema.table -> its column names, of every table and view in these schemas."""
+
+    def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
+        """schema.name -> every table and view in these schemas, whoever made it; one read of the catalog."""
 
     def close(self) -> None: ...
 
@@ -89,6 +109,24 @@ def staged_columns(columns: Sequence[tuple[str, exp.DataType]]) -> list[tuple[st
 def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with the staged types and nothing but the staged columns; a value that does not fit is an error."""
     return pa.RecordBatch.from_arrays([batch.column(field.name).cast(field.type) for field in schema], schema=schema)
+
+
+def standing_objects(
+    rows: Iterable[tuple[Any, ...]], path: Callable[[str, str], str], *, of_redshift: bool = False
+) -> dict[str, Standing]:
+    """Rows of schema, name, kind, definition, column and its type (a row for each column of a table), by schema.name.
+
+    `path` makes of schema and name what a statement must write.
+    """
+    found: dict[str, Standing] = {}
+    for schema, name, kind, definition, column, column_type in rows:
+        key = f"{schema}.{name}".lower()
+        if "create materialized view" in (definition or "").lower():  # to Redshift's catalog it is a view
+            kind = "materialized view"
+        held = found.setdefault(key, Standing(key, kind, {}, definition or "", path(schema, name), of_redshift))
+        if column is not None:
+            held.columns[column.lower()] = column_type
+    return found
 
 
 CONFLICT_PAUSES = (0.5, 2.0, 8.0)

@@ -15,7 +15,16 @@ from sqlglot import exp
 from extract.lock_postgres import assert_still_held
 from extract.redshift_settings import RedshiftSettings
 from extract.s3_parts import S3Parts, Sent
-from extract.warehouse import Arriving, Staged, TransactionConflict, WarehouseError, fit, staged_columns
+from extract.warehouse import (
+    Arriving,
+    Staged,
+    Standing,
+    TransactionConflict,
+    WarehouseError,
+    fit,
+    staged_columns,
+    standing_objects,
+)
 from macros.sql import DIALECT
 
 LONGEST_TEXT = 65_535
@@ -207,6 +216,25 @@ class RedshiftWarehouse:
         for schema, table, column in self.fetchall(columns):
             found.setdefault(f"{schema}.{table}", set()).add(column)
         return found
+
+    def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
+        """As the protocol says. pg_class knows also what this user may not read, which svv_columns leaves out."""
+        rows = self.fetchall(
+            f"""
+            SELECT n.nspname, c.relname,
+              CAST(CASE WHEN c.relkind = 'r' THEN 'table' WHEN c.relkind = 'm' THEN 'materialized view' ELSE 'view' END
+                AS VARCHAR(32)) AS kind,
+              CASE WHEN c.relkind <> 'r' THEN pg_get_viewdef(c.oid) END AS definition,
+              a.attname, format_type(a.atttypid, a.atttypmod)
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            LEFT JOIN pg_catalog.pg_attribute AS a
+              ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind = 'r'
+            WHERE LOWER(n.nspname) IN ({", ".join(f"'{schema}'" for schema in schemas)})
+              AND c.relkind IN ('r', 'v', 'm')
+            """
+        )
+        return standing_objects(rows, lambda schema, name: exp.table_(name, schema).sql(DIALECT), of_redshift=True)
 
     # Errors
 

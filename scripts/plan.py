@@ -12,8 +12,9 @@ from typing import Any
 
 from extract.clock import Clock
 from extract.config import PROJECT, ConfigurationError, load_config
-from extract.foundation import lay_foundation
+from extract.foundation import lay_foundation, look_before_plan
 from extract.lock import run_lock
+from extract.ownership import refuse_foreign
 from extract.warehouse import open_warehouse
 
 
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     def command(options: Any) -> int:
         from sqlmesh.core.console import create_console, set_console
         from sqlmesh.core.context import Context
+        from sqlmesh.core.environment import EnvironmentNamingInfo
         from sqlmesh.utils.errors import SQLMeshError
 
         from scripts.command import CycleFailed
@@ -35,7 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
 
         config = load_config()
         with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
-            lay_foundation(warehouse, config.tables)
+            environment = EnvironmentNamingInfo.sanitize_name(options.environment).lower()
+            held, foreign = look_before_plan(warehouse, config.tables, environment)
+            refuse_foreign(foreign)
+            lay_foundation(warehouse, config.tables, held)
             set_console(create_console())
             keep_alerts_from_failing_a_run()
             try:

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock
-from extract.config import PROJECT, ConfigurationError, load_config
-from extract.foundation import lay_foundation
+from extract.config import PROJECT, ConfigurationError, Table, load_config
+from extract.foundation import lay_foundation, look_before_plan
 from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
+from extract.ownership import is_view_of_sqlmesh, refuse_foreign
 from extract.run import TableRun, extract
 from extract.source import open_source
-from extract.warehouse import Warehouse, WarehouseError, open_warehouse
+from extract.warehouse import Standing, Warehouse, WarehouseError, open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
 from scripts.sqlmesh_session import sqlmesh_session
@@ -91,10 +92,14 @@ def run_cycle(
     cycle = Cycle(clock.now_utc())
     with run_lock(gateway), timed_statements(gateway) as cycle.statements:
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
-            lay_foundation(warehouse, config.tables)
+            held, foreign = look_before_plan(warehouse, config.tables, project=project)
+            if not marts_stand(held, config.tables):  # a plan is to come, and nothing is made before it is sure to pass
+                refuse_foreign(foreign)
+            lay_foundation(warehouse, config.tables, held)
             with sqlmesh_session(gateway, project) as (context, console):
                 reached = _reached(context, console)
                 if not reached:
+                    refuse_foreign(foreign)
                     refuse_to_run_ahead(clock, rows.clock())
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
@@ -115,7 +120,7 @@ def run_cycle(
                 assert_lock_held(gateway)
                 before = len(cycle.statements)
                 _run(context, console, clock, reached)
-                cycle.warnings = console.warnings
+                cycle.warnings = [*console.warnings, *(f"{each}; the next plan will be refused" for each in foreign)]
                 phase.told = _told_of_models(console.seconds, cycle.statements[before:])
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
@@ -199,6 +204,11 @@ def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
         "that would never reach the marts; nothing was done. Give a later --at, or none, or set the clock; if it was "
         "wrong then, see docs/operations.md, 'A clock was ahead'."
     )
+
+
+def marts_stand(held: Mapping[str, Standing], tables: Iterable[Table]) -> bool:
+    """SQLMesh shows each mart under its name, so a plan was made and a cycle leaves all other names alone."""
+    return all(table.mart in held and is_view_of_sqlmesh(held[table.mart], table.mart) for table in tables)
 
 
 def refuse_without_the_marts(warehouse: Warehouse, marts: list[str]) -> None:
