@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         from sqlmesh.utils.errors import SQLMeshError
 
         from scripts.command import CycleFailed
-        from scripts.run_cycle import production_stands, refuse_without_the_marts
+        from scripts.run_cycle import production_stands, refuse_environment_of_others, refuse_without_the_marts
         from scripts.sqlmesh_session import keep_alerts_from_failing_a_run
 
         config = load_config()
@@ -40,12 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
             environment = EnvironmentNamingInfo.sanitize_name(options.environment).lower()
             held, foreign = look_before_plan(warehouse, config.tables, environment)
             refuse_foreign(foreign)
-            lay_foundation(warehouse, config.tables, held)
             set_console(create_console())
             keep_alerts_from_failing_a_run()
             try:
                 context = Context(paths=str(PROJECT), gateway=options.gateway)
                 with closing(context):
+                    refuse_environment_of_others(context.state_reader.get_environment(environment))
+                    lay_foundation(warehouse, config.tables, held)
                     if production_stands(context.state_reader.get_environment("prod")):
                         refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
                     context.plan(
