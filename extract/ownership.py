@@ -19,6 +19,7 @@ from extract.config import PROJECT, ConfigurationError, Table
 from extract.warehouse import Standing
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA
+from macros.ownership import plain, shows_versioned_table
 from macros.periods import is_period
 
 Columns = Mapping[str, exp.DataType]
@@ -121,19 +122,8 @@ def foreign_models(
 
 
 def is_view_of_sqlmesh(held: Standing, model: str) -> bool:
-    """It shows the model's versioned table, all of it and nothing else.
-
-    Also where the state is lost, and where the file was copied to another name, which its views do not know. Engines
-    write the definition as it came, or with the columns in place of `*`.
-    """
-    schema, name = model.split(".")
-    versioned = rf"sqlmesh__{schema}\.{schema}__{name}__\d+(__\w+)?"
-    return held.kind == "view" and bool(
-        re.fullmatch(
-            rf"(create .*?\bas )?select ((?! from )[\w*., ])+ from (\S+\.)?{versioned}( with no schema binding)?",
-            plain(held.definition),
-        )
-    )
+    """It shows the model's versioned table, all of it and nothing else."""
+    return held.kind == "view" and shows_versioned_table(held.definition, model)
 
 
 # Tables, and the views over history
@@ -218,12 +208,6 @@ def family(kind: str) -> str:
     name = " ".join(re.sub(r"\(.*?\)", " ", kind).lower().split()).removesuffix(" without time zone")
     first = name.split(" ")[0]
     return OF_A_FAMILY.get(name) or (OF_A_FAMILY.get(first, name) if first in ("double", "character") else name)
-
-
-def plain(definition: str) -> str:
-    """A view's definition in lower case, without line breaks, quotation marks (and what needs them) and semicolon."""
-    unquoted = re.sub(r'"([^"]*)"', lambda name: re.sub(r"\W", "_", name.group(1)), definition)
-    return " ".join(unquoted.lower().split()).removesuffix(";").strip()
 
 
 @cache

@@ -13,6 +13,7 @@ import pyarrow as pa
 from sqlglot import exp, parse_one
 
 from extract.warehouse import Arriving, Staged, Standing, WarehouseError, fit, staged_columns, standing_objects
+from macros.ownership import objects_query
 
 CHECKPOINT_THRESHOLD = "256MB"
 """One checkpoint a cycle, when the file is closed; by default one comes between the statements every 16 MB."""
@@ -139,18 +140,7 @@ class DuckDBWarehouse:
         return tables
 
     def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
-        listed = ", ".join(f"'{schema}'" for schema in schemas)
-        rows = self._connection.execute(
-            f"""
-            SELECT schema_name, table_name, 'table', NULL, column_name, data_type
-            FROM duckdb_tables() JOIN duckdb_columns() USING (database_name, schema_name, table_name)
-            WHERE database_name = ? AND LOWER(schema_name) IN ({listed})
-            UNION ALL
-            SELECT schema_name, view_name, 'view', sql, NULL, NULL FROM duckdb_views()
-            WHERE database_name = ? AND LOWER(schema_name) IN ({listed})
-            """,
-            [self._catalog, self._catalog],
-        ).fetchall()
+        rows = self._connection.execute(objects_query(schemas, redshift=False)).fetchall()
         return standing_objects(rows, lambda schema, name: exp.table_(name, schema, self._catalog).sql("duckdb"))
 
     def close(self) -> None:

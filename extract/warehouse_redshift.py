@@ -25,6 +25,7 @@ from extract.warehouse import (
     staged_columns,
     standing_objects,
 )
+from macros.ownership import objects_query
 from macros.sql import DIALECT
 
 LONGEST_TEXT = 65_535
@@ -218,22 +219,7 @@ class RedshiftWarehouse:
         return found
 
     def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
-        """As the protocol says. pg_class knows also what this user may not read, which svv_columns leaves out."""
-        rows = self.fetchall(
-            f"""
-            SELECT n.nspname, c.relname,
-              CAST(CASE WHEN c.relkind = 'r' THEN 'table' WHEN c.relkind = 'm' THEN 'materialized view' ELSE 'view' END
-                AS VARCHAR(32)) AS kind,
-              CASE WHEN c.relkind <> 'r' THEN pg_get_viewdef(c.oid) END AS definition,
-              a.attname, format_type(a.atttypid, a.atttypmod)
-            FROM pg_catalog.pg_class AS c
-            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            LEFT JOIN pg_catalog.pg_attribute AS a
-              ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind = 'r'
-            WHERE LOWER(n.nspname) IN ({", ".join(f"'{schema}'" for schema in schemas)})
-              AND c.relkind IN ('r', 'v', 'm')
-            """
-        )
+        rows = self.fetchall(objects_query(schemas, redshift=True))
         return standing_objects(rows, lambda schema, name: exp.table_(name, schema).sql(DIALECT), of_redshift=True)
 
     # Errors

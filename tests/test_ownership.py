@@ -256,6 +256,26 @@ def test_a_plan_does_not_drop_what_was_put_in_place_of_its_view(
         assert everything(world) == before
 
 
+@pytest.mark.parametrize("environment", ["prod", "dev"])
+def test_sqlmesh_by_itself_does_not_drop_it_either(
+    make: Make, gateway: str, environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that is not made by scripts/plan.py is refused by the project's before_all."""
+    world = make()
+    schema = "order_tracking" if environment == "prod" else "order_tracking__dev"
+    world.execute("DROP VIEW order_tracking.order_status")
+    for what in ("a table in place of a reading view", "a view in place of a reading view"):
+        put_there(world, what, f"{schema}.{FOREIGN[what][0].split('.')[1]}2")
+        name = f"{schema}.order_status"
+        put_there(world, what, name)
+        before = everything(world)
+        monkeypatch.setattr("scripts.plan.refuse_foreign", lambda foreign: None)
+        assert plan([environment, "--yes", "--gateway", gateway, *at(world, START + HOUR)]) == 1
+        assert everything(world) == before
+        world.execute(f"DROP {'TABLE' if 'a table' in what else 'VIEW'} {name}")
+    assert plan([environment, "--yes", "--gateway", gateway, *at(world, START + HOUR)]) == 0
+
+
 def test_a_dev_environment_does_not_drop_what_stands_under_its_names(
     make: Make, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,10 +338,16 @@ def test_a_view_is_sqlmeshs_own_only_as_all_of_the_models_versioned_table(defini
     assert is_view_of_sqlmesh(Standing(MART, "view", {}, definition, MART), MART) is is_ours
 
 
-def test_redshift_is_asked_once_and_takes_the_question(make_redshift_world: Callable[..., RedshiftWorld]) -> None:
+def test_redshift_takes_the_question_and_a_cycle_asks_it_twice(
+    make_redshift_world: Callable[..., RedshiftWorld],
+) -> None:
     world = make_redshift_world()
     world.standin.statements.clear()
     with closing(open_warehouse("redshift")) as warehouse:
         look_before_plan(warehouse, load_config().tables)
     (asked,) = [sql for sql in world.standin.statements if "pg_" in sql]
     assert refusals(asked) == []
+    world.standin.statements.clear()
+    world.cycle(START + HOUR)
+    # By the cycle and by its extract; not by SQLMesh, whose run replaces no view.
+    assert sum("pg_get_viewdef" in sql for sql in world.standin.statements) == 2
