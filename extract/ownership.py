@@ -166,7 +166,7 @@ def _judge_table(held: Standing | None, columns: Columns, needed: Sequence[str],
     faults += [
         f"has {name} as {held.columns[name].upper()}, not {kind.sql('redshift')}"
         for name, kind in columns.items()
-        if name in held.columns and not fits(held.columns[name], kind.sql("redshift"), exactly=name in keys)
+        if name in held.columns and not fits(held.columns[name], kind.this.value, exactly=name in keys)
     ]
     return Foreign(held, f" that {' and '.join(faults)}") if faults else None
 
@@ -198,6 +198,7 @@ def fits(held: str, wanted: str, *, exactly: bool = False) -> bool:
     return families[0] == families[1]
 
 
+@cache
 def family(kind: str) -> str:
     """The family of a type, by whichever name an engine calls it; its own name where it has none.
 

@@ -43,9 +43,15 @@ class Standing:
     """Of a table: column -> type, as the engine calls it."""
     definition: str
     """Of a view: its query, as the engine keeps it."""
-    path: str
-    """The name as a statement must write it."""
+    parts: tuple[str, ...]
+    """Catalog (on DuckDB), schema and name as they are written."""
     of_redshift: bool = False
+
+    @property
+    def path(self) -> str:
+        """The name as a statement must write it."""
+        name = exp.Dot.build([exp.to_identifier(part) for part in self.parts])
+        return name.sql("redshift" if self.of_redshift else "duckdb")
 
 
 class Warehouse(Protocol):
@@ -111,21 +117,18 @@ def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([batch.column(field.name).cast(field.type) for field in schema], schema=schema)
 
 
-def standing_objects(
-    rows: Iterable[tuple[Any, ...]], path: Callable[[str, str], str], *, of_redshift: bool = False
-) -> dict[str, Standing]:
-    """Rows of schema, name, kind, definition, column and its type (a row for each column of a table), by schema.name.
-
-    `path` makes of schema and name what a statement must write.
-    """
+def standing_objects(rows: Iterable[tuple[Any, ...]], catalog: str | None) -> dict[str, Standing]:
+    """What `objects_query` found, by schema.name; a catalog where statements must name it, on DuckDB."""
     found: dict[str, Standing] = {}
     for schema, name, kind, definition, column, column_type in rows:
         key = f"{schema}.{name}".lower()
-        if "create materialized view" in (definition or "").lower():  # to Redshift's catalog it is a view
-            kind = "materialized view"
-        held = found.setdefault(key, Standing(key, kind, {}, definition or "", path(schema, name), of_redshift))
+        if key not in found:
+            if "create materialized view" in (definition or "").lower():  # to Redshift's catalog it is a view
+                kind = "materialized view"
+            parts = (schema, name) if catalog is None else (catalog, schema, name)
+            found[key] = Standing(key, kind, {}, definition or "", parts, of_redshift=catalog is None)
         if column is not None:
-            held.columns[column.lower()] = column_type
+            found[key].columns[column.lower()] = column_type
     return found
 
 

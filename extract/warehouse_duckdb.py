@@ -141,7 +141,7 @@ class DuckDBWarehouse:
 
     def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
         rows = self._connection.execute(objects_query(schemas, redshift=False)).fetchall()
-        return standing_objects(rows, lambda schema, name: exp.table_(name, schema, self._catalog).sql("duckdb"))
+        return standing_objects(rows, self._catalog)
 
     def close(self) -> None:
         self._connection.close()

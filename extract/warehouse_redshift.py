@@ -219,8 +219,7 @@ class RedshiftWarehouse:
         return found
 
     def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
-        rows = self.fetchall(objects_query(schemas, redshift=True))
-        return standing_objects(rows, lambda schema, name: exp.table_(name, schema).sql(DIALECT), of_redshift=True)
+        return standing_objects(self.fetchall(objects_query(schemas, redshift=True)), None)
 
     # Errors
 

@@ -335,7 +335,7 @@ VERSIONED = "sqlmesh__order_tracking.order_tracking__mart_uni_tracking_info__123
     ],
 )
 def test_a_view_is_sqlmeshs_own_only_as_all_of_the_models_versioned_table(definition: str, is_ours: bool) -> None:
-    assert is_view_of_sqlmesh(Standing(MART, "view", {}, definition, MART), MART) is is_ours
+    assert is_view_of_sqlmesh(Standing(MART, "view", {}, definition, (MART,)), MART) is is_ours
 
 
 def test_redshift_takes_the_question_and_a_cycle_asks_it_twice(

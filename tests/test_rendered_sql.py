@@ -73,7 +73,7 @@ class Redshift:
                 "view" if name.endswith("_all") else "table",
                 {column: kinds[column].sql("redshift") if column in kinds else "timestamp" for column in columns},
                 definition="SELECT NULL AS period, NULL AS archived_at",
-                path=name,
+                parts=(name,),
             )
             for name, columns in self.columns_of_schemas(schemas).items()
         }
