@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from sqlglot import exp
 
-from extract.config import Table
-from extract.warehouse import Warehouse
+from extract.config import PROJECT, Table
+from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
+from extract.warehouse import Standing, Warehouse
 from macros.exceptions import EXCEPTIONS
 from macros.history import create_history_view
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
@@ -31,9 +33,18 @@ OWN_TABLES = {
 }
 
 
-def lay_foundation(warehouse: Warehouse, tables: Iterable[Table]) -> None:
-    """Creates what is missing and adds columns that external_models.yaml has gained; repeating it changes nothing."""
-    held = warehouse.columns_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
+def lay_foundation(warehouse: Warehouse, tables: Iterable[Table], held: Mapping[str, Standing] | None = None) -> None:
+    """Creates what is missing and adds columns that external_models.yaml has gained; repeating it changes nothing.
+
+    Args:
+        held: What stands, where the caller has read it already (`objects_of_schemas`).
+
+    Raises NameTaken, before it makes anything, where an object that is not this project's stands in the way.
+    """
+    tables = tuple(tables)
+    if held is None:
+        held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
+    refuse_foreign(foreign_tables(held, tables, OWN_TABLES))
     with warehouse.transaction():
         for schema in (RAW_SCHEMA, HISTORY_SCHEMA):
             if not any(name.startswith(f"{schema}.") for name in held):  # else it needs no right to create one
@@ -45,7 +56,7 @@ def lay_foundation(warehouse: Warehouse, tables: Iterable[Table]) -> None:
                 physical = " DISTSTYLE KEY DISTKEY(order_id) SORTKEY(landed_at)" if warehouse.is_redshift else ""
                 warehouse.execute(f"CREATE TABLE IF NOT EXISTS {table.raw} ({listed}){physical}")
             else:
-                for name in columns.keys() - held[table.raw]:
+                for name in columns.keys() - held[table.raw].columns.keys():
                     kind = columns[name].sql("redshift")
                     warehouse.execute(f"ALTER TABLE {table.raw} ADD COLUMN {name} {kind}")
         for own, listed in OWN_TABLES.items():
@@ -56,8 +67,18 @@ def lay_foundation(warehouse: Warehouse, tables: Iterable[Table]) -> None:
             if f"{HISTORY_SCHEMA}.hist_{short}_all" not in held:
                 # The tables of half-years that stand already, where somebody has dropped the view alone.
                 start = f"{HISTORY_SCHEMA}.hist_{short}_"
-                periods = {name.removeprefix(start): held[name] for name in held if name.startswith(start)}
+                periods = {name.removeprefix(start): held[name].columns for name in held if name.startswith(start)}
                 periods = {name: columns for name, columns in periods.items() if is_period(name)}
                 columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
                 columns = {name: kind for name, kind in columns.items() if all(name in of for of in periods.values())}
                 warehouse.execute(create_history_view(short, periods, columns, warehouse.is_redshift))
+
+
+def look_before_plan(
+    warehouse: Warehouse, tables: Iterable[Table], environment: str = "prod", project: Path = PROJECT
+) -> tuple[dict[str, Standing], list[Foreign]]:
+    """What stands in the schemas of the project and of an environment, and what of it a plan must not replace."""
+    shown = shown_models(environment, project)
+    schemas = {RAW_SCHEMA, HISTORY_SCHEMA, *(name.split(".")[0] for name in shown)}
+    held = warehouse.objects_of_schemas(sorted(schemas))
+    return held, [*foreign_models(held, environment, project), *foreign_tables(held, tables, OWN_TABLES)]

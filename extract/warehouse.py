@@ -31,6 +31,29 @@ class Staged:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A table or view that stands in the warehouse. Names are in lower case: neither engine tells case apart."""
+
+    name: str
+    """schema.name"""
+    kind: str
+    """table, view or materialized view (or what else the engine has)"""
+    columns: dict[str, str]
+    """Of a table: column -> type, as the engine calls it."""
+    definition: str
+    """Of a view: its query, as the engine keeps it."""
+    parts: tuple[str, ...]
+    """Catalog (on DuckDB), schema and name as they are written."""
+    of_redshift: bool = False
+
+    @property
+    def path(self) -> str:
+        """The name as a statement must write it."""
+        name = exp.Dot.build([exp.to_identifier(part) for part in self.parts])
+        return name.sql("redshift" if self.of_redshift else "duckdb")
+
+
 class Warehouse(Protocol):
     is_redshift: bool
     chunk_rows: int
@@ -55,6 +78,9 @@ class Warehouse(Protocol):
 
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
         """schema.table -> its column names, of every table and view in these schemas."""
+
+    def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
+        """schema.name -> every table and view in these schemas, whoever made it; one read of the catalog."""
 
     def close(self) -> None: ...
 
@@ -82,6 +108,21 @@ def warehouse_class(gateway: str) -> Any:
 def staged_schema(columns: Sequence[tuple[str, str]]) -> pa.Schema:
     """What the batches that are staged must look like."""
     return pa.schema([(name, pa.int64() if kind == "BIGINT" else pa.string()) for name, kind in columns])
+
+
+def standing_objects(rows: Iterable[tuple[Any, ...]], catalog: str | None) -> dict[str, Standing]:
+    """What `objects_query` found, by schema.name; a catalog where statements must name it, on DuckDB."""
+    found: dict[str, Standing] = {}
+    for schema, name, kind, definition, column, column_type in rows:
+        key = f"{schema}.{name}".lower()
+        if key not in found:
+            if "create materialized view" in (definition or "").lower():  # to Redshift's catalog it is a view
+                kind = "materialized view"
+            parts = (schema, name) if catalog is None else (catalog, schema, name)
+            found[key] = Standing(key, kind, {}, definition or "", parts, of_redshift=catalog is None)
+        if column is not None:
+            found[key].columns[column.lower()] = column_type
+    return found
 
 
 CONFLICT_PAUSES = (0.5, 2.0, 8.0)

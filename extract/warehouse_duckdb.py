@@ -13,7 +13,8 @@ import pyarrow as pa
 from sqlglot import exp, parse_one
 
 from extract.causes import first_line
-from extract.warehouse import Arriving, Staged, WarehouseError, staged_schema
+from extract.warehouse import Arriving, Staged, Standing, WarehouseError, staged_schema, standing_objects
+from macros.ownership import objects_query
 
 CHECKPOINT_THRESHOLD = "256MB"
 """One checkpoint a cycle, when the file is closed; by default one comes between the statements every 16 MB."""
@@ -133,6 +134,10 @@ class DuckDBWarehouse:
         for schema, table, column in self._connection.execute(query.sql("duckdb")).fetchall():
             tables.setdefault(f"{schema}.{table}", set()).add(column)
         return tables
+
+    def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
+        rows = self._connection.execute(objects_query(schemas, redshift=False)).fetchall()
+        return standing_objects(rows, self._catalog)
 
     def close(self) -> None:
         self._connection.close()

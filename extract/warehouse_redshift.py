@@ -15,7 +15,16 @@ from extract.causes import first_line
 from extract.lock_postgres import assert_still_held
 from extract.redshift_settings import RedshiftSettings
 from extract.s3_parts import S3Parts, Sent
-from extract.warehouse import Arriving, Staged, TransactionConflict, WarehouseError, staged_schema
+from extract.warehouse import (
+    Arriving,
+    Staged,
+    Standing,
+    TransactionConflict,
+    WarehouseError,
+    staged_schema,
+    standing_objects,
+)
+from macros.ownership import objects_query
 from macros.sql import DIALECT
 
 CHUNK_ROWS = 1_000_000
@@ -197,6 +206,9 @@ class RedshiftWarehouse:
         for schema, table, column in self.fetchall(columns):
             found.setdefault(f"{schema}.{table}", set()).add(column)
         return found
+
+    def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
+        return standing_objects(self.fetchall(objects_query(schemas, redshift=True)), None)
 
     # Errors
 

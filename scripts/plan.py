@@ -12,8 +12,9 @@ from typing import Any
 
 from extract.clock import Clock
 from extract.config import PROJECT, ConfigurationError, load_config
-from extract.foundation import lay_foundation
+from extract.foundation import lay_foundation, look_before_plan
 from extract.lock import run_lock
+from extract.ownership import refuse_foreign
 from extract.warehouse import open_warehouse
 
 
@@ -27,20 +28,25 @@ def main(arguments: list[str] | None = None) -> int:
     def command(options: Any) -> int:
         from sqlmesh.core.console import create_console, set_console
         from sqlmesh.core.context import Context
+        from sqlmesh.core.environment import EnvironmentNamingInfo
         from sqlmesh.utils.errors import SQLMeshError
 
         from scripts.command import CycleFailed
-        from scripts.run_cycle import production_stands, refuse_without_the_marts
+        from scripts.run_cycle import production_stands, refuse_environment_of_others, refuse_without_the_marts
         from scripts.sqlmesh_session import keep_alerts_from_failing_a_run
 
         config = load_config()
         with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
-            lay_foundation(warehouse, config.tables)
+            environment = EnvironmentNamingInfo.sanitize_name(options.environment).lower()
+            held, foreign = look_before_plan(warehouse, config.tables, environment)
+            refuse_foreign(foreign)
             set_console(create_console())
             keep_alerts_from_failing_a_run()
             try:
                 context = Context(paths=str(PROJECT), gateway=options.gateway)
                 with closing(context):
+                    refuse_environment_of_others(context.state_reader.get_environment(environment))
+                    lay_foundation(warehouse, config.tables, held)
                     if production_stands(context.state_reader.get_environment("prod")):
                         refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
                     context.plan(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,14 @@ from typing import Any
 
 from extract.causes import in_words, with_first
 from extract.clock import QUARTER_HOUR, Clock
-from extract.config import PROJECT, ConfigurationError, load_config
-from extract.foundation import lay_foundation
+from extract.config import PROJECT, ConfigurationError, Table, load_config
+from extract.foundation import lay_foundation, look_before_plan
 from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
+from extract.ownership import is_view_of_sqlmesh, project_models, refuse_foreign
 from extract.run import TableRun, extract
 from extract.source import open_source
-from extract.warehouse import Warehouse, WarehouseError, open_warehouse
+from extract.warehouse import Standing, Warehouse, WarehouseError, open_warehouse
 from scripts.command import CycleFailed, configured_source
 from scripts.cycle_console import CycleConsole
 from scripts.sqlmesh_session import sqlmesh_session
@@ -92,15 +93,19 @@ def run_cycle(
     cycle = Cycle(clock.now_utc())
     with run_lock(gateway), timed_statements(gateway) as cycle.statements:
         with closing(open_source(url)) as rows, closing(open_warehouse(gateway)) as warehouse:
-            lay_foundation(warehouse, config.tables)
+            held, foreign = look_before_plan(warehouse, config.tables, project=project)
+            if not marts_stand(held, config.tables):  # a plan is to come, and nothing is made before it is sure to pass
+                refuse_foreign(foreign)
             with sqlmesh_session(gateway, project) as (context, console):
-                reached = _reached(context, console)
+                reached = _reached(context, console, project)
+                lay_foundation(warehouse, config.tables, held)
                 if not reached:
+                    refuse_foreign(foreign)
                     refuse_to_run_ahead(clock, rows.clock())
                     with _phase(cycle, "plan", report) as phase:
                         _first_plan(context, console, clock)
                         phase.told = "made the marts"
-                    reached = _reached(context, console)
+                    reached = _reached(context, console, project)
                 _refuse_behind_the_marts(reached, clock)
                 refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
             with _phase(cycle, "extract", report) as phase:
@@ -116,7 +121,7 @@ def run_cycle(
                 assert_lock_held(gateway)
                 before = len(cycle.statements)
                 _run(context, console, clock, reached)
-                cycle.warnings = console.warnings
+                cycle.warnings = [*console.warnings, *(f"{each}; the next plan will be refused" for each in foreign)]
                 phase.told = _told_of_models(console.seconds, cycle.statements[before:])
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
@@ -162,7 +167,7 @@ def _told_of_models(seconds: dict[str, float], statements: list[Statement]) -> s
     return ", ".join(told) or "nothing is due before the next quarter-hour"
 
 
-def _reached(context: Any, console: CycleConsole) -> list[dt.datetime]:
+def _reached(context: Any, console: CycleConsole, project: Path) -> list[dt.datetime]:
     """The moments that production's models have reached; the epoch for one of which no interval is known.
 
     Empty before the first plan, or where that was broken off: it is made again. CycleFailed where a later one was.
@@ -173,6 +178,7 @@ def _reached(context: Any, console: CycleConsole) -> list[dt.datetime]:
         snapshots = state.get_snapshots(environment.snapshots).values() if environment else []
     except Exception as error:
         raise CycleFailed(_failure("SQLMesh's state cannot be read", console, error)) from error
+    refuse_environment_of_others(environment, project)
     if not production_stands(environment):
         return []
     if not environment.finalized_ts:
@@ -182,6 +188,22 @@ def _reached(context: Any, console: CycleConsole) -> list[dt.datetime]:
         )
     ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in snapshots]
     return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
+
+
+def refuse_environment_of_others(environment: Any, project: Path = PROJECT) -> None:
+    """ConfigurationError where the environment has models, and none of this project's.
+
+    Another SQLMesh project keeps its state here: a plan would drop its views, and a cycle run its models.
+    """
+    snapshots = environment.snapshots if environment else []
+    held = {".".join(snapshot.name.replace('"', "").lower().split(".")[-2:]) for snapshot in snapshots}
+    if held and held.isdisjoint(project_models(project)):
+        raise ConfigurationError(
+            f"SQLMesh's state holds the environment {environment.name} of another SQLMesh project, with "
+            f"{', '.join(sorted(held)[:3])} and others. Nothing was made or changed: a plan would drop that project's "
+            "views. Give this project a state of its own: another file (ORDER_TRACKING_DUCKDB), or on Redshift another "
+            "state database (STATE_DATABASE)."
+        )
 
 
 def production_stands(environment: Any) -> bool:
@@ -200,6 +222,11 @@ def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
         "that would never reach the marts; nothing was done. Give a later --at, or none, or set the clock; if it was "
         "wrong then, see docs/operations.md, 'A clock was ahead'."
     )
+
+
+def marts_stand(held: Mapping[str, Standing], tables: Iterable[Table]) -> bool:
+    """SQLMesh shows each mart under its name, so a plan was made and a cycle leaves all other names alone."""
+    return all(table.mart in held and is_view_of_sqlmesh(held[table.mart], table.mart) for table in tables)
 
 
 def refuse_without_the_marts(warehouse: Warehouse, marts: list[str]) -> None:

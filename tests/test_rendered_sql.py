@@ -19,9 +19,10 @@ from extract.clock import Clock
 from extract.config import PROJECT, ExtractConfig, load_config
 from extract.foundation import OWN_TABLES, lay_foundation
 from extract.landing import Landed, land, log
+from extract.ownership import columns_of_own
 from extract.reconcile import warehouse_hourly_counts
 from extract.run import last_watermark, load_begun
-from extract.warehouse import Staged
+from extract.warehouse import Staged, Standing
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_view
 from macros.marts import UTI, identity_columns, mart_facts
@@ -66,6 +67,20 @@ class Redshift:
     def transaction(self) -> Iterator[None]:
         yield
 
+    def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
+        kinds = {name: kind for table in load_config().tables for name, kind in table.columns.items()}
+        kinds |= {name: kind for listed in OWN_TABLES.values() for name, kind in columns_of_own(listed).items()}
+        return {
+            name: Standing(
+                name,
+                "view" if name.endswith("_all") else "table",
+                {column: kinds[column].sql("redshift") if column in kinds else "timestamp" for column in columns},
+                definition="SELECT NULL AS period, NULL AS archived_at",
+                parts=(name,),
+            )
+            for name, columns in self.columns_of_schemas(schemas).items()
+        }
+
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
         return {name: held for name, held in self.standing.items() if name.split(".")[0] in schemas}
 
@@ -92,7 +107,7 @@ def config() -> ExtractConfig:
 
 
 def everything_standing(config: ExtractConfig) -> dict[str, set[str]]:
-    standing = {name: set[str]() for name in OWN_TABLES}
+    standing = {name: set(columns_of_own(listed)) for name, listed in OWN_TABLES.items()}
     for table in config.tables:
         columns = {*table.columns, "landed_at"}
         standing |= {table.raw: columns, table.mart: columns}

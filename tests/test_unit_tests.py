@@ -19,7 +19,9 @@ MODELS = {
 
 def test_each_check_has_its_audit_which_finds_that_days_rows_of_it_and_only_warns(context: Context) -> None:
     model = context.get_model("order_tracking.consistency_failures", raise_if_missing=True)
-    names = set(re.findall(r"'(\w+)'::VARCHAR\(64\) AS check_name|check_name = '(archive_unrouted)'", model._path.read_text()))
+    names = set(
+        re.findall(r"'(\w+)'::VARCHAR\(64\) AS check_name|check_name = '(archive_unrouted)'", model._path.read_text())
+    )
     checks = {one or other for one, other in names}
     found = {}
     with duckdb.connect(":memory:") as day:

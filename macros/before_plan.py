@@ -1,0 +1,46 @@
+"""Before a plan changes anything: the net under those who call `sqlmesh plan` without scripts/plan.py."""
+
+from __future__ import annotations
+
+import inspect
+
+from sqlmesh import macro
+from sqlmesh.utils.errors import SQLMeshError
+
+from macros.ownership import objects_query, shows_versioned_table
+
+
+@macro()
+def refuse_taken_names(evaluator):  # type: ignore[no-untyped-def]
+    """Fail where SQLMesh would drop what it did not make, to put a view of its own under the name."""
+    if evaluator.runtime_stage != "before_all" or is_run():
+        return []
+    environment, engine = evaluator.this_env, evaluator.engine_adapter
+    models = {}
+    for view in evaluator.locals.get("views", []):
+        schema, name = view.replace('"', "").lower().split(".")[-2:]
+        models[f"{schema}.{name}"] = f"{schema.removesuffix(f'__{environment}')}.{name}"
+    schemas = {name.split(".")[0] for name in models}
+    rows = engine.fetchall(objects_query(schemas, engine.dialect == "redshift")) if schemas else []
+    held = {f"{schema}.{name}".lower(): (kind, definition) for schema, name, kind, definition, *_ in rows}
+    taken = [
+        f"{name} is a {kind}"
+        for name, (kind, definition) in sorted(held.items())
+        if name in models and not (kind == "view" and shows_versioned_table(definition or "", models[name]))
+    ]
+    if taken:
+        raise SQLMeshError(
+            f"SQLMesh did not make what stands under names of this project: {', '.join(taken)}. A plan would drop it; "
+            "nothing was made or changed. `make plan` says how to make room (docs/operations.md, 'A name is taken')."
+        )
+    return []
+
+
+def is_run() -> bool:
+    """It is `sqlmesh run`, which replaces no view. A local of its scheduler tells; without it one read is wasted."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_locals.get("run_environment_statements"):
+            return True
+        frame = frame.f_back
+    return False
