@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         from scripts.command import CycleFailed
         from scripts.run_cycle import production_stands, refuse_environment_of_others, refuse_without_the_marts
-        from scripts.sqlmesh_session import keep_alerts_from_failing_a_run
+        from scripts.sqlmesh_session import keep_alerts_from_failing_a_run, keep_quiet_about_names_not_taken
 
         config = load_config()
         with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             refuse_foreign(foreign)
             set_console(create_console())
             keep_alerts_from_failing_a_run()
+            keep_quiet_about_names_not_taken()
             try:
                 context = Context(paths=str(PROJECT), gateway=options.gateway)
                 with closing(context):

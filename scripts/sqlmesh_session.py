@@ -6,6 +6,7 @@ cycles, so both are done once a process; what the state says is read anew each t
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,17 @@ def _new_context(gateway: str, project: Path) -> Any:
     keep_snapshots()
     add_up_intervals()
     keep_alerts_from_failing_a_run()
+    keep_quiet_about_names_not_taken()
     return Context(paths=str(project), gateway=gateway, load=False)
+
+
+def keep_quiet_about_names_not_taken() -> None:
+    """SQLMesh warns of a statement that has nothing to execute: of `refuse_taken_names` whenever nothing is taken."""
+    logging.getLogger("sqlmesh.core.renderer").addFilter(_is_of_another_statement)
+
+
+def _is_of_another_statement(record: logging.LogRecord) -> bool:
+    return "@refuse_taken_names()" not in record.getMessage()
 
 
 def prepare_macros_once() -> None:

@@ -309,6 +309,16 @@ def test_another_projects_environment_is_not_taken_over(
     assert everything(world) == before
 
 
+def test_a_cycle_in_which_no_name_is_taken_says_nothing_of_it(
+    make_world: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world()
+    world.order(1, START)
+    world.cycle()
+    assert plan(["--yes", *at(world, START + HOUR)]) == 0
+    assert "refuse_taken_names" not in caplog.text
+
+
 def test_the_names_are_those_that_sqlmesh_shows(context: Context) -> None:
     shown = {model.name for model in context.models.values() if not model.kind.is_external}
     assert set(project_models()) == {name for name in shown if not context.get_model(name).kind.is_embedded}
