@@ -180,7 +180,9 @@ def _judge_history_view(held: Standing | None, short: str) -> Foreign | None:
     read = re.findall(r"\b(?:from|join) \(*([^\s,();]+)", text)
     own = re.compile(rf"(.+\.)?{HISTORY_SCHEMA}\.hist_{short}_\d{{4}}_h[12]")
     # Without any half-year it reads nothing, but has these two columns all the same.
-    if all(own.fullmatch(table) for table in read) and all(f" {name}" in text for name in ("period", "archived_at")):
+    if all(own.fullmatch(table) for table in read) and all(
+        re.search(rf"\b{name}\b", text) for name in ("period", "archived_at")
+    ):
         return None
     return Foreign(held, " that reads something else than the tables of this project's history")
 
