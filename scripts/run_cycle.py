@@ -167,7 +167,7 @@ def _told_of_models(seconds: dict[str, float], statements: list[Statement]) -> s
     return ", ".join(told) or "nothing is due before the next quarter-hour"
 
 
-def _reached(context: Any, console: CycleConsole, project: Path) -> list[dt.datetime]:
+def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> list[dt.datetime]:
     """The moments that production's models have reached; the epoch for one of which no interval is known.
 
     Empty before the first plan, or where that was broken off: it is made again. CycleFailed where a later one was.
