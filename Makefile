@@ -30,7 +30,7 @@ test: $(TOOLS) ## The tests; what could not run, or was only sampled, is named a
 
 soak: $(TOOLS) ## What `make test` only samples, in full: a crash at every statement, 629 weekly cycles
 	@ORDER_TRACKING_TEST_THOROUGH=1 PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --timeout 0 \
-	  tests/test_traces.py tests/test_crashes.py tests/test_redshift_faults.py tests/test_redshift_cycles.py tests/proof $(ARGS)
+	  tests/redshift/test_redshift_faults.py tests/redshift/test_redshift_cycles.py tests/proof $(ARGS)
 
 prove: $(TOOLS) ## N random histories against the oracle (N=200); SEED=123 plays one again
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.play --histories $(or $(N),$(if $(SEED),1,200)) \

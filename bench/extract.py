@@ -128,7 +128,7 @@ def main() -> int:
         load(options.child, options.folder)
         return 0
     from bench.__main__ import machine
-    from tests.mariadb_server import MariaDB
+    from tests.support.mariadb_server import MariaDB
 
     with MariaDB() as server, tempfile.TemporaryDirectory() as folder:
         for rows in options.rows:

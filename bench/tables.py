@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from scripts.source_tables import SOURCE_TABLES
+from bench.source_tables import SOURCE_TABLES
 
 UTI = "uni_tracking_info (order_id, tno, status, update_time)"
 ECS = "ecs_order_info (order_id, partner_id, add_time)"

@@ -90,9 +90,9 @@ def _demo(every_cycle: bool) -> int:
     started = time.monotonic()
     os.chdir(PROJECT)
     _start_anew()
+    from bench.simulate import simulate, simulated_trace
+    from bench.source_writer import SourceWriter
     from scripts.run_cycle import Cycle, run_cycle
-    from scripts.simulate import simulate, simulated_trace
-    from scripts.source_writer import SourceWriter
 
     source = f"duckdb:///{SOURCE}"
     midnight = START + CYCLES * QUARTER_HOUR

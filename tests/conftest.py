@@ -15,10 +15,10 @@ from sqlmesh.core.context import Context
 
 from extract.config import PROJECT
 from scripts.run_cycle import run_cycle
-from tests.thorough import SAMPLED, THOROUGH
-from tests.world import World, at, make_tables, moment
+from tests.support.thorough import SAMPLED, THOROUGH
+from tests.support.world import World, at, make_tables, moment
 
-pytest_plugins = ["tests.conftest_mysql", "tests.conftest_redshift"]
+pytest_plugins = ["tests.support.conftest_mysql", "tests.support.conftest_redshift"]
 
 START = at("2025-09-01T00:00:00")
 

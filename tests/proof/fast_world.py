@@ -12,7 +12,7 @@ import duckdb
 from extract.source import open_source
 from scripts.run_cycle import Cycle, Phase
 from tests.proof.engine import Engine
-from tests.world import MINUTE, World, moment
+from tests.support.world import MINUTE, World, moment
 
 
 class FastWorld(World):

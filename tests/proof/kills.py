@@ -25,7 +25,7 @@ from tests.proof.histories import History, Step
 from tests.proof.oracle import Row
 from tests.proof.play import FailingSource, Observed, Player, observed
 from tests.proof.scenes import STORIES
-from tests.world import make_tables
+from tests.support.world import make_tables
 
 CYCLES = ("cycle", "extract", "run", "repeat", "restore")
 READS = ("SELECT", "WITH", "EXPLAIN", "PRAGMA", "SET", "SHOW", "FROM", "DESCRIBE")

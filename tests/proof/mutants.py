@@ -117,7 +117,7 @@ MUTANTS = (
         'exp.not_(older("held", "due", scope["identity"])), same(order_mark(scope["short"]), "held", "due")',
         "exp.true()",
         "NOT EXISTS on order_id: an older archived row passes for this one",
-        ("tests/test_retention.py::test_an_older_copy_between_rows_that_leave_is_no_copy_either",),
+        ("tests/marts/test_retention.py::test_an_older_copy_between_rows_that_leave_is_no_copy_either",),
     ),
     Mutant(
         "trim_without_copy",
@@ -319,7 +319,7 @@ MUTANTS = (
         "moves_watermark=job.moves_watermark and whole",
         "moves_watermark=job.moves_watermark",
         "a load that dies has seen less than its newest row says",
-        ("tests/test_pieces.py::test_only_the_last_piece_tells_how_far_was_seen",),
+        ("tests/extract/test_pieces.py::test_only_the_last_piece_tells_how_far_was_seen",),
     ),
     Mutant(
         "no_buffer",
@@ -334,7 +334,9 @@ MUTANTS = (
         'first = watermark is None and kind == "since"',
         "first = watermark is None",
         "a first load that a reconcile overtakes ends there",
-        tests=("tests/test_extract.py::test_a_reconcile_does_not_pass_over_what_a_first_load_has_still_to_read",),
+        tests=(
+            "tests/extract/test_extract.py::test_a_reconcile_does_not_pass_over_what_a_first_load_has_still_to_read",
+        ),
     ),
     Mutant(
         "no_dedup_in_the_landing",
@@ -385,8 +387,8 @@ MUTANTS = (
         "moves_id=job.moves_watermark and whole",
         "rows of lower ids that no chunk has read yet are passed over",
         tests=(
-            "tests/test_extract.py::test_a_first_load_by_id_that_died_skips_no_id",
-            "tests/test_extract.py::test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach",
+            "tests/extract/test_extract.py::test_a_first_load_by_id_that_died_skips_no_id",
+            "tests/extract/test_extract.py::test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach",
         ),
     ),
     Mutant(
@@ -395,7 +397,7 @@ MUTANTS = (
         "    refuse_to_go_back(warehouse, clock.now())\n",
         "",
         "rows land behind what the marts have passed",
-        tests=("tests/test_extract.py::test_nothing_lands_behind_an_earlier_landing",),
+        tests=("tests/extract/test_extract.py::test_nothing_lands_behind_an_earlier_landing",),
     ),
     Mutant(
         "raw_forgets_by_the_clock_alone",
@@ -403,7 +405,7 @@ MUTANTS = (
         'floor = max(scope["newest"] - max(',
         'floor = max(scope["end"] - max(',
         "one cycle under a clock that is ahead makes raw forget what an extract reads again",
-        tests=("tests/test_lost_state.py::test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook",),
+        tests=("tests/proof/test_lost_state.py::test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook",),
     ),
     Mutant(
         "unjudged_exceptions_are_closed",
@@ -418,7 +420,7 @@ MUTANTS = (
         "    if snapshot is None or not deployability(evaluator).is_deployable(snapshot):\n",
         "    if snapshot is None:\n",
         "in dev the name of the table is believed, which is that of production",
-        ("tests/test_production_only.py::test_a_dev_plan_of_a_downstream_change_touches_only_dev",),
+        ("tests/marts/test_production_only.py::test_a_dev_plan_of_a_downstream_change_touches_only_dev",),
         refused="the write of another environment is refused before",
     ),
     Mutant(
@@ -427,7 +429,7 @@ MUTANTS = (
         '    if environment != "prod":\n',
         "    if False:\n",
         "a dev environment does what production has left to do",
-        ("tests/test_production_only.py::test_a_dev_plan_of_a_changed_owner_never_writes_production",),
+        ("tests/marts/test_production_only.py::test_a_dev_plan_of_a_changed_owner_never_writes_production",),
     ),
 )
 

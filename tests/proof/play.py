@@ -33,7 +33,7 @@ from tests.proof import engine, oracle
 from tests.proof.engine import MemorySource, memory_engine, project_models, utc
 from tests.proof.histories import KINDS, History, Step, apply_to_oracle
 from tests.proof.oracle import ECS, UTI, UTS, Oracle, Row
-from tests.world import make_tables, put
+from tests.support.world import make_tables, put
 
 VERSION = {table: ", ".join((*columns, "landed_at")) for table, columns in oracle.COLUMNS.items()}
 SHORT = {UTI: "uti", ECS: "ecs", UTS: "uts"}

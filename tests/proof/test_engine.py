@@ -13,7 +13,7 @@ from tests.proof.engine import CHECKS, MARTS, stencil_of
 from tests.proof.fast_world import FastWorld
 from tests.proof.histories import History
 from tests.proof.oracle import COLUMNS, UTI
-from tests.world import World, make_tables, moment
+from tests.support.world import World, make_tables, moment
 
 COMPARED = """
     SELECT table_schema || '.' || table_name FROM information_schema.tables

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.proof.kills import covering, kill_everywhere, scenes
 from tests.proof.scenes import STORIES
-from tests.thorough import THOROUGH
+from tests.support.thorough import THOROUGH
 
 HISTORIES = (*range(3), *(name for name in STORIES if "line" in name or "just then" in name))
 """Random ones, and the short ones in which the line of ageing moves back: no random one has such a night."""
@@ -32,7 +32,7 @@ ESSENTIAL = (
     "COMMIT",
 )
 """How the statements begin that a cycle can have to do, beside the columns that history gains after a plan
-(tests/test_schema_change.py)."""
+(tests/marts/test_schema_change.py)."""
 
 
 def test_a_cycle_killed_at_any_statement_ends_as_if_it_had_not_been_once_it_is_run_again(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scripts.simulate import simulated_trace
-from scripts.source_writer import SourceWriter, rows_of
+from bench.simulate import simulated_trace
+from bench.source_writer import SourceWriter, rows_of
 from tests.proof.fast_world import FastWorld
-from tests.world import DAY, World
+from tests.support.world import DAY, World
 
 WEEK = 7 * DAY
 UNTIL = dt.datetime(2025, 9, 1, tzinfo=dt.UTC)

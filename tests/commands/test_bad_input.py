@@ -1,0 +1,347 @@
+"""Bad input: each ends in a clear error or an exception row, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extract.__main__ import main as extract_command
+from extract.lock import LockHeld, run_lock
+from extract.run import ExtractFailed
+from extract.source import SourceError
+from extract.warehouse import WarehouseError
+from scripts.run_cycle import main as run_cycle_command
+from tests.conftest import START
+from tests.marts.test_retention import physical
+from tests.support.world import DAY, HOUR, MINUTE, World
+
+PROJECT = Path(__file__).parents[2]
+
+
+def rejected(world: World) -> list[tuple[Any, ...]]:
+    return world.query(
+        "SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows ORDER BY ALL"
+    )
+
+
+BAD_SCANS = [
+    ((None, START, 100, 0), "order_id is NULL"),
+    ((0, START, 100, 0), "order_id is zero or negative"),
+    ((-5, START, 100, 0), "order_id is zero or negative"),
+    ((5, None, 100, 0), "pathtime is NULL"),
+    ((5, 0, 100, 0), "pathtime is zero or negative"),
+    ((5, -START, 100, 0), "pathtime is zero or negative"),
+    ((5, START * 1000, 100, 0), "pathtime is beyond the year 2100 (milliseconds?)"),
+]
+
+
+@pytest.mark.parametrize(("scan", "reason"), BAD_SCANS, ids=[f"{row[0]}-{row[1]}" for row, _ in BAD_SCANS])
+def test_a_scan_that_cannot_be_keyed_or_placed_is_set_aside_with_the_reason(
+    world: World, scan: tuple[Any, ...], reason: str
+) -> None:
+    world.order(1, START)
+    world.cycle()
+    world.insert("uni_tracking_spath", [scan])
+    world.cycle()
+    world.cycle()
+    payload = ", ".join(
+        f"{name}={'NULL' if value is None else value}"
+        for name, value in zip(("order_id", "pathtime", "code", "traceseq"), scan, strict=True)
+    )
+    assert rejected(world) == [("uni_tracking_spath", scan[0], reason, payload)], "once, however often it is read"
+    assert world.scans_everywhere() == [(1, START, 100, 0)]
+    world.cycle(START + DAY + 20 * MINUTE)
+    assert world.exceptions() == [
+        ("rejected_rows", "uni_tracking_spath_raw", scan[0], f"{reason}: {payload}"),
+    ]
+
+
+BAD_ROWS: dict[str, list[tuple[tuple[Any, ...], str]]] = {
+    "uni_tracking_spath": BAD_SCANS,
+    "uni_tracking_info": [
+        ((None, "x", 1, START), "order_id is NULL"),
+        ((3, "x", 1, None), "update_time is NULL"),
+        ((4, "x", 1, START * 1000), "update_time is beyond the year 2100 (milliseconds?)"),
+    ],
+    "ecs_order_info": [
+        ((0, 1, START), "order_id is zero or negative"),
+        ((3, 1, 0), "add_time is zero or negative"),
+        ((4, 1, START * 1000), "add_time is beyond the year 2100 (milliseconds?)"),
+    ],
+}
+
+
+def test_bad_rows_of_a_first_load_are_set_aside_too(world: World) -> None:
+    """In every table, each row with its own reason."""
+    for table, rows in BAD_ROWS.items():
+        world.insert(table, [row for row, _ in rows])
+    world.order(1, START)
+    world.cycle()
+    expected = [(table, row[0], reason) for table, rows in BAD_ROWS.items() for row, reason in rows]
+    assert sorted((row[:3] for row in rejected(world)), key=repr) == sorted(expected, key=repr)
+    assert list(world.uti()) == [1]
+    assert world.query("SELECT order_id FROM order_tracking.mart_ecs_order_info") == [(1,)]
+    assert world.scans_everywhere() == [(1, START, 100, 0)]
+
+
+def test_a_tracking_number_that_does_not_fit_is_set_aside_whole(world: World) -> None:
+    """Cast in the merge, it would be cut without a word."""
+    world.order(1, START)
+    world.insert(
+        "uni_tracking_info", [(2, "x" * 300, 100, START), (3, "🚚" * 17, 100, START), (4, "🚚" * 16, 1, START)]
+    )
+    world.cycle()
+    assert set(world.uti()) == {1, 4}
+    assert [row[1:3] for row in rejected(world)] == [
+        (2, "tno is longer than 64 bytes"),
+        (3, "tno is longer than 64 bytes"),
+    ]
+    assert "x" * 300 in rejected(world)[0][3]
+
+
+def test_a_status_that_does_not_fit_an_integer_is_set_aside(world: World) -> None:
+    world.source("ALTER TABLE uni_tracking_info ALTER status TYPE BIGINT")
+    world.insert("uni_tracking_info", [(1, "T", 2**40, START), (2, "T", 2**31 - 1, START)])
+    world.cycle()
+    assert set(world.uti()) == {2}
+    assert rejected(world)[0][1:3] == (1, "status does not fit an INTEGER: 1099511627776")
+
+
+def test_a_scan_dated_2099_is_kept_and_stops_nothing(world: World) -> None:
+    future = START + 74 * 365 * DAY
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(1, future, 200, 1)])
+    world.cycle()
+    world.order(2, START + 10 * MINUTE)
+    world.cycle()
+    world.cycle()
+    world.assert_whole()
+
+
+def test_an_empty_source_is_no_error(world: World) -> None:
+    world.cycle()
+    assert world.uti() == {}
+
+
+def test_missing_tables_and_columns_are_all_named_and_nothing_is_read(world: World) -> None:
+    world.order(1, START)
+    world.source("DROP TABLE ecs_order_info")
+    world.source("ALTER TABLE uni_tracking_spath DROP COLUMN traceSeq")
+    with pytest.raises(SourceError) as error:
+        world.cycle()
+    assert "ecs_order_info" in str(error.value) and "traceseq" in str(error.value).lower()
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_info_raw") == [(0,)]
+
+
+def test_a_source_that_is_not_there_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cycle_command(["--source", f"duckdb:///{world.folder}/nowhere.duckdb", "--at", "2025-09-01T01:00"]) == 1
+    assert "nowhere.duckdb" in capsys.readouterr().err
+
+
+def test_a_source_that_dies_in_the_middle_of_a_read_leaves_nothing_half_landed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from extract.source_duckdb import DuckDBSource
+
+    world.order(1, START)
+    whole = DuckDBSource.read
+
+    def dies(self, table, ranges, **options):  # type: ignore[no-untyped-def]
+        yield from whole(self, table, ranges, **options)
+        if table.name == "uni_tracking_spath":
+            raise SourceError("The source went away.")
+
+    monkeypatch.setattr(DuckDBSource, "read", dies)
+    with pytest.raises(ExtractFailed, match="The source went away"):
+        world.cycle()
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_spath_raw") == [(0,)]
+    monkeypatch.setattr(DuckDBSource, "read", whole)
+    world.cycle()
+    world.assert_whole()
+
+
+def test_two_cycles_at_once_the_second_does_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.order(1, START)
+    with run_lock("local"):
+        with pytest.raises(LockHeld):
+            world.cycle()
+        assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 75
+    assert "nothing was done" in capsys.readouterr().err
+    world.cycle()
+    world.assert_whole()
+
+
+def test_cycles_that_race_keep_one_row_per_order(world: World) -> None:
+    """Whichever comes first stays in the middle of its extract until the two others have been refused."""
+    world.order(1, START)
+    world.now += 15 * MINUTE
+    outcomes: list[type[BaseException] | None] = []
+    both_refused = threading.Event()
+
+    def wait(*told: object) -> None:
+        assert both_refused.wait(timeout=30), "the others were let in"
+
+    def cycle() -> None:
+        try:
+            world.cycle(world.now, progress=wait)
+            outcomes.append(None)
+        except Exception as error:
+            outcomes.append(type(error))
+            if outcomes == [LockHeld, LockHeld]:
+                both_refused.set()
+
+    threads = [threading.Thread(target=cycle) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [LockHeld, LockHeld, None]
+    world.assert_whole()
+
+
+@pytest.mark.parametrize("in_the_way", ["its folder is missing", "a folder stands in its place"])
+def test_a_lock_file_that_cannot_be_written_stops_a_cycle_and_says_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_the_way: str
+) -> None:
+    """Also for root, whom no permission stops."""
+    warehouse = world.folder / "elsewhere" / "warehouse.duckdb"
+    if in_the_way == "a folder stands in its place":
+        warehouse.with_name("warehouse.duckdb.lock").mkdir(parents=True)
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(warehouse))
+    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T01:00"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"The lock file {warehouse}.lock cannot be written (")
+    assert "nothing was done. Make its folder writable, or set ORDER_TRACKING_DUCKDB to a file elsewhere." in told
+    assert not warehouse.exists()
+
+
+def test_the_lock_is_free_when_its_command_has_ended_whatever_child_is_left(world: World) -> None:
+    """A child that was forked meanwhile has the lock's file open, too."""
+    reader, writer = os.pipe()
+    with run_lock("local"):
+        child = os.fork()
+        if not child:
+            os.read(reader, 1)
+            os._exit(0)
+    try:
+        with run_lock("local"):
+            pass
+    finally:
+        os.write(writer, b"x")
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_the_lock_of_a_killed_process_is_free(world: World) -> None:
+    code = (
+        "import time; from extract.lock import run_lock\n"
+        "with run_lock('local'): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=PROJECT, text=True)
+    assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
+    with pytest.raises(LockHeld), run_lock("local"):
+        pass
+    holder.kill()
+    holder.wait()
+    with run_lock("local"):
+        pass
+
+
+def test_a_read_only_warehouse_is_an_error_that_says_so(world: World) -> None:
+    """Root writes anywhere, so the cycle gives its rights up first."""
+    world.order(1, START)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        warehouse = Path(shutil.copy(world.warehouse_file, folder))
+        warehouse.chmod(0o444)
+        source = Path(shutil.copy(world.source_file, folder))
+        before = warehouse.read_bytes()
+        code = (
+            "import os; from scripts.run_cycle import main\n"
+            f"cycle = ['--source', 'duckdb:///{source}', '--at', '2025-09-01T01:00']\n"
+            "assert main(cycle) == 0\n"  # by now all modules are loaded; not everybody may read them
+            "if os.geteuid() == 0: os.seteuid(65534)\n"
+            f"os.environ['ORDER_TRACKING_DUCKDB'] = '{warehouse}'\n"
+            "raise SystemExit(main(cycle))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert f"{warehouse} cannot be opened; nothing was read or changed" in done.stderr
+        assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
+        assert warehouse.read_bytes() == before
+    world.cycle(START + 2 * HOUR)
+    world.assert_whole()
+
+
+@pytest.mark.parametrize(("landed", "told"), [(False, "Not landed whole"), (True, "sqlmesh run failed")])
+def test_a_full_disk_fails_the_cycle_and_loses_nothing(
+    make_world: Callable[..., World], landed: bool, told: str
+) -> None:
+    """A real limit on the file's size, in a process of its own: what the kernel refuses, DuckDB reports."""
+    world = make_world()
+    world.order(1, START)
+    world.cycle()
+    # More than fits under the limit below, so the cycle must fail: while it lands, or while the marts take it in.
+    world.source(
+        "INSERT INTO uni_tracking_spath (order_id, pathTime, code, traceSeq) "
+        f"SELECT 1000 + hash(i) % 2147483647, {START} + i % 600, "
+        "hash(i + 1) % 2147483647, hash(i + 2) % 2147483647 FROM range(400000) t(i)"
+    )
+    if landed:
+        assert extract_command(["--source", world.source_url, "--at", "2025-09-01T00:31:00"]) == 0
+    limit = world.warehouse_file.stat().st_size + 512 * 1024
+    code = (
+        f"import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        f"from scripts.run_cycle import main; raise SystemExit(main(['--source', {world.source_url!r}, "
+        f"'--at', '2025-09-01T00:46:00']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    assert told in result.stderr and "again" in result.stderr and "Traceback" not in result.stderr
+    world.cycle(START + HOUR)
+    world.assert_whole()
+
+
+def test_a_missing_setting_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cycle_command(["--at", "2025-09-01T01:00"]) == 2
+    assert "ORDER_TRACKING_SOURCE" in capsys.readouterr().err
+
+
+def test_an_unreadable_time_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run_cycle_command(["--at", "tomorrow"])
+    assert stopped.value.code == 2
+    assert "'tomorrow' is no ISO time" in capsys.readouterr().err
+
+
+def test_a_failed_run_says_which_step_and_what_to_do(world: World) -> None:
+    world.order(1, START)
+    world.cycle()
+    table = physical(world, "mart_uni_tracking_spath")
+    world.execute(f"ALTER TABLE {table} RENAME COLUMN code TO codes")
+    command = [sys.executable, "-m", "scripts.run_cycle", "--source", world.source_url, "--at", "2025-09-01T00:30:00"]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("sqlmesh run failed"), result.stderr
+    assert "mart_uni_tracking_spath" in result.stderr and "run the cycle again" in result.stderr
+    world.execute(f"ALTER TABLE {table} RENAME COLUMN codes TO code")
+    world.cycle()
+    world.assert_whole()
+
+
+def test_a_warehouse_error_is_not_swallowed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.joinpath("not_a_database.duckdb").write_text("hello" * 5000)
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(world.folder / "not_a_database.duckdb"))
+    with pytest.raises(WarehouseError, match="not_a_database"):
+        world.cycle()

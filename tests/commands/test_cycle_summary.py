@@ -1,0 +1,128 @@
+"""Where a cycle's time goes: its summary names the slowest statements, and a cycle that takes too long says so."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from extract.__main__ import main as extract_main
+from extract.source_duckdb import DuckDBSource
+from scripts.run_cycle import main
+from scripts.statement_times import Statement, slowest
+from tests.conftest import START
+from tests.support.world import DAY, MINUTE, World, moment
+
+
+def summary(world: World) -> list[str]:
+    told: list[str] = []
+    world.order(1, START + MINUTE)
+    world.cycle(report=told.append)
+    return told
+
+
+def test_a_quick_cycle_names_no_statement_and_warns_of_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.statement_times.NAMED_FROM", 60.0)
+    assert [line.split()[0] for line in summary(world)] == ["extract", "marts", "close", "total"]
+
+
+def test_each_phase_tells_its_rows_and_seconds(world: World) -> None:
+    told: list[str] = []
+    world.order(1, START + MINUTE)
+    world.order(2, START - 200 * DAY)
+    world.order(3, START - 200 * DAY)
+    world.scan(3, START + MINUTE)
+    world.cycle(START + DAY + MINUTE, report=told.append)
+    extract, marts = told[:2]
+    assert re.search(r"extract +\d+\.\d s  10 rows read, 10 landed \(uni_tracking_info 3, ", extract), extract
+    for model, rows in (
+        ("mart_uni_tracking_info", "3 in, 1 archived"),
+        ("mart_ecs_order_info", "3 in, 1 archived"),
+        ("mart_uni_tracking_spath", "4 in, 2 archived"),
+        ("consistency_failures", "0 in"),
+    ):
+        assert re.search(rf"{model} \d+\.\d s \({rows}\)", marts), marts
+
+
+def test_what_the_first_plan_has_merged_is_not_told_of_the_cycle_after_it(make_world: Callable[..., World]) -> None:
+    """Where rows landed before the plan, it takes them into the marts, and the cycle looks at them once more."""
+    world = make_world(planned=False)
+    told: list[str] = []
+    world.order(1, START - DAY)
+    assert extract_main(["--source", world.source_url, "--at", f"{moment(START + 10 * MINUTE):%Y-%m-%dT%H:%M:%S}"]) == 0
+    world.cycle(START + 16 * MINUTE, report=told.append)
+    (marts,) = [line for line in told if line.startswith("marts")]
+    for model in ("mart_uni_tracking_info", "mart_uni_tracking_spath"):
+        assert re.search(rf"{model} \d+\.\d s \(1 in, 0 archived\)", marts), marts
+
+
+def test_the_slowest_statements_are_named_shortly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.statement_times.NAMED_FROM", 0.0)
+    (line,) = [line for line in summary(world) if line.startswith("slowest")]
+    assert line.count(" s,") == 2 and line.endswith(" s") and len(line) < 200, line
+
+
+def test_only_statements_above_half_a_second_are_named_the_slowest_first() -> None:
+    statements = [
+        Statement("SELECT 1 FROM a.b", 0.4),
+        Statement('DELETE FROM "h"."hist_uti_2024_h1" USING x', 0.6),
+        Statement('/* SQLMESH_PLAN: 1 */ INSERT INTO "w"."order_tracking__mart_ecs_order_info__12" (a) SELECT 1', 2.04),
+    ]
+    assert slowest(statements) == "INSERT mart_ecs_order_info 2.0 s, DELETE hist_uti_2024_h1 0.6 s"
+    assert slowest(statements[:1]) == ""
+
+
+def test_the_total_is_the_phases_seconds_and_their_share_of_the_15_minutes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every phase looks at the stopwatch twice, and from one look to the next 30 seconds pass."""
+    monkeypatch.setattr("scripts.run_cycle.time", SimpleNamespace(monotonic=itertools.count(0, 30).__next__))
+    monkeypatch.setattr("scripts.statement_times.NAMED_FROM", 60.0)
+    *phases, total = summary(world)
+    assert [line[:19] for line in phases] == ["extract      30.0 s", "marts        30.0 s", "close        30.0 s"]
+    assert total == "total        90.0 s  10.0% of the 15 minutes"
+
+
+@pytest.mark.parametrize(("seconds", "warned"), [(149, []), (151, ["warning: this cycle took 50% of the 15 minutes"])])
+def test_a_cycle_above_half_of_its_15_minutes_warns(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: int, warned: list[str]
+) -> None:
+    """So many seconds each of the three phases: 447 or 453 of 900."""
+    monkeypatch.setattr("scripts.run_cycle.time", SimpleNamespace(monotonic=itertools.count(0, seconds).__next__))
+    told = [line.split(";")[0] for line in summary(world) if line.startswith("warning")]
+    assert told == warned
+
+
+def test_a_source_that_keeps_one_waiting_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = DuckDBSource.read
+
+    def slow(*args: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+        for batch in reading(*args, **options):
+            time.sleep(0.6)
+            yield batch
+
+    monkeypatch.setattr(DuckDBSource, "read", slow)
+    world.order(1, START + MINUTE)
+    (line,) = [line for line in summary(world) if line.startswith("slowest")]
+    for table in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
+        assert re.search(rf"READ {table} \d\.\d s", line), line
+
+
+def test_every_statement_and_its_seconds_can_be_written_to_a_file(world: World, tmp_path: Path) -> None:
+    world.order(1, START + MINUTE)
+    at = moment(START + 15 * MINUTE).isoformat()
+    assert main(["--source", world.source_url, "--at", at, "--statements", str(tmp_path / "s.csv")]) == 0
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    told = {row["what"] for row in rows}
+    assert {"INSERT uni_tracking_info_raw", "INSERT mart_uni_tracking_info"} <= told, told
+    assert all(float(row["seconds"]) >= 0 and row["sql"] for row in rows)
+    assert [row["rows"] for row in rows if row["what"] == "INSERT mart_uni_tracking_info"] == ["1"]

@@ -1,0 +1,224 @@
+"""What an operator may type, set or break off: one message that says what to do, the exit code for it, no traceback."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from extract.__main__ import main as extract_command
+from extract.source import open_source
+from extract.warehouse_duckdb import DuckDBWarehouse
+from scripts.command import MAIL_SETTINGS, CycleFailed
+from scripts.exceptions import main as exceptions_command
+from scripts.plan import main as plan_command
+from scripts.run_cycle import main as run_cycle_command
+from tests.conftest import START
+from tests.support.world import DAY, MINUTE, World, at
+
+PROJECT = Path(__file__).parents[2]
+Command = Callable[[list[str]], int]
+
+WRONG = [
+    (run_cycle_command, ["--at", "2009-12-31"], "not within the years 2010 to 2099"),
+    (run_cycle_command, ["--at", "9999-12-31"], "not within the years 2010 to 2099"),
+    (run_cycle_command, ["--reconcile", "yesterday"], "'yesterday' is no ISO time"),
+    (run_cycle_command, ["--source", "duckdb:///x", "--statements", "/nowhere/x.csv"], "no folder /nowhere"),
+    (run_cycle_command, ["--source", "oracle://u:hunter2@h/d"], "begins with no known scheme"),
+    (run_cycle_command, ["--source", "mysql://u:hunter2@h:port/d"], "cannot be taken apart"),
+    (run_cycle_command, ["--source", "mysql://u:12@hunter2/x@h:3306/d"], "not percent-encoded"),
+    (run_cycle_command, ["--source", "mysql://u:12?hunter2@h:3306/d"], "not percent-encoded"),
+    (run_cycle_command, ["--source", "mysql://u:12#hunter2@h:3306/d"], "not percent-encoded"),
+    (run_cycle_command, ["--source", "mysql://u:hunter2@h/d?ssl-ca="], "which ssl-ca names"),
+    (run_cycle_command, ["--source", "mysql://u:hunter2@h/d?ssl-ca=no.pem"], "which ssl-ca names"),
+    (run_cycle_command, ["--gateway", "oracle"], "No gateway 'oracle'"),
+    (extract_command, ["--since", "yesterday"], "'yesterday' is no ISO time"),
+    (extract_command, ["--source", "duckdb:///x", "--table", "orders"], "No such table: orders"),
+    (extract_command, ["reconsile"], "invalid choice"),
+    (plan_command, ["--at", "1999-01-01"], "not within the years 2010 to 2099"),
+    (exceptions_command, ["restore"], "Name the orders to restore"),
+    (exceptions_command, ["restore", "all"], "invalid int value"),
+    (exceptions_command, ["resolve", "abc"], "--note"),
+]
+
+
+def test_a_plan_that_nobody_can_confirm_is_only_shown(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world = make_world(planned=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert plan_command(["--at", "2025-09-01T00:10:00"]) == 2
+    shown = capfd.readouterr()
+    assert "nothing was applied" in shown.err and "--yes" in shown.err
+    assert "mart_uni_tracking_info" in shown.out
+    assert not world.query("SELECT 1 FROM information_schema.tables WHERE table_schema = 'order_tracking'")
+
+
+@pytest.mark.parametrize(("command", "arguments", "told"), WRONG, ids=[" ".join(each[1]) for each in WRONG])
+def test_what_is_typed_wrong_is_told_and_exits_with_two(
+    command: Command, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = command(arguments)
+    except SystemExit as stopped:  # argparse
+        code = int(stopped.code or 0)
+    error = capsys.readouterr().err
+    assert code == 2
+    assert told in error
+    assert "hunter2" not in error
+
+
+@pytest.mark.parametrize("command", [run_cycle_command, extract_command])
+def test_every_missing_setting_is_named_at_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("REDSHIFT_", "STATE_", "ORDER_TRACKING_SOURCE"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ALERT_SMTP_HOST", "mail.example.com")
+    monkeypatch.delenv("ALERT_SMTP_SENDER", raising=False)
+    assert command(["--gateway", "redshift"]) == 2
+    error = capsys.readouterr().err
+    for name in ("REDSHIFT_HOST", "REDSHIFT_S3_PREFIX", "STATE_HOST", "ORDER_TRACKING_SOURCE", "ALERT_SMTP_SENDER"):
+        assert name in error
+
+
+def test_the_crontab_of_the_runbook_runs(world: World) -> None:
+    """Word for word but for its moment; the cycle after midnight reconciles from 35 days back, and no further."""
+    crontab = (PROJECT / "docs" / "operations.md").read_text().partition("```crontab")[2].partition("```")[0]
+    commands = [line.split("&& ", 1)[1].split() for line in crontab.splitlines() if "&&" in line]
+    assert [" ".join(command[1:]) for command in commands] == [
+        "-m scripts.run_cycle",
+        "-m scripts.run_cycle",
+        "-m scripts.run_cycle --reconcile",
+        "--gateway local janitor",
+    ]
+    world.order(1, START - 50 * DAY)
+    world.order(2, START)
+    world.cycle()
+    world.insert("uni_tracking_spath", [(1, START - 34 * DAY, 150, 7), (1, START - 36 * DAY, 150, 8)])
+    for command, time in zip(commands[:3], ("2025-09-01T00:30", "2025-09-01T00:45", "2025-09-01T01:00"), strict=True):
+        assert run_cycle_command([*command[3:], "--source", world.source_url, "--at", time]) == 0
+    late = {scan for scan in world.scans_everywhere() if scan[2] == 150}
+    assert late == {(1, START - 34 * DAY, 150, 7)}
+    janitor = [str(Path(sys.executable).parent / "sqlmesh"), *commands[3][1:]]
+    done = subprocess.run(janitor, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_any_moment_from_2010_on_may_be_the_first(make_world: Callable[..., World]) -> None:
+    world = make_world(planned=False, history_start="2010_h1", now=at("2010-01-01T00:00:00"))
+    world.order(1, world.now - DAY)
+    world.cycle(world.now)
+    world.cycle(world.now + 20 * MINUTE)
+    world.assert_whole()
+
+
+@pytest.mark.parametrize("arguments", [["list", "--fail"], ["restore", "--all"], ["resolve", "abc", "--note", "x"]])
+def test_a_warehouse_without_marts_is_not_taken_for_one_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """A wrong ORDER_TRACKING_DUCKDB would let `make audit` pass for ever."""
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path / "typo.duckdb"))
+    assert exceptions_command(arguments) == 2
+    assert not (tmp_path / "typo.duckdb").exists(), "a question makes no warehouse"
+    DuckDBWarehouse.open(tmp_path / "typo.duckdb").close()
+    assert exceptions_command(arguments) == 2
+    assert capsys.readouterr().err.count("nothing has been checked; nothing was done") == 2
+
+
+def test_a_rejected_row_of_order_zero_shows_its_key_in_the_summary(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(0, START, 100, 0), (None, START, 100, 0)])
+    world.cycle()
+    world.cycle(START + DAY + 20 * MINUTE)
+    assert exceptions_command(["list", "--markdown"]) == 0
+    told = capsys.readouterr().out
+    assert "| rejected_rows | order_tracking_raw.uni_tracking_spath_raw | 0 |" in told
+    assert "| rejected_rows | order_tracking_raw.uni_tracking_spath_raw | - |" in told
+
+
+def test_what_nobody_foresaw_is_one_message_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import scripts.run_cycle
+
+    def breaks(*args: object, **options: object) -> None:
+        raise ZeroDivisionError("for hunter2")
+
+    monkeypatch.setattr(scripts.run_cycle, "extract", breaks)
+    monkeypatch.setattr(scripts.run_cycle, "open_source", lambda url: open_source(world.source_url))
+    assert run_cycle_command(["--source", "mysql://u:hunter2@h/d", "--at", "2025-09-01T00:15"]) == 1
+    assert "ZeroDivisionError: for ***" in capsys.readouterr().err
+    monkeypatch.setenv("STATE_PASSWORD", "hunter2")
+    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"]) == 1
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError: for ***" in error and "run this again" in error
+    monkeypatch.setenv("ORDER_TRACKING_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"])
+
+
+def test_no_message_shows_a_password(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import scripts.run_cycle
+
+    def breaks(*args: object, **options: object) -> None:
+        raise CycleFailed("sqlmesh run failed: no login with hunter2")
+
+    monkeypatch.setattr(scripts.run_cycle, "_run", breaks)
+    monkeypatch.setenv("STATE_PASSWORD", "hunter2")
+    assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"]) == 1
+    assert capsys.readouterr().err == "sqlmesh run failed: no login with ***\n"
+
+
+@pytest.mark.parametrize("name", MAIL_SETTINGS)
+def test_a_setting_of_mail_that_is_missing_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for each in MAIL_SETTINGS:
+        monkeypatch.setenv(each, "given")
+    monkeypatch.setenv(name, "")
+    assert run_cycle_command(["--source", "duckdb:///x"]) == 2
+    assert f"is set, but not {name};" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_long_read_at_once_and_loses_nothing(world: World) -> None:
+    """The tables are read in threads of their own, which hear nothing of it."""
+    world.order(1, START)
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job begins deaf to it
+        "from extract.source_duckdb import DuckDBSource\n"
+        "whole = DuckDBSource.read\n"
+        "def endless(self, table, ranges, **options):\n"
+        "    for batch in whole(self, table, ranges, **options):\n"
+        "        while True:\n"
+        "            os.write(1, b'reading\\n')\n"  # in one piece: print() of two threads may mix its lines
+        "            yield batch\n"
+        "            time.sleep(0.05)\n"
+        "DuckDBSource.read = endless\n"
+        "from extract.__main__ import main\n"
+        f"raise SystemExit(main(['--source', {world.source_url!r}, '--at', '2025-09-01T00:15:00']))"
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT, text=True
+    )
+    assert reader.stdout is not None
+    for _ in range(10):
+        assert reader.stdout.readline() == "reading\n"
+    os.kill(reader.pid, signal.SIGINT)
+    _, error = reader.communicate(timeout=120)  # without the promise it would never end
+    assert reader.returncode == 1
+    assert error.startswith("Interrupted.") and "Traceback" not in error
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_info_raw") == [(0,)]
+    world.cycle()
+    world.assert_whole()

@@ -1,0 +1,381 @@
+"""Whatever a source column holds either lands exactly or is rejected with a reason, row by row, on both engines.
+
+Each case is a type that the source's column has, and what stands in it. Good values land, the others are rejected with
+a reason that names the column and shows the value, and a second extract lands and rejects nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from sqlglot import exp
+
+from bench.source_tables import SOURCE_TABLES
+from extract import values
+from extract.clock import Clock
+from extract.config import ExtractConfig, load_config
+from extract.run import extract
+from extract.source import SourceError, open_source
+from extract.source_mysql import Address
+from extract.warehouse import open_warehouse
+from scripts.run_cycle import main as cycle_command
+from tests.conftest import START
+from tests.support.world import MINUTE, World, moment
+
+pytestmark = pytest.mark.xdist_group("redshift")
+
+INTEGER, TEXT = "status does not fit an INTEGER: ", "tno holds bytes that are no text: "
+NUL = "tno holds a NUL character: "
+FULL_KEY = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """`held`: the SQL literal of a value -> what lands, or the reason (a str that begins with the column's name)."""
+
+    column: str
+    kind: str
+    held: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.column} {self.kind.split('(')[0]}"
+
+
+TEXTS_FOR_NUMBERS = {
+    "'200'": 200,
+    "'-7'": -7,
+    "'+5'": 5,
+    "'007'": 7,
+    "'3.00'": 3,
+    "'2147483647'": 2**31 - 1,
+    "NULL": None,
+    "'N/A'": INTEGER + "'N/A'",
+    "''": INTEGER + "''",
+    "' 12 '": INTEGER + "' 12 '",
+    "'1e3'": INTEGER + "'1e3'",
+    "'0x10'": INTEGER + "'0x10'",
+    "'1_0'": INTEGER + "'1_0'",
+    "'+-5'": INTEGER + "'+-5'",
+    "'5.'": INTEGER + "'5.'",
+    "'3.5'": INTEGER + "'3.5'",
+    "'١٢'": INTEGER + "'١٢'",
+    "'2147483648'": INTEGER + "'2147483648'",
+    "'99999999999999999999'": INTEGER + "'99999999999999999999'",
+    "'a text that goes on for long'": INTEGER + "'a text that goes on for …'",
+    "repeat('9', 5000)": INTEGER + f"'{'9' * 24}…'",
+}
+DECIMALS = {"3.00": 3, "-12.00": -12, "0": 0, "3.50": INTEGER + "'3.50'", "NULL": None, "99999999999.00": INTEGER}
+DOUBLES = {"3": 3, "-0e0": 0, "3.5": INTEGER + "3.5", "1e300": INTEGER + "1e+300", "NULL": None, "1.0000001": INTEGER}
+EXACT_KEYS = {"9223372036854775807": FULL_KEY}
+NO_BIGINT = "order_id does not fit a BIGINT: "
+
+SHARED = [
+    Case("status", "VARCHAR(5000)", TEXTS_FOR_NUMBERS),
+    Case("status", "DECIMAL(20, 2)", DECIMALS),
+    Case("status", "DOUBLE", DOUBLES),
+    Case("status", "BOOLEAN", {"true": 1, "false": 0, "NULL": None}),
+    Case("status", "DATE", {"'2026-01-02'": INTEGER + "'2026-01-02'", "NULL": None}),
+    Case("status", "TIME", {"'01:02:03'": INTEGER + "'01:02:03'"}),
+    Case("status", "BIGINT", {"2147483648": INTEGER + "2147483648", "-2147483648": -(2**31), "NULL": None}),
+    Case("tno", "INT", {"12": "12", "-1": "-1", "NULL": None}),
+    Case("tno", "DOUBLE", {"0.1": "0.1", "12": "12", "NULL": None}),
+    Case("tno", "DECIMAL(20, 3)", {"12.500": "12.500"}),
+    Case("order_id", "VARCHAR(40)", {f"'{FULL_KEY}'": FULL_KEY, "'x'": NO_BIGINT + "'x'", "'0'": "order_id is zero"}),
+    Case("order_id", "VARCHAR(41)", {f"'{2**63}'": NO_BIGINT + f"'{2**63}'", "'9000000000000000000'": 9 * 10**18}),
+    Case("order_id", "DECIMAL(25, 1)", {"17.0": 17, "18.5": NO_BIGINT + "'18.5'", f"{2**64 - 1}": NO_BIGINT}),
+    Case("update_time", "DECIMAL(20, 3)", {f"{START}.000": START, f"{START}.500": "update_time does not fit a BIGINT"}),
+]
+MYSQL = [
+    Case("order_id", "BIGINT UNSIGNED", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
+    Case("update_time", "BIGINT UNSIGNED", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
+    Case("status", "BIGINT UNSIGNED", {"7": 7, str(2**64 - 1): INTEGER + str(2**64 - 1), "NULL": None}),
+    Case("status", "FLOAT", {"16777216": 2**24, "1234567.5": INTEGER + "1234567.5", "NULL": None}),
+    Case("status", "TINYINT(1)", {"1": 1, "7": 7}),
+    Case("status", "BIT(1)", {"b'1'": 1, "b'0'": 0, "NULL": None}),
+    Case("status", "BIT(64)", {"b'101'": 5, f"b'{'1' * 64}'": INTEGER + str(2**64 - 1)}),
+    Case("status", "YEAR", {"2024": 2024}),
+    Case("status", "DATETIME", {"'2026-01-02 03:04:05'": INTEGER + "'2026-01-02 03:04:05'"}),
+    Case("status", "DATE", {"'0000-00-00'": INTEGER + "'0000-00-00'"}),
+    Case("status", "JSON", {"'3'": 3, "'[3]'": INTEGER + "'[3]'"}),
+    Case("status", "ENUM('7', 'N/A')", {"'7'": 7, "'N/A'": INTEGER + "'N/A'"}),
+    Case("status", "VARBINARY(20)", {"'12'": 12, "x'ff00'": INTEGER + "0xff00", "'N/A'": INTEGER + "N/A"}),
+    Case("status", "POINT", {"POINT(1, 2)": INTEGER}),
+    Case(
+        "tno",
+        "DATETIME",
+        {"'0000-00-00 00:00:00'": "0000-00-00 00:00:00", "'2026-01-02 03:04:05'": "2026-01-02 03:04:05"},
+    ),
+    Case("tno", "DATE", {"'0000-00-00'": "0000-00-00"}),
+    Case("tno", "YEAR", {"2024": "2024"}),
+    Case("tno", "SET('a', 'b')", {"'a,b'": "a,b", "''": ""}),
+    Case("tno", "JSON", {"'{}'": "{}"}),
+    Case(
+        "tno",
+        "VARBINARY(100)",
+        {"'grün'": "grün", "x'c3'": TEXT + "0xc3", "x'6100'": "tno holds a NUL character: 'a\ufffd'"},
+    ),
+    Case("tno", "BLOB", {"'text'": "text", "x'fffefd'": TEXT + "0xfffefd", "NULL": None}),
+    Case("tno", "VARCHAR(64) CHARACTER SET latin1", {"'grün'": "grün"}),
+    Case("tno", "LONGTEXT", {"repeat('z', 1000000)": "tno is longer than 64 bytes", "'short'": "short"}),
+    Case("tno", "LONGBLOB", {"repeat('z', 1000000)": "tno is longer than 64 bytes", "'short'": "short"}),
+    Case("tno", "VARCHAR(100)", {"'a\\0b'": "tno holds a NUL character: 'a\ufffdb'", "''": "", "' x '": " x "}),
+    Case("tno", "POINT", {"POINT(1, 2)": "tno holds"}),
+]
+DUCKDB = [
+    Case("order_id", "UBIGINT", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
+    Case("order_id", "HUGEINT", EXACT_KEYS | {str(2**100): NO_BIGINT + f"'{2**100}'"[:24]}),
+    Case("update_time", "UBIGINT", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
+    Case("status", "DOUBLE /*not finite*/", {f"'{text}'": INTEGER + text for text in ("nan", "inf", "-inf")}),
+    Case("status", "DOUBLE /*beyond 2^53*/", {"9007199254740993": INTEGER, "-9007199254740992": INTEGER}),
+    Case("status", "FLOAT", {"16777216": 2**24, "0.5": INTEGER + "0.5"}),
+    Case("status", "BIT", {"'101'": 5, f"'{'1' * 70}'": INTEGER + "'0b1"}),
+    Case("status", "BLOB", {"'12'": 12, "'\\xFF'::BLOB": INTEGER + "0xff"}),
+    Case("status", "JSON", {"'3'": 3, "'[3]'": INTEGER + "'[3]'"}),
+    Case("status", "INTEGER[]", {"[3]": INTEGER + "'[3]'"}),
+    Case("tno", "BLOB", {"'text'": "text", "'\\xFF'::BLOB": TEXT + "0xff"}),
+    Case(
+        "tno",
+        "VARCHAR",
+        {"chr(0)": "tno holds a NUL character: '\ufffd'", "repeat('z', 200000)": "tno is longer than 64 bytes"},
+    ),
+    Case("tno", "TIMESTAMP", {"'2026-01-02 03:04:05'": "2026-01-02 03:04:05"}),
+]
+CASES = [(source, case) for source, own in (("mysql", MYSQL), ("duckdb", DUCKDB)) for case in SHARED + own]
+KINDS = {"order_id": "BIGINT", "tno": "VARCHAR(64)", "status": "INT", "update_time": "BIGINT"}
+
+
+class Setting:
+    """A source whose three plain tables are empty, and a warehouse of one engine."""
+
+    def __init__(self, url: str, gateway: str, world: World):
+        self.url, self.gateway, self.world = url, gateway, world
+
+    def run(self, *statements: str) -> tuple[Any, ...]:
+        """Gives the rows of the last statement."""
+        if self.url.startswith("mysql"):
+            connection: Any = Address.parse(self.url).connect(autocommit=True)
+            with closing(connection), connection.cursor() as cursor:
+                cursor.execute("SET SESSION sql_mode = '', SESSION max_recursive_iterations = 1000")
+                for statement in statements:
+                    cursor.execute(statement)
+                return tuple(cursor.fetchall())
+        else:
+            with duckdb.connect(self.url.removeprefix("duckdb:///")) as connection:
+                for statement in statements:
+                    result = connection.execute(statement)
+                return tuple(result.fetchall())
+
+    def extract(
+        self, config: ExtractConfig | None = None, minutes: int = 15, since: int | None = None
+    ) -> dict[str, Any]:
+        """Table -> what an extract did."""
+        with closing(open_source(self.url)) as source, closing(open_warehouse(self.gateway)) as warehouse:
+            runs = extract(source, warehouse, config or load_config(), Clock(moment(START + minutes * MINUTE)))
+        return {run.table: run.landed for run in runs}
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.world.query(sql)
+
+    def raw(self, columns: str = "*") -> list[tuple[Any, ...]]:
+        return self.rows(f"SELECT {columns} FROM order_tracking_raw.uni_tracking_info_raw")
+
+    def rejected(self) -> list[tuple[Any, ...]]:
+        return self.rows("SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows")
+
+
+@pytest.fixture
+def make_setting(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> Callable[[str, str], Setting]:
+    def make(source: str, gateway: str) -> Setting:
+        world = make_world() if gateway == "local" else request.getfixturevalue("make_redshift_world")()
+        if source == "duckdb":
+            return Setting(world.source_url, gateway, world)
+        url = request.getfixturevalue("mysql_database")
+        with closing(Address.parse(url).connect(autocommit=True)) as connection, connection.cursor() as cursor:
+            for table, columns in SOURCE_TABLES.items():
+                cursor.execute(f"CREATE TABLE {table} ({columns})")
+        return Setting(url, gateway, world)
+
+    return make
+
+
+@pytest.mark.parametrize("source", ["mysql", "duckdb"])
+@pytest.mark.parametrize("gateway", ["local", "redshift"])
+def test_each_value_lands_exactly_or_is_rejected_with_a_reason(
+    make_setting: Callable[[str, str], Setting], source: str, gateway: str
+) -> None:
+    """A table with a column for each case of an ordinary column, and a row for each value, the others NULL in it."""
+    setting = make_setting(source, gateway)
+    cases = [case for of, case in CASES if of == source and case.column in ("status", "tno")]
+    config = load_config()
+    uti = config.tables[0]
+    added = {f"v{number}": uti.columns[case.column] for number, case in enumerate(cases)}
+    columns = uti.columns | added
+    wide = replace(uti, columns=columns, source=replace(uti.source, columns=tuple(columns)))
+    listed = ", ".join(f"{name} {kind}" for name, kind in KINDS.items())
+    listed += "".join(f", v{number} {case.kind}" for number, case in enumerate(cases))
+    setting.run("DROP TABLE uni_tracking_info", f"CREATE TABLE uni_tracking_info ({listed})")
+    wanted: dict[int, tuple[str, Any]] = {}
+    for number, case in enumerate(cases):
+        for literal, expected in case.held.items():
+            order = len(wanted) + 1
+            setting.run(
+                f"INSERT INTO uni_tracking_info (order_id, tno, status, update_time, v{number}) "
+                f"VALUES ({order}, 'T', 1, {START}, {literal})"
+            )
+            if isinstance(expected, str) and expected.startswith(case.column):
+                expected = Rejected(expected.replace(case.column, f"v{number}", 1))
+            wanted[order] = (f"{case} {literal[:40]}", expected)
+    both = [setting.extract(replace(config, tables=(wide, *config.tables[1:])), minutes) for minutes in (15, 16)]
+    assert [run["uni_tracking_info"].rows_read for run in both] == [len(wanted)] * 2
+    assert both[1]["uni_tracking_info"].rows_landed == 0
+    assert both[0]["uni_tracking_info"].newest == START, "the watermark moves"
+    landed = {
+        row[0]: [value for value in row[1:] if value is not None]
+        for row in setting.raw(f"order_id, {', '.join(added)}")
+    }
+    rejected: dict[int, list[str]] = {}
+    for _, order, reason, payload in setting.rejected():
+        assert payload.startswith(f"order_id={order}, tno=T, status=1, update_time={START}, v0=")
+        rejected.setdefault(order, []).append(reason)
+    wrong = []
+    for order, (what, expected) in wanted.items():
+        if isinstance(expected, Rejected):
+            (reason,) = rejected.get(order, [""])[:1]
+            if not reason.startswith(expected) or len(rejected[order]) > 1 or order in landed:
+                wrong.append(f"{what}: {expected!r}, but landed {landed.get(order)}, rejected {rejected.get(order)}")
+        elif landed.get(order) != [expected][: expected is not None] or order in rejected:
+            wrong.append(f"{what}: {expected!r}, but landed {landed.get(order)}, rejected {rejected.get(order)}")
+    assert not wrong, "\n".join(wrong)
+
+
+class Rejected(str):
+    """How a reason begins."""
+
+
+@pytest.mark.parametrize("source", ["mysql", "duckdb"])
+@pytest.mark.parametrize("gateway", ["local", "redshift"])
+def test_a_key_and_a_time_of_another_type_are_judged_row_by_row(
+    make_setting: Callable[[str, str], Setting], source: str, gateway: str
+) -> None:
+    """And the comparison by hours, which sums both up, works: it reads nothing that has landed."""
+    setting = make_setting(source, gateway)
+    for number, case in enumerate(case for of, case in CASES if of == source and case.column not in ("status", "tno")):
+        columns = KINDS | {case.column: case.kind}
+        setting.run(
+            "DROP TABLE uni_tracking_info",
+            f"CREATE TABLE uni_tracking_info ({', '.join(f'{name} {kind}' for name, kind in columns.items())})",
+        )
+        good = {"order_id": str(number + 1), "tno": f"'T{number}'", "status": "1", "update_time": str(START)}
+        for literal in case.held:
+            setting.run(f"INSERT INTO uni_tracking_info VALUES ({', '.join((good | {case.column: literal}).values())})")
+        refused = [what for what in case.held.values() if isinstance(what, str)]
+        before = len(setting.rejected())
+        (run, again) = [setting.extract(minutes=15 + 2 * number + more)["uni_tracking_info"] for more in (0, 1)]
+        assert (run.rows_read, run.rows_rejected) == (len(case.held), len(refused)), case
+        assert again.rows_landed == 0
+        of_case = setting.raw(f"tno, {case.column}")
+        assert sorted(value for tno, value in of_case if tno == f"T{number}") == sorted(
+            what for what in case.held.values() if not isinstance(what, str)
+        ), case
+        reasons = [reason for _, _, reason, payload in setting.rejected() if f"tno=T{number}," in payload]
+        assert len(reasons) == len(refused) == len(setting.rejected()) - before
+        assert all(any(reason.startswith(what) for reason in reasons) for what in refused), (case, reasons)
+        with closing(open_source(setting.url)) as rows:
+            counts = rows.hourly_counts(load_config().tables[0].source, None)
+        assert sum(count for count, _, _ in counts.values()) == len(case.held)
+        if not refused:
+            assert sum(keys for _, keys, _ in counts.values()) == sum(case.held.values())
+
+
+@pytest.mark.parametrize("gateway", ["local", "redshift"])
+def test_a_value_that_stopped_every_cycle_is_set_aside_and_all_else_goes_on(
+    make_setting: Callable[[str, str], Setting], gateway: str
+) -> None:
+    """Whole cycles on a real server: one text among codes, one key beyond 63 bits, a decimal status."""
+    setting = make_setting("mysql", gateway)
+    setting.run(
+        "ALTER TABLE uni_tracking_spath MODIFY code VARCHAR(16)",
+        "ALTER TABLE ecs_order_info MODIFY order_id BIGINT UNSIGNED",
+        "ALTER TABLE uni_tracking_info MODIFY status DECIMAL(10, 2)",
+        f"INSERT INTO uni_tracking_info VALUES (1, 'A', 200.00, {START}), (2, 'B', 3.50, {START})",
+        f"INSERT INTO ecs_order_info VALUES (1, 7, {START}), (18446744073709551615, 7, {START})",
+        f"INSERT INTO uni_tracking_spath VALUES (1, {START}, '200', 0), (1, {START}, 'N/A', 1)",
+    )
+    for minutes in (15, 30):
+        at = f"{moment(START + minutes * MINUTE):%Y-%m-%dT%H:%M:%S}"
+        assert cycle_command(["--gateway", gateway, "--source", setting.url, "--at", at, "--reconcile"]) == 0
+        assert sorted(row[:3] for row in setting.rejected()) == [
+            ("ecs_order_info", None, "order_id does not fit a BIGINT: 18446744073709551615"),
+            ("uni_tracking_info", 2, "status does not fit an INTEGER: '3.50'"),
+            ("uni_tracking_spath", 1, "code does not fit an INTEGER: 'N/A'"),
+        ]
+        assert setting.rows("SELECT order_id, status FROM order_tracking.mart_uni_tracking_info") == [(1, 200)]
+        assert setting.rows("SELECT order_id, partner_id FROM order_tracking.mart_ecs_order_info") == [(1, 7)]
+        assert setting.rows("SELECT code, traceseq FROM order_tracking.mart_uni_tracking_spath") == [(200, 0)]
+
+
+@pytest.mark.parametrize("gateway", ["local", "redshift"])
+def test_the_longest_text_lands_and_one_beyond_it_is_set_aside(
+    make_setting: Callable[[str, str], Setting], gateway: str
+) -> None:
+    """Even one that no packet of 16 MB holds, and rows whose bad key leaves two long texts to be shown."""
+    setting = make_setting("mysql", gateway)
+    config = load_config()
+    uti = config.tables[0]
+    columns = uti.columns | {
+        name: exp.DataType.build("VARCHAR(65535)", dialect="redshift") for name in ("note", "more")
+    }
+    long = replace(uti, columns=columns, source=replace(uti.source, columns=tuple(columns)))
+    (allowed,) = setting.run("SELECT @@GLOBAL.max_allowed_packet")
+    setting.run("SET GLOBAL max_allowed_packet = 64 << 20")
+    try:
+        setting.run(
+            "ALTER TABLE uni_tracking_info ADD note LONGTEXT, ADD more MEDIUMTEXT",
+            f"INSERT INTO uni_tracking_info VALUES (1, 'A', 1, {START}, REPEAT('z', 65535), NULL)",
+            f"INSERT INTO uni_tracking_info VALUES (2, 'B', 1, {START}, REPEAT('z', 65536), NULL)",
+            f"INSERT INTO uni_tracking_info VALUES (3, 'C', 1, {START}, REPEAT('é', 20000000), NULL)",
+            f"INSERT INTO uni_tracking_info VALUES (-4, 'D', 1, {START}, REPEAT('🚚', 10000), REPEAT('é', 32000))",
+        )
+    finally:
+        setting.run(f"SET GLOBAL max_allowed_packet = {allowed[0]}")
+    for minutes in (15, 16):
+        run = setting.extract(replace(config, tables=(long, *config.tables[1:])), minutes)["uni_tracking_info"]
+        assert (run.rows_read, run.rows_rejected) == (4, 3)
+    assert setting.raw("order_id, note") == [(1, "z" * 65535)]
+    assert sorted((order, reason) for _, order, reason, _ in setting.rejected()) == [
+        (-4, "order_id is zero or negative"),
+        (2, "note is longer than 65535 bytes"),
+        (3, "note is longer than 65535 bytes"),
+    ]
+    assert all(len(payload.encode()) < 65535 for *_, payload in setting.rejected())
+
+
+@pytest.mark.parametrize("source", ["mysql", "duckdb"])
+@pytest.mark.parametrize("kind", ["DATETIME", "TIMESTAMP", "VARCHAR(20)", "DOUBLE"])
+def test_a_time_that_is_no_whole_number_by_its_type_is_refused_before_anything_is_read(
+    make_setting: Callable[[str, str], Setting], source: str, kind: str
+) -> None:
+    setting = make_setting(source, "local")
+    setting.run(
+        "DROP TABLE uni_tracking_info",
+        f"CREATE TABLE uni_tracking_info (order_id BIGINT, tno VARCHAR(64), update_time {kind})",
+    )
+    with pytest.raises(SourceError, match=r"no column uni_tracking_info.status; it holds no integers in .*update_time"):
+        setting.extract()
+
+
+def test_a_text_that_is_no_utf8_is_given_as_bytes_and_rejected_alone() -> None:
+    """A server may hold what its own character set does not allow."""
+    config = load_config()
+    broken = pa.array([b"good", b"\xff", None], pa.binary())
+    ones = pa.array([1, 2, 3])
+    batch = pa.record_batch({"order_id": ones, "tno": broken, "status": ones, "update_time": ones})
+    rows = values.judged(batch, config.tables[0]).to_pylist()
+    assert [(row["tno"], row[values.REASON]) for row in rows] == [("good", None), (None, TEXT + "0xff"), (None, None)]
+    assert rows[1][values.ROW] == "order_id=2, tno=0xff, status=2, update_time=2"

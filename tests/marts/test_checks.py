@@ -1,0 +1,314 @@
+"""The daily checks, the exceptions they keep, and what an operator does about them.
+
+The numbers are the places of the audits in models/consistency_failures.sql.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.exceptions import main as exceptions_command
+from tests.conftest import START
+from tests.marts.test_retention import physical
+from tests.support.world import DAY, HOUR, MINUTE, World, at
+
+HISTORY = "order_tracking_history"
+UTI, ECS, UTS = "mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath"
+
+
+def daily(world: World, day: int, **options: int) -> None:
+    """The cycle after midnight, which runs the daily checks."""
+    world.cycle(START + day * DAY + 20 * MINUTE, **options)
+
+
+def failures(world: World) -> list[tuple[str, str, int]]:
+    """What the last daily check found: check, table (its last part), order."""
+    return world.query(
+        "SELECT check_name, split_part(table_name, '.', 2), order_id FROM order_tracking.consistency_failures "
+        "WHERE checked_on = (SELECT MAX(checked_on) FROM order_tracking.consistency_failures) ORDER BY ALL"
+    )
+
+
+def test_a_world_in_order_fails_no_check(world: World) -> None:
+    for order in range(1, 6):
+        world.order(order, START - order * 60 * DAY)
+        world.scan(order, START - order * 50 * DAY)
+    world.order(9, START)
+    world.cycle()
+    daily(world, 1)
+    assert world.query("SELECT * FROM order_tracking.consistency_failures") == []
+    assert world.exceptions() == []
+
+
+def test_1_the_status_time_must_be_that_of_the_newest_scan(world: World) -> None:
+    for order in (1, 2, 3):
+        world.order(order, START)
+    world.status(1, 200, START + MINUTE)
+    world.insert("uni_tracking_spath", [(2, START + MINUTE, 200, 1)])
+    world.source("DELETE FROM uni_tracking_spath WHERE order_id = 3")
+    world.cycle()
+    daily(world, 1)
+    assert world.exceptions() == [
+        ("order_without_scans", UTS, 3, "neither the mart nor history holds a scan of this order"),
+        ("update_time_mismatch", UTI, 1, "the status is newer than the newest scan"),
+        ("update_time_mismatch", UTI, 2, "the newest scan is newer than the status"),
+        ("update_time_mismatch", UTI, 3, "the mart holds no scan of this order"),
+    ]
+
+
+def test_3_an_order_without_metadata_is_told_with_where_it_is(world: World) -> None:
+    world.order(1, at("2025-01-05T00:00:00"))
+    world.order(2, START)
+    world.source("DELETE FROM ecs_order_info WHERE order_id = 2")
+    world.cycle()
+    world.cycle(START + 2 * HOUR)
+    world.scan(1, START + 2 * HOUR)
+    world.cycle()
+    daily(world, 1)
+    assert world.exceptions() == [
+        ("order_without_ecs", ECS, 1, "history holds its row, the order came back: restore it"),
+        ("order_without_ecs", ECS, 2, "no row anywhere"),
+    ]
+
+
+def test_4_and_5_duplicates_and_rows_in_two_places_are_found(world: World) -> None:
+    for order in (1, 2, 3, 4):
+        world.order(order, START)
+    world.order(5, at("2025-01-05T00:00:00"))
+    world.cycle()
+    world.cycle(START + 2 * HOUR)
+    for mart, order in ((UTI, 1), (ECS, 2), (UTS, 3)):
+        table = physical(world, mart)
+        world.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE order_id = {order}")
+    for short, mart in (("uti", UTI), ("ecs", ECS)):
+        world.execute(
+            f"INSERT INTO {HISTORY}.hist_{short}_2025_h1 BY NAME "
+            f"SELECT *, TIMESTAMP '2025-08-31' AS archived_at FROM {physical(world, mart)} WHERE order_id = 4"
+        )
+    daily(world, 1)
+    assert failures(world) == [
+        ("active_and_archived", ECS, 4),
+        ("active_and_archived", UTI, 4),
+        ("duplicate_rows", ECS, 2),
+        ("duplicate_rows", UTI, 1),
+        ("duplicate_rows", UTS, 3),
+    ]
+
+
+def test_a_doubled_order_is_found_whoever_doubled_it_and_stays_open_until_it_is_mended(world: World) -> None:
+    """Doubled by somebody else, so nothing of it landed lately."""
+    world.order(1, START)
+    world.cycle()
+    daily(world, 1)
+    for mart in (UTI, ECS):
+        table = physical(world, mart)
+        world.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE order_id = 1")
+    for day in (2, 3):
+        daily(world, day)
+        assert failures(world) == [("duplicate_rows", ECS, 1), ("duplicate_rows", UTI, 1)]
+    for mart in (UTI, ECS):
+        world.execute(f"DELETE FROM {physical(world, mart)} WHERE rowid > 0")
+    daily(world, 4)
+    assert world.exceptions() == []
+
+
+@pytest.mark.parametrize("scanned_at", [START - 26 * DAY, START - 25 * DAY - 1], ids=["first second", "last second"])
+def test_a_doubled_scan_is_found_in_its_turn_and_stays_open_until_it_is_mended(world: World, scanned_at: int) -> None:
+    """Doubled by somebody else, so nothing of it landed lately: each scan has its turn once in 28 days."""
+    world.order(1, scanned_at)
+    world.cycle()
+    daily(world, 1)
+    table = physical(world, UTS)
+    world.execute(f"INSERT INTO {table} SELECT * FROM {table}")
+    daily(world, 2)
+    assert failures(world) == []
+    for day in (3, 4):
+        daily(world, day)
+        assert failures(world) == [("duplicate_rows", UTS, 1)]
+    world.execute(f"DELETE FROM {table} WHERE rowid > 0")
+    daily(world, 5)
+    assert world.exceptions() == []
+
+
+def test_6_what_landed_and_is_nowhere_is_found(world: World) -> None:
+    for order in (1, 2, 3):
+        world.order(order, START)
+    world.cycle()
+    world.cycle(START + 2 * HOUR)
+    for mart, order in ((UTI, 1), (ECS, 2), (UTS, 3)):
+        world.execute(f"DELETE FROM {physical(world, mart)} WHERE order_id = {order}")
+    daily(world, 1)
+    landed = [row for row in failures(world) if row[0] == "landed_but_missing"]
+    assert landed == [("landed_but_missing", ECS, 2), ("landed_but_missing", UTI, 1), ("landed_but_missing", UTS, 3)]
+
+
+def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World) -> None:
+    world.order(1, at("2025-01-05T00:00:00"))
+    world.order(9, START)
+    world.cycle()
+    world.cycle(START + 2 * HOUR)
+    world.execute(
+        f"INSERT INTO {physical(world, ECS)} BY NAME SELECT order_id, partner_id, add_time, landed_at "
+        f"FROM {HISTORY}.hist_ecs_all WHERE order_id = 1"
+    )
+    world.execute(f"DELETE FROM {HISTORY}.hist_ecs_2025_h1")
+    daily(world, 1)
+    assert failures(world) == [("archived_but_in_mart", ECS, 1)]
+    world.cycle()
+    assert world.history("ecs") == [("2025_h1", 1)], "what the checks have found the next cycle archives"
+    daily(world, 2)
+    assert world.exceptions() == []
+
+
+def test_the_least_numbers_that_a_scan_can_bear_are_compared_too(world: World) -> None:
+    world.order(1, START)
+    world.insert("uni_tracking_spath", [(1, START, -(2**31), -(2**31))])
+    world.cycle()
+    daily(world, 1)
+    assert failures(world) == []
+
+
+def test_newly_landed_orders_have_two_cycles_of_grace(world: World) -> None:
+    """What a later cycle mends by itself is not reported: here the status lands just before the daily check."""
+    world.order(1, START)
+    world.cycle()
+    world.insert("uni_tracking_info", [(2, "T2", 100, START + DAY + 10 * MINUTE)])
+    daily(world, 1)
+    assert world.exceptions() == []
+    daily(world, 2)
+    assert {row[0] for row in world.exceptions()} == {
+        "order_without_scans",
+        "order_without_ecs",
+        "update_time_mismatch",
+    }
+
+
+def test_what_is_open_stays_open_while_its_order_is_in_the_grace(world: World) -> None:
+    """The checks pass over an order that has just got a status: that is no proof that it is mended."""
+    world.order(1, START)
+    world.source("DELETE FROM ecs_order_info")
+    world.cycle()
+    daily(world, 1)
+    world.scan(1, START + 2 * DAY + 10 * MINUTE)
+    daily(world, 2)
+    kept = f"SELECT order_id, times_seen, resolution FROM {HISTORY}.order_tracking_exceptions"
+    assert world.query(kept) == [(1, 1, None)]
+    daily(world, 3)
+    assert world.query(kept) == [(1, 2, None)]
+
+
+def test_an_exception_is_opened_once_seen_again_cleared_and_opened_anew(world: World) -> None:
+    world.order(1, START)
+    world.order(2, START)
+    world.source("DELETE FROM ecs_order_info WHERE order_id = 1")
+    world.cycle()
+    daily(world, 1)
+    daily(world, 2)
+    kept = (
+        "SELECT order_id, times_seen, first_seen_at::DATE::VARCHAR, resolution "
+        f"FROM {HISTORY}.order_tracking_exceptions"
+    )
+    assert world.query(kept) == [(1, 2, "2025-09-02", None)]
+    world.insert("ecs_order_info", [(1, 1, START)])
+    daily(world, 3, reconcile_since=START - DAY)
+    daily(world, 4)
+    assert world.query(kept) == [(1, 2, "2025-09-02", "cleared")]
+    world.execute(f"DELETE FROM {physical(world, ECS)} WHERE order_id = 1")
+    daily(world, 5)
+    rows = world.query(f"SELECT order_id, times_seen, resolution FROM {HISTORY}.order_tracking_exceptions "
+                       "WHERE check_name = 'order_without_ecs' ORDER BY first_seen_at")  # fmt: skip
+    assert rows == [(1, 2, "cleared"), (1, 1, None)]
+
+
+def test_a_daily_check_that_is_repeated_counts_once(world: World) -> None:
+    world.order(1, START)
+    world.source("DELETE FROM ecs_order_info")
+    world.cycle()
+    daily(world, 1)
+    world.cycle(world.now + MINUTE)
+    world.cycle()
+    assert world.query(f"SELECT DISTINCT times_seen FROM {HISTORY}.order_tracking_exceptions") == [(1,)]
+
+
+def test_a_failed_check_warns_and_the_cycle_succeeds(world: World) -> None:
+    world.order(1, START)
+    world.source("DELETE FROM ecs_order_info")
+    world.cycle()
+    world.now = START + DAY + 5 * MINUTE
+    cycle = world.cycle()
+    assert "order_tracking.consistency_failures: 'order_without_ecs' audit error: 1 row failed." in cycle.warnings
+    assert all(warning and "\n" not in warning and "SELECT" not in warning for warning in cycle.warnings)
+
+
+def test_audit_fails_while_anything_is_open(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exceptions_command(["list", "--fail"]) == 0
+    assert "No exception is open." in capsys.readouterr().out
+    world.order(1, START)
+    world.source("DELETE FROM ecs_order_info")
+    world.cycle()
+    daily(world, 1)
+    assert exceptions_command(["list", "--fail"]) == 1
+    assert exceptions_command(["list"]) == 0
+    assert "no row anywhere" in capsys.readouterr().out
+
+
+def reactivated(world: World) -> None:
+    """Order 1 was archived and came back; its metadata is in history."""
+    world.order(1, at("2025-01-05T00:00:00"), partner=7)
+    world.order(9, START)
+    world.cycle()
+    world.cycle(START + 2 * HOUR)
+    world.scan(1, START + 2 * HOUR)
+    world.cycle()
+    daily(world, 1)
+
+
+@pytest.mark.parametrize("what", [["1"], ["--all"]])
+def test_restore_brings_the_metadata_back_by_the_ordinary_way(world: World, what: list[str]) -> None:
+    reactivated(world)
+    assert exceptions_command(["--at", "2025-09-02T00:25:00", "restore", *what]) == 0
+    assert exceptions_command(["--at", "2025-09-02T00:26:00", "restore", "1"]) == 0, "again, before the next cycle"
+    world.cycle()
+    assert world.query(f"SELECT partner_id FROM order_tracking.{ECS} WHERE order_id = 1") == [(7,)]
+    assert world.history("ecs") == []
+    daily(world, 2)
+    assert world.exceptions() == []
+    world.assert_whole()
+
+
+def test_restore_refuses_what_it_cannot_do_and_says_why(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.order(1, at("2025-01-05T00:00:00"))
+    world.order(9, START)
+    world.cycle()
+    assert exceptions_command(["restore", "1", "9", "77"]) == 1
+    told = capsys.readouterr().out
+    assert "order 1: it is not active" in told
+    assert "order 9: the mart has its metadata already" in told
+    assert "order 77: history holds no metadata of it" in told
+
+
+def test_a_restored_order_that_falls_silent_again_has_one_metadata_row(world: World) -> None:
+    """Restored too late: the order is archived again, into another half-year, before the next cycle takes the row."""
+    reactivated(world)
+    assert exceptions_command(["--at", "2025-09-02T00:25:00", "restore", "1"]) == 0
+    world.order(10, START + 300 * DAY)
+    world.cycle(START + 300 * DAY + HOUR)
+    world.cycle()
+    assert [row for row in world.history("uti") if row[1] == 1] == [("2025_h2", 1)]
+    assert [row for row in world.history("ecs") if row[1] == 1] == [("2025_h2", 1)]
+    world.assert_whole()
+
+
+def test_resolve_closes_one_exception_with_a_note(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.insert("uni_tracking_spath", [(0, START, 100, 0)])
+    world.cycle()
+    daily(world, 1)
+    exceptions_command(["list"])
+    key = capsys.readouterr().out.splitlines()[1].split()[0]
+    assert exceptions_command(["resolve", "nothing", "--note", "x"]) == 2
+    assert exceptions_command(["resolve", key, "--note", " "]) == 2
+    settled = ["resolve", key, "--note", "a test order, dropped", "--at", "2025-09-02T01:00:00"]
+    assert exceptions_command(settled) == 0
+    assert world.query(f"SELECT resolution FROM {HISTORY}.order_tracking_exceptions") == [("a test order, dropped",)]
+    daily(world, 2)
+    assert world.exceptions() == [], "a rejected row that an operator has settled stays settled"

@@ -1,0 +1,253 @@
+"""Every statement that the project can send to Redshift passes the linter, without a server: written out and looked at.
+
+What SQLMesh adds of its own (CREATE, its DELETE and INSERT) is in test_standin_linter.py, COPY in test_standin_copy.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlglot import exp, parse_one
+from sqlmesh.core.context import Context
+
+from extract.clock import Clock
+from extract.config import PROJECT, ExtractConfig, load_config
+from extract.foundation import OWN_TABLES, lay_foundation
+from extract.landing import Landed, land, log
+from extract.ownership import columns_of_own
+from extract.reconcile import warehouse_hourly_counts
+from extract.run import last_watermark, load_begun
+from extract.warehouse import Staged, Standing
+from macros.exceptions import close_cleared_exceptions, record_exceptions
+from macros.history import history_view
+from macros.marts import UTI, identity_columns, mart_facts
+from macros.post_statements import execute, retain
+from macros.sql import statement
+from macros.suspects import ALONE, DOUBLED, compare, no_suspects, range_starts, reach
+from scripts.exceptions import open_exceptions, resolve, restore
+from scripts.redshift_maintain import TableInfo, statements_for, table_infos
+from tests.conftest import START
+from tests.redshift_standin import refusals
+from tests.support.world import DAY, moment
+
+OLD = START - 550 * DAY
+PERIODS = ("2024_h1", "2024_h2", "2025_h1")
+
+
+class Redshift:
+    """Writes down what it is told in Redshift's dialect, and answers so that every branch is taken."""
+
+    is_redshift = True
+    dialect = "redshift"
+
+    def __init__(self, standing: dict[str, set[str]] | None = None):
+        self.standing = standing or {}
+        self.sent: list[str] = []
+
+    def execute(self, sql: str | exp.Expr) -> int:
+        self.sent.append(sql if isinstance(sql, str) else sql.sql("redshift"))
+        return 1
+
+    def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
+        self.execute(sql)
+        return [tuple(_value(column) for column in parse_one(self.sent[-1], dialect="redshift").selects)]
+
+    def fetchone(self, sql: str | exp.Expr) -> tuple[Any, ...]:
+        return self.fetchall(sql)[0]
+
+    def table_exists(self, name: str) -> bool:
+        return True
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield
+
+    def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
+        kinds = {name: kind for table in load_config().tables for name, kind in table.columns.items()}
+        kinds |= {name: kind for listed in OWN_TABLES.values() for name, kind in columns_of_own(listed).items()}
+        return {
+            name: Standing(
+                name,
+                "view" if name.endswith("_all") else "table",
+                {column: kinds[column].sql("redshift") if column in kinds else "timestamp" for column in columns},
+                definition="SELECT NULL AS period, NULL AS archived_at",
+                parts=(name,),
+            )
+            for name, columns in self.columns_of_schemas(schemas).items()
+        }
+
+    def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
+        return {name: held for name, held in self.standing.items() if name.split(".")[0] in schemas}
+
+
+def _value(column: exp.Expr) -> Any:
+    """Text where the column says so, a moment where it is one, otherwise a time long past."""
+    name = column.alias_or_name or column.sql("redshift")
+    if name == "period":
+        return PERIODS[0]
+    if name.endswith(("_at", "landed_at)")):
+        return dt.datetime(2025, 8, 1)
+    return name if name in ("check_name", "table_name", "detail", "schema", "table") else OLD
+
+
+def assert_takes(warehouse: Redshift, *, at_least: int) -> None:
+    broken = {sql: found for sql in warehouse.sent if (found := refusals(sql))}
+    assert not broken, "\n\n".join(f"{found}\n{sql}" for sql, found in broken.items())
+    assert len(set(warehouse.sent)) >= at_least, "the test writes out less than it was made for"
+
+
+@pytest.fixture(scope="module")
+def config() -> ExtractConfig:
+    return load_config()
+
+
+def everything_standing(config: ExtractConfig) -> dict[str, set[str]]:
+    standing = {name: set(columns_of_own(listed)) for name, listed in OWN_TABLES.items()}
+    for table in config.tables:
+        columns = {*table.columns, "landed_at"}
+        standing |= {table.raw: columns, table.mart: columns}
+        standing[history_view(str(table.facts["short"]))] = {*columns, "period", "archived_at"}
+    return standing
+
+
+def test_what_the_extract_sends_passes(config: ExtractConfig) -> None:
+    empty = Redshift()
+    lay_foundation(empty, config.tables)
+    standing = everything_standing(config)
+    missing = Redshift({name: columns - {"status", "code"} for name, columns in standing.items()})
+    lay_foundation(missing, config.tables)
+    full = Redshift(standing)
+    lay_foundation(full, config.tables)
+    for table in config.tables:
+        last_watermark(full, table)
+        load_begun(full, OLD)
+        warehouse_hourly_counts(full, table, OLD)
+        for raw_floor in (OLD - DAY, START):  # raw alone tells what is held, or mart and history too
+            land(
+                full,
+                table,
+                Staged(f"staged_{table.name}", 10, 1000),
+                kind="extract",
+                now=START,
+                seconds=1.0,
+                source_clock=START,
+                cutoff=OLD,
+                raw_floor=raw_floor,
+            )
+        log(
+            full, table, Landed(0, 0, 0, 0), kind="extract", now=START, seconds=1, cutoff=None, stamp=None, error="it's"
+        )
+    for warehouse, at_least in ((empty, 11), (missing, 2), (full, 20)):
+        assert_takes(warehouse, at_least=at_least)
+
+
+def test_what_the_commands_send_passes(config: ExtractConfig) -> None:
+    warehouse = Redshift(everything_standing(config))
+    clock = Clock(moment(START))
+    found = open_exceptions(warehouse)
+    resolve(warehouse, found[0].key, "the source's owner knows", clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scripts.exceptions._restore_faults", lambda warehouse, orders: dict.fromkeys(orders))
+        restore(warehouse, config, [1, 2], clock)
+    restore(warehouse, config, [1, 2], clock)
+    table_infos(warehouse)
+    for sql in statements_for(TableInfo('order_tracking_raw."uni_tracking_info_raw"', 100, 50, 50, 50, 50)):
+        warehouse.execute(sql)
+    assert_takes(warehouse, at_least=10)
+
+
+@pytest.mark.parametrize("mart", ["mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath"])
+@pytest.mark.parametrize("history", [(), PERIODS[1:], PERIODS], ids=["no history", "some", "all"])
+def test_what_a_marts_retention_sends_passes(context: Context, mart: str, history: tuple[str, ...]) -> None:
+    """Tables to make, to widen and to look through; rows to archive, to report and to trim."""
+    model = context.models[f'"{context.default_catalog}"."order_tracking"."{mart}"']
+    columns = model.columns_to_types
+    facts = mart_facts(mart)
+    warehouse = Redshift()
+    lacking = {*columns} - {"status", "code", "partner_id"}
+    retain(
+        {
+            **facts,
+            "name": model.name,
+            "mart": f'"dev"."sqlmesh__order_tracking"."order_tracking__{mart}__1"',
+            "uti": '"dev"."sqlmesh__order_tracking"."order_tracking__mart_uni_tracking_info__1"',
+            "anchor_raw": mart_facts(UTI.split(".")[-1])["raw"],
+            "columns": columns,
+            "sortkey": ["order_id"],
+            "identity": identity_columns(columns, facts["time"], facts["versioned"]),
+            "texts": ["tno"] if "tno" in columns else [],
+            "start": START - 900,
+            "end": START,
+            "history_start": "2024_h1",
+            "retention_months": 6,
+            "raw_retention_days": 35,
+            "redshift": True,
+            "history": dict.fromkeys(history, lacking),
+            "uti_history": dict.fromkeys(PERIODS, lacking),
+            "ecs_history": dict.fromkeys(PERIODS, lacking),
+        },
+        warehouse,
+    )
+    begins = {" ".join(sql.split()[:2]).upper() for sql in warehouse.sent}
+    assert begins >= {"INSERT INTO", "DELETE FROM"} and any(sql.startswith("UPDATE") for sql in warehouse.sent), begins
+    assert ("CREATE TABLE" in begins) == (PERIODS[0] not in history)
+    assert ("ALTER TABLE" in begins) == bool(history)
+    assert_takes(warehouse, at_least=8)
+
+
+def test_what_keeps_the_exceptions_passes() -> None:
+    warehouse = Redshift()
+    found = exp.select("check_name", "table_name", "order_id", "detail").from_("order_tracking.consistency_failures")
+    unjudged = exp.select("order_id").from_("order_tracking_raw.uni_tracking_info_raw")
+    execute(warehouse, [*record_exceptions(found, START), close_cleared_exceptions(found, START, unjudged)])
+    assert_takes(warehouse, at_least=3)
+
+
+def test_what_looks_for_suspects_passes() -> None:
+    warehouse = Redshift()
+    names = ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs", "raw_uti", "raw_ecs")
+    tables = {name: f"order_tracking.{name}" for name in names}
+    assert range_starts(tables, warehouse) == []
+    execute(warehouse, no_suspects())
+    ages = {"uti": ["update_time", "landed_at", "tno", "status"], "ecs": ["add_time", "landed_at", "partner_id"]}
+    compare(tables, ages, [10, 20], warehouse)
+    # Only where the counts say so:
+    execute(warehouse, [statement(query, tables, in_range=reach(10, 20)) for query in (ALONE, DOUBLED)])
+    assert_takes(warehouse, at_least=23)
+
+
+def test_the_queries_of_models_and_audits_pass(context: Context) -> None:
+    warehouse = Redshift()
+    times = {"start": "2025-09-01", "end": "2025-09-01", "execution_time": "2025-09-02 00:20:00"}
+    for model in context.models.values():
+        if not model.kind.is_external:
+            query = context.render(model.name, **times).sql("redshift")
+            warehouse.execute(f"CREATE VIEW v AS {query}" if model.kind.is_view else f"INSERT INTO t {query}")
+            for audit, arguments in model.audits_with_args:
+                warehouse.execute(model.render_audit_query(audit, **times, **arguments))
+    assert_takes(warehouse, at_least=15)
+
+
+def test_the_sql_of_the_documents_passes() -> None:
+    """The roles of docs/redshift.md and the queries of the README."""
+    warehouse = Redshift()
+    for page in ("README.md", "docs/redshift.md", "docs/operations.md"):
+        text = (Path(PROJECT) / page).read_text()
+        for block in text.split("```sql\n")[1:]:
+            for sql in block.split("```")[0].split(";\n"):
+                if sql.strip():
+                    warehouse.execute(sql)
+    assert_takes(warehouse, at_least=8)
+
+
+def test_a_statement_that_redshift_refuses_is_found() -> None:
+    """The check itself can fail."""
+    warehouse = Redshift()
+    warehouse.execute("DELETE FROM t AS x USING u WHERE x.a = u.a")
+    with pytest.raises(AssertionError, match="delete-target-alias"):
+        assert_takes(warehouse, at_least=1)
