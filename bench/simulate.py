@@ -20,7 +20,7 @@ from tqdm import tqdm
 from bench.lifecycles import TRACE_SCHEMA, chunks, months_before, scans
 from bench.source_writer import SourceWriteError, SourceWriter
 from extract.clock import Clock
-from extract.config import ConfigurationError
+from extract.errors import ConfigurationError
 from scripts.command import moment_argument, run_command
 
 MONTHS_MOST = 480

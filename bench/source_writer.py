@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pymysql
 
 from bench.source_tables import ECS, MYSQL_KEYS, SOURCE_TABLES, SPATH, UTI
-from extract.source import SourceError, duckdb_path
+from extract.errors import SourceError
+from extract.source import duckdb_path
 from extract.source_mysql import Address
 
 SIMULATION = "simulation"

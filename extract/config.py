@@ -15,16 +15,13 @@ from ruamel.yaml.error import YAMLError
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from extract.errors import ConfigurationError
 from extract.source import SourceTable
 from macros.marts import RAW_SCHEMA, mart_facts, scan_key
 from macros.periods import parse_period
 
 PROJECT = Path(__file__).resolve().parent.parent
 EXTRACTED = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
-
-
-class ConfigurationError(Exception):
-    """Settings are missing or wrong; the message names all of them and says how to mend it."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from extract.clock import Clock, arrival, landing_stamp
-from extract.config import ConfigurationError, Table
+from extract.config import Table
+from extract.errors import ConfigurationError
 from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
 from extract.settled import settled_rows
 from extract.values import REASON, ROW

@@ -10,12 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from extract.warehouse import WarehouseError
+from extract.errors import LockHeld, WarehouseError
 from extract.warehouse_duckdb import warehouse_file
-
-
-class LockHeld(Exception):
-    """Another command works on this warehouse; nothing was done."""
 
 
 @contextmanager

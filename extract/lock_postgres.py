@@ -16,10 +16,8 @@ from typing import Any
 
 import psycopg2
 
-from extract.causes import first_line
-from extract.lock import LockHeld
+from extract.errors import LockHeld, WarehouseError, first_line
 from extract.redshift_settings import APPLICATION, RedshiftSettings
-from extract.warehouse import WarehouseError
 
 _HOLDER = """
     SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from sqlglot import exp, parse_one
 
-from extract.config import PROJECT, ConfigurationError, Table
+from extract.config import PROJECT, Table
+from extract.errors import NameTaken
 from extract.warehouse import Standing
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA
@@ -40,10 +41,6 @@ FAMILIES = {
 """Types of one family stand for each other: widening a column does not make its table another's."""
 
 OF_A_FAMILY = {name: family for family, names in FAMILIES.items() for name in names.split()}
-
-
-class NameTaken(ConfigurationError):
-    """Objects that this project did not make stand under names that it would take; the message names all of them."""
 
 
 @dataclass(frozen=True)

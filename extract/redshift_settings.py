@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extract.config import ConfigurationError
+from extract.errors import ConfigurationError
 
 APPLICATION = "order-tracking"
 KEEPALIVE_SECONDS = 30

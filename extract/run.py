@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from extract.causes import in_words, within
 from extract.clock import Clock
 from extract.config import ExtractConfig, Table
+from extract.errors import ExtractFailed, in_words, within
 from extract.foundation import EXTRACT_LOG, lay_foundation
 from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_go_back, refuse_to_run_ahead
 from extract.pieces import Pieces
@@ -42,10 +42,6 @@ class TableRun:
     kind: str
     landed: Landed
     seconds: float
-
-
-class ExtractFailed(Exception):
-    """At least one table was not landed whole; the message says which, why and what to do next."""
 
 
 def extract(

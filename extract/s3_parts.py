@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extract.causes import in_words
+from extract.errors import WarehouseError, in_words
 from extract.redshift_settings import RedshiftSettings
-from extract.warehouse import WarehouseError
 
 PART_BYTES = 96 << 20
 """A file is closed once it has reached this size: large enough to scan well, small enough to spread over slices."""

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from extract.errors import SourceError, SourceUrlError
+
 BATCH_ROWS = 65_536
 SECONDS_PER_HOUR = 3600
 LONGEST = 65_536
@@ -23,14 +25,6 @@ LONGEST = 65_536
 
 # Column name (lower case) -> the source's own spelling and whether it holds integers or decimals.
 Columns = Mapping[str, tuple[str, bool]]
-
-
-class SourceError(Exception):
-    """A source could not be opened or read. Says what happened, what was not done and what to do next."""
-
-
-class SourceUrlError(SourceError):
-    """The URL itself is wrong: no attempt was made."""
 
 
 @dataclass(frozen=True)

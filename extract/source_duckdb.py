@@ -9,13 +9,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from extract.causes import first_line
+from extract.errors import SourceError, first_line
 from extract.source import (
     BATCH_ROWS,
     LONGEST,
     SECONDS_PER_HOUR,
     Columns,
-    SourceError,
     SourceTable,
     TimeRange,
     raise_unless_complete,

@@ -14,15 +14,14 @@ import pyarrow as pa
 import pymysql
 from pymysql.cursors import Cursor, DictCursor
 
+from extract.errors import SourceError, SourceUrlError
 from extract.mysql_rows import CutStream, stream
 from extract.mysql_session import pin
 from extract.source import (
     LONGEST,
     SECONDS_PER_HOUR,
     Columns,
-    SourceError,
     SourceTable,
-    SourceUrlError,
     TimeRange,
     merged,
     raise_unless_complete,

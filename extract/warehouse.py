@@ -11,15 +11,9 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 from sqlglot import exp
 
+from extract.errors import TransactionConflict, WarehouseError
+
 Result = TypeVar("Result")
-
-
-class WarehouseError(Exception):
-    """The warehouse could not be opened or written. Says what happened, what was not done and what to do next."""
-
-
-class TransactionConflict(WarehouseError):
-    """Another transaction came in between and this one was rolled back; tried again, it may pass."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,7 @@ def open_warehouse(gateway: str = "local") -> Warehouse:
 
 def warehouse_class(gateway: str) -> Any:
     """The kind of warehouse behind a gateway; what the other one needs is not loaded."""
-    from extract.config import ConfigurationError
+    from extract.errors import ConfigurationError
 
     if gateway == "local":
         from extract.warehouse_duckdb import DuckDBWarehouse

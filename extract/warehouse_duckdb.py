@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp, parse_one
 
-from extract.causes import first_line
-from extract.warehouse import Arriving, Staged, Standing, WarehouseError, staged_schema, standing_objects
+from extract.errors import WarehouseError, first_line
+from extract.warehouse import Arriving, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 
 CHECKPOINT_THRESHOLD = "256MB"

@@ -11,19 +11,11 @@ import pyarrow as pa
 import redshift_connector
 from sqlglot import exp
 
-from extract.causes import first_line
+from extract.errors import TransactionConflict, WarehouseError, first_line
 from extract.lock_postgres import assert_still_held
 from extract.redshift_settings import RedshiftSettings
 from extract.s3_parts import S3Parts, Sent
-from extract.warehouse import (
-    Arriving,
-    Staged,
-    Standing,
-    TransactionConflict,
-    WarehouseError,
-    staged_schema,
-    standing_objects,
-)
+from extract.warehouse import Arriving, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 from macros.sql import DIALECT
 

@@ -12,14 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from dotenv import load_dotenv
 
-from extract.causes import in_words, with_first
 from extract.clock import parse_time
-from extract.config import PROJECT, ConfigurationError
-
-
-class CycleFailed(Exception):
-    """SQLMesh could not finish; the message says in which step, what that means and what to do."""
-
+from extract.config import PROJECT
+from extract.errors import ConfigurationError, CycleFailed, in_words, with_first
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -124,10 +119,7 @@ def run_command(
 ) -> int:
     """Runs a command and turns what it raises into one message on standard error and the exit code for it."""
     options = parser.parse_args(arguments)
-    from extract.lock import LockHeld
-    from extract.run import ExtractFailed
-    from extract.source import SourceError, SourceUrlError
-    from extract.warehouse import WarehouseError
+    from extract.errors import ExtractFailed, LockHeld, SourceError, SourceUrlError, WarehouseError
 
     def failed(error: BaseException | str, code: int) -> int:
         message = error if isinstance(error, str) else in_words(error)

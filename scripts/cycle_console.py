@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmesh.core.console import NoopConsole
 
-from extract.causes import in_words, with_first
+from extract.errors import in_words, with_first
 
 
 class CycleConsole(NoopConsole):

@@ -21,7 +21,8 @@ from typing import Any
 from sqlglot import exp
 
 from extract.clock import Clock, arrival
-from extract.config import ConfigurationError, ExtractConfig, Table, load_config
+from extract.config import ExtractConfig, Table, load_config
+from extract.errors import ConfigurationError
 from extract.foundation import lay_foundation
 from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock

@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import Any
 
 from extract.clock import Clock
-from extract.config import PROJECT, ConfigurationError, load_config
+from extract.config import PROJECT, load_config
+from extract.errors import ConfigurationError
 from extract.foundation import lay_foundation, look_before_plan
 from extract.lock import run_lock
 from extract.ownership import refuse_foreign
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         from sqlmesh.core.environment import EnvironmentNamingInfo
         from sqlmesh.utils.errors import SQLMeshError
 
-        from scripts.command import CycleFailed
+        from extract.errors import CycleFailed
         from scripts.run_cycle import production_stands, refuse_environment_of_others, refuse_without_the_marts
         from scripts.sqlmesh_session import keep_alerts_from_failing_a_run, keep_quiet_about_names_not_taken
 

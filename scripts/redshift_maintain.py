@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from extract.config import ConfigurationError
+from extract.errors import ConfigurationError
 from extract.lock import run_lock
 from extract.warehouse import Warehouse, open_warehouse
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA

@@ -17,8 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from extract.config import ConfigurationError
-from extract.warehouse import TransactionConflict, Warehouse, WarehouseError, open_warehouse
+from extract.errors import ConfigurationError, TransactionConflict, WarehouseError
+from extract.warehouse import Warehouse, open_warehouse
 
 ROWS = 1000
 JOINED = ("uti", "ecs", "uts")

@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from extract.causes import in_words, with_first
 from extract.clock import QUARTER_HOUR, Clock
-from extract.config import PROJECT, ConfigurationError, Table, load_config
+from extract.config import PROJECT, Table, load_config
+from extract.errors import ConfigurationError, CycleFailed, WarehouseError, in_words, with_first
 from extract.foundation import lay_foundation, look_before_plan
 from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import is_view_of_sqlmesh, project_models, refuse_foreign
 from extract.run import TableRun, extract
 from extract.source import open_source
-from extract.warehouse import Standing, Warehouse, WarehouseError, open_warehouse
-from scripts.command import CycleFailed, configured_source
+from extract.warehouse import Standing, Warehouse, open_warehouse
+from scripts.command import configured_source
 from scripts.cycle_console import CycleConsole
 from scripts.sqlmesh_session import sqlmesh_session
 from scripts.statement_times import Statement, rows_moved, rows_written, slowest, timed_statements, write_statements

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from extract.causes import in_words
+from extract.errors import in_words
 from scripts.command import without_secrets
 from scripts.cycle_console import CycleConsole
 

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 
 from extract.__main__ import main as extract_command
-from extract.lock import LockHeld, run_lock
-from extract.run import ExtractFailed
-from extract.source import SourceError
-from extract.warehouse import WarehouseError
+from extract.errors import ExtractFailed, LockHeld, SourceError, WarehouseError
+from extract.lock import run_lock
 from scripts.run_cycle import main as run_cycle_command
 from tests.conftest import START
 from tests.marts.test_retention import physical

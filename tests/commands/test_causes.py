@@ -10,10 +10,8 @@ import pytest
 
 from extract import landing, run, s3_parts, warehouse
 from extract.__main__ import main as extract_command
-from extract.causes import first_line, in_words, with_first, within
-from extract.source import SourceError
+from extract.errors import CycleFailed, SourceError, first_line, in_words, with_first, within
 from extract.source_duckdb import DuckDBSource
-from scripts.run_cycle import CycleFailed
 from scripts.run_cycle import main as cycle_command
 from tests.conftest import START
 from tests.support.redshift_world import RedshiftWorld

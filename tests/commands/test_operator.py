@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from extract.__main__ import main as extract_command
+from extract.errors import CycleFailed
 from extract.source import open_source
 from extract.warehouse_duckdb import DuckDBWarehouse
-from scripts.command import MAIL_SETTINGS, CycleFailed
+from scripts.command import MAIL_SETTINGS
 from scripts.exceptions import main as exceptions_command
 from scripts.plan import main as plan_command
 from scripts.run_cycle import main as run_cycle_command

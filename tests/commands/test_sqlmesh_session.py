@@ -12,7 +12,7 @@ from sqlmesh.core.node import IntervalUnit
 from sqlmesh.core.snapshot import definition
 from sqlmesh.utils.metaprogramming import Executable, ExecutableKind
 
-from scripts.run_cycle import CycleFailed
+from extract.errors import CycleFailed
 from scripts.sqlmesh_session import add_up_intervals, forget_positions, prepare_macros_once
 from tests.conftest import START
 from tests.marts.test_schema_change import Copy, copy  # noqa: F401  (a fixture)

@@ -20,10 +20,11 @@ from sqlglot import parse_one
 
 from extract.__main__ import main as extract_command
 from extract.clock import Clock
-from extract.config import PROJECT, ConfigurationError, ExtractConfig, load_config
-from extract.run import ExtractFailed, TableRun, extract
-from extract.source import SourceError, open_source
-from extract.warehouse import WarehouseError, open_warehouse
+from extract.config import PROJECT, ExtractConfig, load_config
+from extract.errors import ConfigurationError, ExtractFailed, SourceError, WarehouseError
+from extract.run import TableRun, extract
+from extract.source import open_source
+from extract.warehouse import open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, MINUTE, World, moment

@@ -13,9 +13,9 @@ import pymysql
 import pytest
 
 from extract import mysql_session
+from extract.errors import ExtractFailed, SourceError
 from extract.mysql_session import SETTINGS, Setting, one_of
-from extract.run import ExtractFailed
-from extract.source import SourceError, SourceTable, TimeRange, open_source
+from extract.source import SourceTable, TimeRange, open_source
 from extract.source_duckdb import DuckDBSource
 from extract.source_mysql import Address, MySQLSource
 from extract.warehouse_duckdb import DuckDBWarehouse

@@ -10,8 +10,7 @@ import pytest
 
 from bench.simulate import simulated_trace
 from bench.source_writer import SourceWriter
-from extract.run import ExtractFailed
-from extract.source import SourceError
+from extract.errors import ExtractFailed, SourceError
 from scripts.run_cycle import run_cycle
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, World, moment

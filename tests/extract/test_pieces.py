@@ -14,8 +14,8 @@ from bench.simulate import simulated_trace
 from bench.source_writer import SourceWriter
 from extract.clock import Clock
 from extract.config import load_config
+from extract.errors import ExtractFailed
 from extract.pieces import Pieces
-from extract.run import ExtractFailed
 from extract.source import open_source
 from extract.source_mysql import Address
 from extract.warehouse import open_warehouse

@@ -17,7 +17,8 @@ import pymysql
 import pytest
 
 from extract import mysql_rows, source_duckdb
-from extract.source import Source, SourceError, SourceTable, TimeRange, merged, open_source, row_filter
+from extract.errors import SourceError
+from extract.source import Source, SourceTable, TimeRange, merged, open_source, row_filter
 from extract.source_mysql import Address
 
 UTI = SourceTable("uni_tracking_info", "update_time", ("order_id", "tno", "status", "update_time"))

@@ -19,8 +19,9 @@ import duckdb
 import pymysql
 import pytest
 
+from extract.errors import SourceError
 from extract.mysql_rows import CutStream, stream
-from extract.source import SourceError, SourceTable, TimeRange, open_source
+from extract.source import SourceTable, TimeRange, open_source
 from extract.source_mysql import Address, MySQLSource
 from tests.support.mariadb_server import VARIABLE, MariaDB
 

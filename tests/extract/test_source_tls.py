@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from bench.source_tables import SOURCE_TABLES
-from extract.source import SourceError, SourceTable, TimeRange, open_source
+from extract.errors import SourceError
+from extract.source import SourceTable, TimeRange, open_source
 from extract.source_mysql import Address
 from tests.support.certificates import certificate
 from tests.support.mariadb_server import VARIABLE, MariaDB

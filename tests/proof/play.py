@@ -26,8 +26,8 @@ import duckdb
 import pyarrow as pa
 
 from extract.config import load_config
-from extract.run import ExtractFailed
-from extract.source import SourceError, SourceTable, TimeRange
+from extract.errors import ExtractFailed, SourceError
+from extract.source import SourceTable, TimeRange
 from scripts.exceptions import restore
 from tests.proof import engine, oracle
 from tests.proof.engine import MemorySource, memory_engine, project_models, utc

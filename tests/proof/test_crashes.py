@@ -21,7 +21,7 @@ import pytest
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
 from extract.config import PROJECT
-from extract.run import ExtractFailed
+from extract.errors import ExtractFailed
 from extract.warehouse_duckdb import DuckDBWarehouse
 from scripts.exceptions import main as exceptions
 from tests.conftest import START

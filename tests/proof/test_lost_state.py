@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from extract.__main__ import main as extract_command
-from extract.config import PROJECT, ConfigurationError
+from extract.config import PROJECT
+from extract.errors import ConfigurationError, CycleFailed
 from scripts.plan import main as plan
-from scripts.run_cycle import CycleFailed, run_cycle
+from scripts.run_cycle import run_cycle
 from tests.conftest import START
 from tests.marts.test_retention import AGED, physical
 from tests.proof.test_crashes import everything

@@ -10,7 +10,8 @@ from sqlmesh.core.engine_adapter.base import EngineAdapter
 
 from extract.clock import Clock
 from extract.config import PROJECT
-from scripts.run_cycle import CycleFailed, _reached, _run
+from extract.errors import CycleFailed
+from scripts.run_cycle import _reached, _run
 from scripts.sqlmesh_session import sqlmesh_session
 from tests.redshift.test_redshift_loading import extract
 from tests.redshift_standin import RedshiftStandin

@@ -18,11 +18,10 @@ from sqlmesh.core.config import Config, load_configs
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
 from extract.config import PROJECT
-from extract.lock import LockHeld, run_lock
+from extract.errors import CycleFailed, LockHeld, SourceError, WarehouseError
+from extract.lock import run_lock
 from extract.redshift_settings import RedshiftSettings
-from extract.source import SourceError
-from extract.warehouse import WarehouseError, open_warehouse
-from scripts.command import CycleFailed
+from extract.warehouse import open_warehouse
 from scripts.exceptions import main as exceptions
 from scripts.redshift_maintain import main as maintain
 from scripts.redshift_smoke import NotAsNeeded, moves_nothing
