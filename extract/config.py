@@ -17,7 +17,7 @@ from sqlglot.errors import SqlglotError
 
 from extract.errors import ConfigurationError
 from extract.source import SourceTable
-from macros.marts import RAW_SCHEMA, mart_facts, scan_key
+from macros.marts import RAW_SCHEMA, Mart, mart_of, scan_key
 from macros.periods import parse_period
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -31,31 +31,21 @@ class Table:
     name: str
     source: SourceTable
     columns: dict[str, exp.DataType]
-    mart: str
+    mart: Mart
     id_overlap: int | None = None
 
     @property
     def raw(self) -> str:
-        return f"{RAW_SCHEMA}.{self.name}_raw"
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """short, time, raw, versioned (see macros/marts.py)."""
-        return mart_facts(self.mart.split(".")[-1])
+        return self.mart.raw
 
     @property
     def time(self) -> str:
-        return str(self.facts["time"])
-
-    @property
-    def texts(self) -> list[str]:
-        """The columns that hold text."""
-        return [name for name, kind in self.columns.items() if kind.is_type(*exp.DataType.TEXT_TYPES)]
+        return self.mart.event_time
 
     @property
     def identity(self) -> list[str]:
         """The columns in which a row that is held already agrees: for a scan its key, otherwise the whole content."""
-        return scan_key() if not self.facts["versioned"] else list(self.columns)
+        return list(self.columns) if self.mart.one_row_per_order else scan_key()
 
 
 @dataclass(frozen=True)
@@ -111,7 +101,7 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
             mistakes.append(f"tables.yaml: cursor of {name} is '{entry['cursor']}'; write time or id")
         if by_id and not entry.get("id_column"):
             mistakes.append(f"tables.yaml: {name} has cursor: id but no id_column")
-        if by_id and name in EXTRACTED and mart_facts(f"mart_{name}")["versioned"]:
+        if by_id and name in EXTRACTED and mart_of(f"order_tracking.mart_{name}").one_row_per_order:
             mistakes.append(f"tables.yaml: {name} has cursor: id, which would miss every change of a row; write time")
         tables.append(
             Table(
@@ -123,7 +113,7 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
                     id_column=entry.get("id_column") if by_id else None,
                 ),
                 columns=columns,
-                mart=f"order_tracking.mart_{name}",
+                mart=mart_of(f"order_tracking.mart_{name}"),
                 id_overlap=entry.get("id_overlap", 10_000) if by_id else None,
             )
         )

@@ -63,7 +63,7 @@ def lay_foundation(warehouse: Warehouse, tables: Iterable[Table], held: Mapping[
             if own not in held:
                 warehouse.execute(f"CREATE TABLE IF NOT EXISTS {own} ({listed})")
         for table in tables:
-            short = str(table.facts["short"])
+            short = table.mart.alias
             if f"{HISTORY_SCHEMA}.hist_{short}_all" not in held:
                 # The tables of half-years that stand already, where somebody has dropped the view alone.
                 start = f"{HISTORY_SCHEMA}.hist_{short}_"

@@ -192,7 +192,7 @@ def _landing(
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
         narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
-        same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.texts),
+        same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.columns),
         stamp=stamp_literal(stamp),
     )
 

@@ -136,7 +136,7 @@ def foreign_tables(
         raw = {**table.columns, "landed_at": moment}
         keys = ("order_id", table.time)
         found.append(_judge_table(standing.get(table.raw), raw, (*keys, "landed_at"), keys))
-        short = str(table.facts["short"])
+        short = table.mart.alias
         for name, held in standing.items():
             if is_period(name.removeprefix(f"{HISTORY_SCHEMA}.hist_{short}_")):
                 found.append(_judge_table(held, {**raw, "archived_at": moment}, (*keys, "archived_at"), keys))

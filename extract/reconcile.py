@@ -69,10 +69,10 @@ def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | Non
 
 def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Query:
     """order_id and event time of every scan, or of the newest version of every order, that the warehouse holds."""
-    columns = ["order_id", table.time] if table.facts["versioned"] else table.identity
+    columns = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
     settled = union_all(settled_rows(warehouse, table, columns, since or 0))
     pending = _pending(warehouse, table, columns, since)
-    if table.facts["versioned"]:
+    if table.mart.one_row_per_order:
         newest = exp.func("MAX", exp.column(table.time)).as_(table.time)
         return exp.select("order_id", newest).from_(union_all([settled, pending]).subquery("held")).group_by("order_id")
     added = statement(
@@ -83,7 +83,7 @@ def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Quer
         """,
         {"settled": settled, "pending": pending},
         columns=columns_of(columns, "pending"),
-        identical=identical("settled", "pending", columns[1:], table.texts),
+        identical=identical("settled", "pending", columns[1:], table.columns),
     )
     return union_all([settled, t.cast(exp.Query, added)])
 
@@ -92,8 +92,8 @@ def _pending(warehouse: Warehouse, table: Table, columns: list[str], since: int 
     """What landed after the mart's newest row, less two quarter-hours: the mart may not have it yet."""
     query = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= (since or 0))
     newest = None
-    if table.mart in warehouse.columns_of_schemas([table.mart.split(".")[0]]):
-        ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart}")
+    if table.mart.name in warehouse.columns_of_schemas([table.mart.name.split(".")[0]]):
+        ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")
     if newest is not None:
         query = query.where(exp.column("landed_at") > timestamp(int(_epoch(newest)) - 1800))
     return query.distinct()

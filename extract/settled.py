@@ -18,9 +18,9 @@ def settled_rows(warehouse: Warehouse, table: Table, columns: Sequence[str], sin
 
     A column that was added to the source reaches mart and history later than raw; until then it reads as NULL there.
     """
-    standing = warehouse.columns_of_schemas([table.mart.split(".")[0], HISTORY_SCHEMA])
+    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA])
     queries: list[exp.Query] = []
-    for place in (table.mart, history_view(str(table.facts["short"]))):
+    for place in (table.mart.name, history_view(table.mart.alias)):
         if place not in standing:
             continue
         known = standing[place] or set(columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.marts import NUMBER_USED_AGAIN, mart_facts
+from macros.marts import NUMBER_USED_AGAIN, mart_of
 from macros.periods import half_open
 from macros.sql import statement, timestamp
 
@@ -35,7 +35,7 @@ def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
         statement(
             "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=settled_before(evaluator)
         )
-        for raw in (mart_facts("mart_uni_tracking_info")["raw"], mart_facts("mart_uni_tracking_spath")["raw"])
+        for raw in (mart_of("uti").raw, mart_of("uts").raw)
     ]
     return exp.union(*queries)
 

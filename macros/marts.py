@@ -1,44 +1,63 @@
-"""What tells the three marts apart, in one place; their columns stand in the models."""
+"""The three marts and what tells them apart. Their columns stand in external_models.yaml, each once."""
 
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
 RAW_SCHEMA = "order_tracking_raw"
 HISTORY_SCHEMA = "order_tracking_history"
 UTI = "order_tracking.mart_uni_tracking_info"
 ECS = "order_tracking.mart_ecs_order_info"
+UTS = "order_tracking.mart_uni_tracking_spath"
 
 NUMBER_USED_AGAIN = "history holds another order under this number: its tracking number or its metadata differ"
 """What an exception says of it, whoever finds it: the mart at once, or the daily check."""
 
 
-def mart_facts(name: str) -> dict[str, t.Any]:
-    """The facts of a mart, by the last part of its name.
+@dataclass(frozen=True)
+class Mart:
+    """A mart and its rules. (No properties: SQLMesh stores the class with the models that use it.)
 
-    `short` names its history tables, `time` is its event time in epoch seconds, `raw` the table it is fed from, and
-    `versioned` says that an order has one row, of which the newest version counts (otherwise rows never change).
+    alias: uti, ecs or uts; names its history tables
+    name, raw: the mart's table, and the raw table that feeds it
+    event_time: its column of epoch seconds that says when something happened
+    one_row_per_order: the newest version of an order counts; otherwise rows are events that never change
+    follows_anchor: a row leaves when uti has archived its order, and not by its own age
+    order_mark: the column that tells an order from an earlier one under the same number; '' for events
     """
-    return {
-        "mart_uni_tracking_info": {
-            "short": "uti",
-            "time": "update_time",
-            "raw": f"{RAW_SCHEMA}.uni_tracking_info_raw",
-            "versioned": True,
-        },
-        "mart_ecs_order_info": {
-            "short": "ecs",
-            "time": "add_time",
-            "raw": f"{RAW_SCHEMA}.ecs_order_info_raw",
-            "versioned": True,
-        },
-        "mart_uni_tracking_spath": {
-            "short": "uts",
-            "time": "pathtime",
-            "raw": f"{RAW_SCHEMA}.uni_tracking_spath_raw",
-            "versioned": False,
-        },
-    }[name]
+
+    alias: str
+    name: str
+    raw: str
+    event_time: str
+    one_row_per_order: bool
+    follows_anchor: bool
+    order_mark: str
+
+
+def marts() -> tuple[Mart, ...]:
+    """All three, the anchor first."""
+    return (
+        Mart("uti", UTI, f"{RAW_SCHEMA}.uni_tracking_info_raw", "update_time", True, False, "tno"),
+        Mart("ecs", ECS, f"{RAW_SCHEMA}.ecs_order_info_raw", "add_time", True, True, "add_time"),
+        Mart("uts", UTS, f"{RAW_SCHEMA}.uni_tracking_spath_raw", "pathtime", False, False, ""),
+    )
+
+
+def anchor() -> Mart:
+    """uti: it says which orders are active; the two others follow it."""
+    return marts()[0]
+
+
+def mart_of(name: str) -> Mart:
+    """The mart with this alias or name; KeyError where there is none.
+
+    Example:
+        >>> mart_of("ecs").event_time, mart_of(UTS).alias
+        ('add_time', 'uts')
+    """
+    return {**{mart.alias: mart for mart in marts()}, **{mart.name: mart for mart in marts()}}[name]
 
 
 def scan_key() -> list[str]:
@@ -46,19 +65,12 @@ def scan_key() -> list[str]:
     return ["order_id", "pathtime", "code", "traceseq"]
 
 
-def order_mark(short: str) -> str:
-    """The column that tells an order from an earlier one under the same number: its tracking number, its creation.
-
-    Scans have none: a scan is told by its whole key.
-    """
-    return {"uti": "tno", "ecs": "add_time"}[short]
-
-
-def identity_columns(columns: t.Iterable[str], time: str, versioned: bool) -> list[str]:
-    """The columns, beside order_id, in which a row and its copy must agree; the deciding ones first.
+def identity(mart: Mart, columns: t.Iterable[str]) -> list[str]:
+    """The columns, beside order_id, in which a row and its copy agree; the deciding ones first.
 
     A version is told by its event time, then its arrival, then every other column; a scan by its key.
     """
-    if not versioned:
+    if not mart.one_row_per_order:
         return scan_key()[1:]
-    return [time, "landed_at", *(name for name in columns if name not in ("order_id", time, "landed_at"))]
+    first = [mart.event_time, "landed_at"]
+    return [*first, *(name for name in columns if name not in ("order_id", *first))]

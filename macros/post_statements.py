@@ -14,7 +14,7 @@ from sqlmesh.utils.errors import SQLMeshError
 from macros.checks import unjudged_orders
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table
-from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI, identity_columns, mart_facts
+from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI, anchor, identity, mart_of
 from macros.periods import half_open, is_period, months_before, period_bounds, periods_between
 from macros.production import environment_name, production_snapshot, snapshot_of_written_table
 from macros.retention import (
@@ -96,7 +96,7 @@ def refuse_rebuild_from_trimmed_raw(snapshot, engine, start, end):  # type: igno
     scans each interval that it does not know to be done. That is right while raw is whole, and the loss of everything
     older after raw was trimmed (a state that is lost or from an old backup, a change that is not forward-only).
     """
-    source = mart_facts(snapshot.model.name.split(".")[-1])["raw"]
+    source = mart_of(snapshot.model.name).raw
     since = f" since {dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%d %H:%M} UTC" if snapshot.intervals else ""
     before = exp.column("landed_at") < timestamp(end)
     interval = exp.and_(exp.column("landed_at") >= timestamp(start), before)
@@ -152,7 +152,7 @@ def retain(scope, engine):  # type: ignore[no-untyped-def]
 
 def metadata_tables(engine):  # type: ignore[no-untyped-def]
     """Where orders' metadata stands beside history: raw, and ecs once the first plan has ended."""
-    raw = mart_facts(ECS.split(".")[-1])["raw"]
+    raw = mart_of(ECS).raw
     return [raw, ECS] if engine.table_exists(ECS) else [raw]
 
 
@@ -174,19 +174,21 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
     snapshot = production_snapshot(evaluator)
     if snapshot is None:
         return None
-    facts = mart_facts(snapshot.model.name.split(".")[-1])
+    mart = mart_of(snapshot.model.name)
     columns = snapshot.model.columns_to_types
     start, end = interval_of(evaluator)
     scope = {
-        **facts,
+        "short": mart.alias,
+        "time": mart.event_time,
+        "raw": mart.raw,
+        "versioned": mart.one_row_per_order,
         "name": snapshot.model.name,
         "mart": evaluator.locals["this_model"].sql(dialect=evaluator.dialect),
         "uti": evaluator.resolve_table(UTI),
-        "anchor_raw": mart_facts(UTI.split(".")[-1])["raw"],
+        "anchor_raw": anchor().raw,
         "columns": columns,
         "sortkey": [column.name for column in snapshot.model.physical_properties["sortkey"].expressions],
-        "identity": identity_columns(columns, facts["time"], facts["versioned"]),
-        "texts": [name for name, kind in columns.items() if kind.is_type(*exp.DataType.TEXT_TYPES)],
+        "identity": identity(mart, columns),
         "start": start,
         "end": end,
         "history_start": str(evaluator.var("history_start")),
@@ -195,7 +197,7 @@ def production_scope(evaluator):  # type: ignore[no-untyped-def]
         "redshift": evaluator.engine_adapter.dialect == "redshift",
     }
     tables = history_tables(evaluator.engine_adapter)
-    scope["history"] = tables.get(facts["short"], {})
+    scope["history"] = tables.get(mart.alias, {})
     scope["uti_history"] = tables.get("uti", {})
     scope["ecs_history"] = tables.get("ecs", {})
     return scope

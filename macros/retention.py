@@ -3,7 +3,7 @@
 A scope (made in post_statements.py) says what one evaluation works on:
   mart, raw, uti     table names; uti is the anchor that says which orders are active
   short, time        the mart's short name and its event-time column; versioned: one row per order
-  columns, sortkey   of the mart; identity: the columns in which a row and its copy agree; texts: those with text
+  columns, sortkey   of the mart; identity: the columns in which a row and its copy agree
   start, end         the interval, half-open; newest: the status from which age is counted; cutoff: what is older has
                      aged out (all epoch seconds)
   history            period -> columns, of the mart's history tables that exist; uti_history: of the anchor's;
@@ -31,7 +31,7 @@ from macros.history import (
     drop_history_view,
     history_table,
 )
-from macros.marts import NUMBER_USED_AGAIN, order_mark
+from macros.marts import NUMBER_USED_AGAIN, anchor, mart_of
 from macros.periods import period_bounds
 from macros.sql import columns_of, statement, table_node, timestamp, union_all
 from macros.versions import another_order, identical, older, same
@@ -226,7 +226,7 @@ def with_copy(scope: Scope, period: str, archived: bool = True) -> exp.Query:
     if not scope["versioned"]:
         return t.cast(exp.Query, may_hold(scope, period, archived))
     is_copy = exp.and_(
-        exp.not_(older("held", "due", scope["identity"])), same(order_mark(scope["short"]), "held", "due")
+        exp.not_(older("held", "due", scope["identity"])), same(mart_of(scope["short"]).order_mark, "held", "due")
     )
     return t.cast(
         exp.Query,
@@ -254,7 +254,7 @@ def without_copy(scope: Scope, period: str, archived: bool = True) -> exp.Query:
             """,
             {"due": due, "copied": with_copy(scope, period, archived)},
             columns=columns_of(scope["columns"], "due"),
-            identical=identical("copied", "due", scope["identity"], scope["texts"]),
+            identical=identical("copied", "due", scope["identity"], scope["columns"]),
         ),
     )
 
@@ -343,7 +343,7 @@ def clean_copies_statements(scope: Scope, not_due: t.Mapping[str, tuple[int, int
             AND :of_history >= :first AND :of_history <= :last AND :of_mart >= :first AND :of_mart <= :last
             """,
             {"history": history_table(scope["short"], period), "mart": scope["mart"]},
-            identical=identical("history", "mart", scope["identity"], scope["texts"]),
+            identical=identical("history", "mart", scope["identity"], scope["columns"]),
             of_history=exp.column(scope["time"], "history"),
             of_mart=exp.column(scope["time"], "mart"),
             first=first,
@@ -378,7 +378,7 @@ def outdated_statements(scope: Scope, periods: t.Iterable[str]) -> list[exp.Expr
                     ),
                 ),
             },
-            outdated=exp.and_(older("mart", "newer", scope["identity"]), same(order_mark("uti"), "mart", "newer")),
+            outdated=exp.and_(older("mart", "newer", scope["identity"]), same(anchor().order_mark, "mart", "newer")),
         )
         for period in sorted(periods)
         if period_bounds(period)[1] > scope["cutoff"]
@@ -489,7 +489,7 @@ def trim_statements(scope: Scope) -> list[exp.Expr]:
         statement(
             "DELETE FROM mart USING copied WHERE mart.order_id = copied.order_id AND :identical AND :in_range",
             {"mart": scope["mart"], "copied": with_copy(scope, period)},
-            identical=identical("mart", "copied", scope["identity"], scope["texts"]),
+            identical=identical("mart", "copied", scope["identity"], scope["columns"]),
             in_range=in_range(scope, period, "mart"),
         )
         for period in sorted(scope["due"])

@@ -12,14 +12,14 @@ import functools
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI
+from macros.columns import columns_with_types
+from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI, UTS, identity, mart_of
 from macros.post_statements import execute
 from macros.retention import temporary
 from macros.sql import columns_of, statement, table_node
 from macros.versions import older
 
 SUSPECTS = "order_tracking_suspects"
-UTS = "order_tracking.mart_uni_tracking_spath"
 SAMPLED = 92_821
 """One order number in so many is asked where ranges begin: a prime, whose multiples numbers that begin with a date meet
 as often as others do. (Those of 100,003 they miss for weeks: powers of ten leave -3 and -30.)"""
@@ -81,10 +81,9 @@ LANDED_BUT_MISSING = """
 
 
 @macro()
-def look_for_suspects(evaluator, status_age, metadata_age):  # type: ignore[no-untyped-def]
+def look_for_suspects(evaluator):  # type: ignore[no-untyped-def]
     """Before the daily checks: put the orders that they must judge in a temporary table.
 
-    The arguments are the columns that tell a version's age, as the checks' own @is_older takes them: (a, b, ...).
     It reads what the checks themselves read, in dev environments too, and changes nothing else. In dry creates (which
     have no snapshot at hand) the table stays empty: SQLMesh tries the query then.
     """
@@ -98,7 +97,7 @@ def look_for_suspects(evaluator, status_age, metadata_age):  # type: ignore[no-u
             "raw_uti": f"{RAW_SCHEMA}.uni_tracking_info_raw",
             "raw_ecs": f"{RAW_SCHEMA}.ecs_order_info_raw",
         }
-        ages = {"uti": [column.name for column in status_age], "ecs": [column.name for column in metadata_age]}
+        ages = {alias: identity(mart_of(alias), columns_with_types(evaluator, alias)) for alias in ("uti", "ecs")}
         looks = evaluator.locals.get("snapshot") is not None
         engine = evaluator.engine_adapter
         execute(engine, no_suspects())

@@ -7,6 +7,11 @@ import typing as t
 from sqlglot import exp
 from sqlmesh import macro
 
+from macros.columns import columns_with_types
+from macros.marts import identity, mart_of
+
+Columns = t.Mapping[str, exp.DataType]
+
 
 def never_null(column: str) -> bool:
     """Columns that no landed row lacks: a row without them is rejected."""
@@ -44,22 +49,33 @@ def older(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
     return exp.paren(t.cast(exp.Expr, condition), copy=False)
 
 
-def identical(left: str, right: str, columns: t.Sequence[str], texts: t.Collection[str] = ()) -> exp.Expr:
-    """The rows of `left` and `right` agree in all of `columns`, NULL included; `texts` are those that hold text.
+def identical(left: str, right: str, names: t.Sequence[str], kinds: Columns) -> exp.Expr:
+    """The rows of `left` and `right` agree in all of these columns, NULL included.
 
     Each part compares something of one side with something of the other, so that an engine can hash it: DuckDB turns
     an outer join on anything else into a loop over both tables.
     """
     parts: list[exp.Expr] = []
-    for name in columns:
+    for name in names:
         a, b = exp.column(name, left), exp.column(name, right)
         if never_null(name):
             parts.append(a.eq(b))
             continue
-        blank = exp.Literal.string("") if name in texts else exp.Literal.number(0)
+        blank = blank_of(kinds.get(name, exp.DataType.build("unknown")))
         parts.append(exp.func("COALESCE", a, blank).eq(exp.func("COALESCE", b, blank.copy())))
         parts.append(_null_flag(a).eq(_null_flag(b)))
     return exp.and_(*parts, copy=False)
+
+
+def blank_of(kind: exp.DataType) -> exp.Expr:
+    """Any value of a type, as a literal: it stands for NULL where the NULLs are compared beside it."""
+    if kind.is_type(*exp.DataType.TEXT_TYPES):
+        return exp.Literal.string("")
+    if kind.is_type("BOOLEAN"):
+        return exp.false()
+    if kind.is_type(*exp.DataType.TEMPORAL_TYPES):
+        return exp.cast(exp.Literal.string("1970-01-01"), kind.copy())
+    return exp.Literal.number(0)
 
 
 def another_order(archived: str, present: str, created: str) -> exp.Expr:
@@ -79,31 +95,23 @@ def _null_flag(column: exp.Expr) -> exp.Expr:
 
 
 @macro()
-def is_older(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
-    """The row aliased `left` is an older version than the one aliased `right`, by `columns` in order.
-
-    Example:
-        >>> from sqlglot import exp
-        >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> a, b, update_time, status = (exp.column(name) for name in ("a", "b", "update_time", "status"))
-        >>> is_older(MacroEvaluator("redshift"), a, b, update_time, status).sql("redshift")[:40]
-        '(a.update_time < b.update_time OR (a.upd'
-    """
-    return older(left.name, right.name, [column.name for column in columns])
+def newest_first(evaluator, mart: exp.Column):  # type: ignore[no-untyped-def]
+    """The version order of a mart, newest version first: for ORDER BY."""
+    names = identity(mart_of(mart.name), columns_with_types(evaluator, mart.name))
+    return [exp.Ordered(this=exp.column(name), desc=True, nulls_first=True) for name in names]
 
 
 @macro()
-def is_identical(evaluator, left: exp.Column, right: exp.Column, *columns: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
-    """The rows aliased `left` and `right` agree in all of `columns`, which hold numbers; NULL included.
+def is_older(evaluator, left: exp.Column, right: exp.Column, mart: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The row aliased `left` is an older version of a mart's row than the one aliased `right`."""
+    return older(left.name, right.name, identity(mart_of(mart.name), columns_with_types(evaluator, mart.name)))
 
-    Example:
-        >>> from sqlglot import exp
-        >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> a, b, pathtime, code = (exp.column(name) for name in ("a", "b", "pathtime", "code"))
-        >>> is_identical(MacroEvaluator("redshift"), a, b, pathtime, code).sql("redshift")[:69]
-        'a.pathtime = b.pathtime AND COALESCE(a.code, 0) = COALESCE(b.code, 0)'
-    """
-    return identical(left.name, right.name, [column.name for column in columns])
+
+@macro()
+def is_identical(evaluator, left: exp.Column, right: exp.Column, mart: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The rows aliased `left` and `right` are the same version of a mart's row, or the same scan."""
+    kinds = columns_with_types(evaluator, mart.name)
+    return identical(left.name, right.name, identity(mart_of(mart.name), kinds), kinds)
 
 
 @macro()

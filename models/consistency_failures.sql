@@ -47,11 +47,10 @@ MODEL (
   )
 );
 
-@look_for_suspects((update_time, landed_at, tno, status), (add_time, landed_at, partner_id));
+@look_for_suspects();
 
 WITH suspects AS (
-  /* The orders that stood out where the tables were compared as a whole: macros/suspects.py. What it is given above
-     tells the age of a status and of metadata, as in landed_but_missing below. */
+  /* The orders that stood out where the tables were compared as a whole: macros/suspects.py. */
   SELECT DISTINCT
     order_id
   FROM order_tracking_suspects
@@ -255,8 +254,7 @@ WITH suspects AS (
         ON scans.order_id = doubled_before.order_id
     ) AS recent
     JOIN order_tracking.mart_uni_tracking_spath AS held
-      ON held.order_id = recent.order_id
-      AND @is_identical(held, recent, pathtime, code, traceseq)
+      ON held.order_id = recent.order_id AND @is_identical(held, recent, uts)
     GROUP BY
       recent.order_id,
       recent.pathtime,
@@ -370,21 +368,15 @@ WITH suspects AS (
     ON archived.order_id = landed.order_id
   WHERE
     (
-      mart.order_id IS NULL
-      OR @is_older(mart, landed, update_time, landed_at, tno, status)
+      mart.order_id IS NULL OR @is_older(mart, landed, uti)
     )
     AND landed.landed_at < @settled_before()
   GROUP BY
-    landed.order_id,
-    landed.update_time,
-    landed.landed_at,
-    landed.tno,
-    landed.status
+    @raw_columns(uti, landed)
   HAVING
     MAX(
       CASE
-        WHEN archived.order_id IS NULL
-        OR @is_older(archived, landed, update_time, landed_at, tno, status)
+        WHEN archived.order_id IS NULL OR @is_older(archived, landed, uti)
         THEN 0
         ELSE 1
       END
@@ -404,19 +396,15 @@ WITH suspects AS (
     ON archived.order_id = landed.order_id
   WHERE
     (
-      mart.order_id IS NULL OR @is_older(mart, landed, add_time, landed_at, partner_id)
+      mart.order_id IS NULL OR @is_older(mart, landed, ecs)
     )
     AND landed.landed_at < @settled_before()
   GROUP BY
-    landed.order_id,
-    landed.add_time,
-    landed.landed_at,
-    landed.partner_id
+    @raw_columns(ecs, landed)
   HAVING
     MAX(
       CASE
-        WHEN archived.order_id IS NULL
-        OR @is_older(archived, landed, add_time, landed_at, partner_id)
+        WHEN archived.order_id IS NULL OR @is_older(archived, landed, ecs)
         THEN 0
         ELSE 1
       END
@@ -431,11 +419,9 @@ WITH suspects AS (
   JOIN order_tracking_raw.uni_tracking_spath_raw AS landed
     ON landed.landed_at = scan_stamps.landed_at
   LEFT JOIN order_tracking.mart_uni_tracking_spath AS mart
-    ON mart.order_id = landed.order_id
-    AND @is_identical(mart, landed, pathtime, code, traceseq)
+    ON mart.order_id = landed.order_id AND @is_identical(mart, landed, uts)
   LEFT JOIN order_tracking_history.hist_uts_all AS archived
-    ON archived.order_id = landed.order_id
-    AND @is_identical(archived, landed, pathtime, code, traceseq)
+    ON archived.order_id = landed.order_id AND @is_identical(archived, landed, uts)
   WHERE
     mart.order_id IS NULL
     AND archived.order_id IS NULL

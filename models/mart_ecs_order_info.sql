@@ -14,69 +14,48 @@ MODEL (
   cron '*/15 * * * *',
   owner data_engineering,
   tags (mart, order_tracking),
-  optimize_query FALSE,
   grain order_id,
   references order_id,
   depends_on (
     order_tracking.mart_uni_tracking_info
   ),
-  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (partner_id, add_time, order_id)),
-  columns (
-    order_id BIGINT,
-    partner_id INTEGER,
-    add_time BIGINT,
-    landed_at TIMESTAMP
-  )
+  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (partner_id, add_time, order_id))
 );
 
 @refuse_to_endanger_production();
 
 WITH batch AS (
   SELECT
-    order_id,
-    partner_id,
-    add_time,
-    landed_at
+    @raw_columns(ecs)
   FROM order_tracking_raw.ecs_order_info_raw
   WHERE
     landed_at BETWEEN @start_ts AND @end_ts
 ), ranked AS (
-  /* Ties are decided the same way every time: newest event, then newest arrival, then every other column. */
   SELECT
-    order_id,
-    partner_id,
-    add_time,
-    landed_at,
-    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time DESC, landed_at DESC, partner_id DESC) AS newest_first
+    @raw_columns(ecs),
+    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY @newest_first(ecs)) AS recency_rank
   FROM batch
 ), held AS (
   /* Only a row that is not older than the oldest of the batch can be newer than one of the batch. */
   SELECT
-    order_id,
-    partner_id,
-    add_time,
-    landed_at
-  FROM order_tracking.mart_ecs_order_info
+    @raw_columns(ecs, mart)
+  FROM order_tracking.mart_ecs_order_info AS mart
   WHERE
-    add_time >= (
+    mart.add_time >= (
       SELECT
-        MIN(add_time)
+        MIN(batch.add_time)
       FROM batch
     )
 )
 SELECT
-  ranked.order_id::BIGINT AS order_id, /* The order */
-  ranked.partner_id::INTEGER AS partner_id, /* The partner it belongs to */
-  ranked.add_time::BIGINT AS add_time, /* When it was created, epoch seconds UTC */
-  ranked.landed_at::TIMESTAMP AS landed_at /* When the row arrived here */
+  @typed_columns(ecs, ranked)
 FROM ranked
 LEFT JOIN held
   ON held.order_id = ranked.order_id
 WHERE
-  ranked.newest_first = 1
+  ranked.recency_rank = 1
   AND (
-    held.order_id IS NULL
-    OR NOT @is_older(ranked, held, add_time, landed_at, partner_id)
+    held.order_id IS NULL OR NOT @is_older(ranked, held, ecs)
   );
 
 @apply_retention()

@@ -16,73 +16,44 @@ MODEL (
   cron '*/15 * * * *',
   owner data_engineering,
   tags (mart, order_tracking),
-  optimize_query FALSE,
   grain order_id,
-  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (update_time, order_id)),
-  columns (
-    order_id BIGINT,
-    tno VARCHAR(64),
-    status INTEGER,
-    update_time BIGINT,
-    landed_at TIMESTAMP
-  )
+  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (update_time, order_id))
 );
 
 @refuse_to_endanger_production();
 
 WITH batch AS (
   SELECT
-    order_id,
-    tno,
-    status,
-    update_time,
-    landed_at
+    @raw_columns(uti)
   FROM order_tracking_raw.uni_tracking_info_raw
   WHERE
     landed_at BETWEEN @start_ts AND @end_ts
 ), ranked AS (
-  /* Ties are decided the same way every time: newest event, then newest arrival, then every other column. */
   SELECT
-    order_id,
-    tno,
-    status,
-    update_time,
-    landed_at,
-    ROW_NUMBER() OVER (
-      PARTITION BY order_id
-      ORDER BY update_time DESC, landed_at DESC, tno DESC, status DESC
-    ) AS newest_first
+    @raw_columns(uti),
+    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY @newest_first(uti)) AS recency_rank
   FROM batch
 ), held AS (
   /* Only a row that is not older than the oldest of the batch can be newer than one of the batch. */
   SELECT
-    order_id,
-    tno,
-    status,
-    update_time,
-    landed_at
-  FROM order_tracking.mart_uni_tracking_info
+    @raw_columns(uti, mart)
+  FROM order_tracking.mart_uni_tracking_info AS mart
   WHERE
-    update_time >= (
+    mart.update_time >= (
       SELECT
-        MIN(update_time)
+        MIN(batch.update_time)
       FROM batch
     )
 )
 SELECT
-  ranked.order_id::BIGINT AS order_id, /* The order */
-  ranked.tno::VARCHAR(64) AS tno, /* Tracking number */
-  ranked.status::INTEGER AS status, /* Current status */
-  ranked.update_time::BIGINT AS update_time, /* When the status became so, epoch seconds UTC */
-  ranked.landed_at::TIMESTAMP AS landed_at /* When the row arrived here */
+  @typed_columns(uti, ranked)
 FROM ranked
 LEFT JOIN held
   ON held.order_id = ranked.order_id
 WHERE
-  ranked.newest_first = 1
+  ranked.recency_rank = 1
   AND (
-    held.order_id IS NULL
-    OR NOT @is_older(ranked, held, update_time, landed_at, tno, status)
+    held.order_id IS NULL OR NOT @is_older(ranked, held, uti)
   );
 
 @apply_retention()

@@ -14,53 +14,33 @@ MODEL (
   cron '*/15 * * * *',
   owner data_engineering,
   tags (mart, order_tracking),
-  optimize_query FALSE,
   grain (order_id, pathtime, code, traceseq),
   references order_id,
   depends_on (
     order_tracking.mart_uni_tracking_info
   ),
-  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (pathtime, order_id)),
-  columns (
-    order_id BIGINT,
-    pathtime BIGINT,
-    code INTEGER,
-    traceseq INTEGER,
-    landed_at TIMESTAMP
-  )
+  physical_properties (diststyle = KEY, distkey = order_id, sortkey = (pathtime, order_id))
 );
 
 @refuse_to_endanger_production();
 
 WITH batch AS (
   SELECT
-    order_id,
-    pathtime,
-    code,
-    traceseq,
-    landed_at
+    @raw_columns(uts)
   FROM order_tracking_raw.uni_tracking_spath_raw
   WHERE
     landed_at BETWEEN @start_ts AND @end_ts
 ), ranked AS (
   /* A scan that landed twice within the batch counts once, with its first arrival. */
   SELECT
-    order_id,
-    pathtime,
-    code,
-    traceseq,
-    landed_at,
+    @raw_columns(uts),
     ROW_NUMBER() OVER (PARTITION BY order_id, pathtime, code, traceseq ORDER BY landed_at) AS first_arrival
   FROM batch
 )
 SELECT
-  order_id::BIGINT AS order_id, /* The order */
-  pathtime::BIGINT AS pathtime, /* When it was scanned, epoch seconds UTC */
-  code::INTEGER AS code, /* What the scan says */
-  traceseq::INTEGER AS traceseq, /* Running number within the order */
-  landed_at::TIMESTAMP AS landed_at /* When the row arrived here */
+  @typed_columns(uts, ranked)
 FROM ranked
 WHERE
-  first_arrival = 1;
+  ranked.first_arrival = 1;
 
 @apply_retention()

@@ -36,16 +36,15 @@ WITH newest_first AS (
     ON uts.order_id = uti.order_id
 )
 SELECT
-  order_id::BIGINT AS order_id, /* The order */
-  tno::VARCHAR(64) AS tno, /* Tracking number */
-  partner_id::INTEGER AS partner_id, /* The partner it belongs to */
-  status::INTEGER AS status, /* Current status */
-  add_time::BIGINT AS add_time, /* When it was created, epoch seconds UTC */
-  'epoch'::TIMESTAMP + add_time * INTERVAL '1 SECOND' AS created_at, /* The same as a timestamp, UTC */
-  update_time::BIGINT AS update_time, /* When the status became so, epoch seconds UTC */
-  'epoch'::TIMESTAMP + update_time * INTERVAL '1 SECOND' AS updated_at, /* The same as a timestamp, UTC */
-  code::INTEGER AS last_scan_code, /* What the newest scan says */
-  pathtime::BIGINT AS last_scan_time /* When that was, epoch seconds UTC */
+  @typed_columns(uti, newest_first, order_id, tno),
+  @typed_columns(ecs, newest_first, partner_id),
+  @typed_columns(uti, newest_first, status),
+  @typed_columns(ecs, newest_first, add_time),
+  'epoch'::TIMESTAMP + add_time * INTERVAL '1 SECOND' AS created_at, /* add_time as a timestamp, UTC */
+  @typed_columns(uti, newest_first, update_time),
+  'epoch'::TIMESTAMP + update_time * INTERVAL '1 SECOND' AS updated_at, /* update_time as a timestamp, UTC */
+  code AS last_scan_code, /* What the newest scan says */
+  pathtime AS last_scan_time /* When that was, epoch seconds UTC */
 FROM newest_first
 WHERE
   position = 1

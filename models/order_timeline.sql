@@ -47,11 +47,9 @@ WITH scans AS (
     ON archived.order_id = reused.order_id
 )
 SELECT
-  scans.order_id::BIGINT AS order_id, /* The order */
-  scans.pathtime::BIGINT AS pathtime, /* When it was scanned, epoch seconds UTC */
-  'epoch'::TIMESTAMP + scans.pathtime * INTERVAL '1 SECOND' AS scanned_at, /* The same as a timestamp, UTC */
-  scans.code::INTEGER AS code, /* What the scan says */
-  scans.traceseq::INTEGER AS traceseq, /* Running number within the order */
+  @typed_columns(uts, scans, order_id, pathtime),
+  'epoch'::TIMESTAMP + scans.pathtime * INTERVAL '1 SECOND' AS scanned_at, /* pathtime as a timestamp, UTC */
+  @typed_columns(uts, scans, code, traceseq),
   scans.lives_in::VARCHAR(16) AS lives_in, /* mart, or the half-year of history that holds it */
   (
     COALESCE(ended.orders_before, 0) + 1

@@ -155,7 +155,7 @@ def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, st
 
 
 def ecs_table(config: ExtractConfig) -> Table:
-    return next(table for table in config.tables if table.facts["short"] == "ecs")
+    return next(table for table in config.tables if table.mart.alias == "ecs")
 
 
 def resolve(warehouse: Warehouse, key: str, note: str, clock: Clock) -> OpenException:

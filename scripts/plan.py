@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
                     refuse_environment_of_others(context.state_reader.get_environment(environment))
                     lay_foundation(warehouse, config.tables, held)
                     if production_stands(context.state_reader.get_environment("prod")):
-                        refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
+                        refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
                     context.plan(
                         options.environment,
                         execution_time=Clock(options.at).now_utc(),

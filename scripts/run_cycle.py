@@ -107,7 +107,7 @@ def run_cycle(
                         phase.told = "made the marts"
                     reached = _reached(context, console, project)
                 _refuse_behind_the_marts(reached, clock)
-                refuse_without_the_marts(warehouse, [table.mart for table in config.tables])
+                refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
             with _phase(cycle, "extract", report) as phase:
                 cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
                 phase.told = _told(cycle.extracted)
@@ -226,7 +226,9 @@ def _refuse_behind_the_marts(reached: list[dt.datetime], clock: Clock) -> None:
 
 def marts_stand(held: Mapping[str, Standing], tables: Iterable[Table]) -> bool:
     """SQLMesh shows each mart under its name, so a plan was made and a cycle leaves all other names alone."""
-    return all(table.mart in held and is_view_of_sqlmesh(held[table.mart], table.mart) for table in tables)
+    return all(
+        table.mart.name in held and is_view_of_sqlmesh(held[table.mart.name], table.mart.name) for table in tables
+    )
 
 
 def refuse_without_the_marts(warehouse: Warehouse, marts: list[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlglot import exp
 
 from extract.warehouse import warehouse_class
-from macros.marts import mart_facts
+from macros.marts import mart_of
 
 NAMED_FROM = 0.5  # seconds; what is faster is not worth a line
 NAMED = 3
@@ -87,7 +87,7 @@ def rows_moved(written: Counter[str], model: str) -> str:
     merged = written[f"INSERT {model}"]
     if not model.startswith("mart_"):
         return f"{merged:,} in"
-    history = f"INSERT hist_{mart_facts(model)['short']}_"
+    history = f"INSERT hist_{mart_of(f'order_tracking.{model}').alias}_"
     archived = sum(rows for told, rows in written.items() if told.startswith(history))
     return f"{merged:,} in, {archived:,} archived"
 

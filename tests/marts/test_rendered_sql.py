@@ -110,7 +110,7 @@ def everything_standing(config: ExtractConfig) -> dict[str, set[str]]:
     standing = {name: set(columns_of_own(listed)) for name, listed in OWN_TABLES.items()}
     for table in config.tables:
         columns = {*table.columns, "landed_at"}
-        standing |= {table.raw: columns, table.mart: columns}
+        standing |= {table.raw: columns, table.mart.name: columns}
         standing[history_view(str(table.facts["short"]))] = {*columns, "period", "archived_at"}
     return standing
 
