@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from macros.post_statements import execute, retain
 from sqlglot import exp, parse_one
 from sqlmesh.core.context import Context
 
 from extract.clock import Clock
 from extract.config import PROJECT, ExtractConfig, load_config
-from extract.foundation import OWN_TABLES, lay_foundation
+from extract.ensure_tables import OWN_TABLES, ensure_tables
 from extract.landing import Landed, land, log
 from extract.ownership import columns_of_own
 from extract.reconcile import warehouse_hourly_counts
@@ -26,7 +27,6 @@ from extract.warehouse import Staged, Standing
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_view
 from macros.marts import UTI, identity_columns, mart_facts
-from macros.post_statements import execute, retain
 from macros.sql import statement
 from macros.suspects import ALONE, DOUBLED, compare, no_suspects, range_starts, reach
 from scripts.exceptions import open_exceptions, resolve, restore
@@ -117,12 +117,12 @@ def everything_standing(config: ExtractConfig) -> dict[str, set[str]]:
 
 def test_what_the_extract_sends_passes(config: ExtractConfig) -> None:
     empty = Redshift()
-    lay_foundation(empty, config.tables)
+    ensure_tables(empty, config.tables)
     standing = everything_standing(config)
     missing = Redshift({name: columns - {"status", "code"} for name, columns in standing.items()})
-    lay_foundation(missing, config.tables)
+    ensure_tables(missing, config.tables)
     full = Redshift(standing)
-    lay_foundation(full, config.tables)
+    ensure_tables(full, config.tables)
     for table in config.tables:
         last_watermark(full, table)
         load_begun(full, OLD)
