@@ -85,8 +85,8 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
     )
     opened = statement(
         """
-        INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
-        SELECT failing.check_name, failing.table_name, NULL, failing.detail, :at, :at, 1
+        INSERT INTO exceptions (check_name, table_name, detail, first_seen_at, last_seen_at, times_seen)
+        SELECT failing.check_name, failing.table_name, failing.detail, :at, :at, 1
         FROM failing
         LEFT JOIN open_ones ON open_ones.check_name = failing.check_name
           AND open_ones.table_name = failing.table_name
