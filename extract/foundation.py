@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sqlglot import exp
 
-from extract.config import PROJECT, Table
 from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
+from extract.settings import PROJECT
+from extract.tables import Table
 from extract.warehouse import Standing, Warehouse
 from macros.exceptions import EXCEPTIONS
 from macros.history import create_history_view

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from extract.errors import SourceError, SourceUrlError
+from extract.settings import in_project
 
 BATCH_ROWS = 65_536
 SECONDS_PER_HOUR = 3600
@@ -93,7 +94,8 @@ class Source(Protocol):
 def open_source(url: str) -> Source:
     """Opens `mysql://user:password@host:port/database[?ssl-ca=FILE]` or `duckdb:///FILE`.
 
-    Four slashes make the file's path absolute. Raises SourceError, never showing the password.
+    Four slashes make the file's path absolute; with three it is relative to the project's folder. Raises SourceError,
+    never showing the password.
     """
     scheme = url.split(":", 1)[0].lower() if ":" in url else ""
     if scheme == "duckdb":
@@ -111,14 +113,14 @@ def open_source(url: str) -> Source:
 
 
 def duckdb_path(url: str) -> str:
-    """The file of a duckdb URL: `duckdb:///a/b` is relative, `duckdb:////a/b` absolute."""
+    """The file of a duckdb URL: `duckdb:///a/b` is relative to the project's folder, `duckdb:////a/b` absolute."""
     path = urlsplit(url).path
     if not url.lower().startswith("duckdb:///") or len(path) < 2:
         raise SourceUrlError(
             "The source URL begins with neither mysql: nor duckdb:/// and a file; nothing was read. Write "
             "duckdb:///relative/file or duckdb:////absolute/file."
         )
-    return url[len("duckdb:///") :]
+    return str(in_project(url[len("duckdb:///") :]))
 
 
 def merged(ranges: Sequence[TimeRange]) -> tuple[list[tuple[int, int | None]], bool]:

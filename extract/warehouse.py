@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 from sqlglot import exp
 
-from extract.errors import TransactionConflict, WarehouseError
+from extract.column_types import arrow_type
+from extract.errors import ConfigurationError, TransactionConflict, WarehouseError
 
 Result = TypeVar("Result")
 
@@ -64,8 +65,8 @@ class Warehouse(Protocol):
     def session(self) -> AbstractContextManager[Warehouse]:
         """A connection of its own, for a thread."""
 
-    def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
-        """Streams batches into a temporary table of this session. Columns: name and type, BIGINT or VARCHAR(n)."""
+    def stage(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Staged:
+        """Streams batches into a temporary table of this session, whose columns have these types."""
 
     def little_memory(self) -> AbstractContextManager[None]:
         """Inside, as little as reading and landing need: an extract hardly grows with its rows."""
@@ -86,8 +87,6 @@ def open_warehouse(gateway: str = "local") -> Warehouse:
 
 def warehouse_class(gateway: str) -> Any:
     """The kind of warehouse behind a gateway; what the other one needs is not loaded."""
-    from extract.errors import ConfigurationError
-
     if gateway == "local":
         from extract.warehouse_duckdb import DuckDBWarehouse
 
@@ -99,9 +98,9 @@ def warehouse_class(gateway: str) -> Any:
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
 
 
-def staged_schema(columns: Sequence[tuple[str, str]]) -> pa.Schema:
+def staged_schema(columns: Mapping[str, exp.DataType]) -> pa.Schema:
     """What the batches that are staged must look like."""
-    return pa.schema([(name, pa.int64() if kind == "BIGINT" else pa.string()) for name, kind in columns])
+    return pa.schema([(name, arrow_type(kind)) for name, kind in columns.items()])
 
 
 def standing_objects(rows: Iterable[tuple[Any, ...]], catalog: str | None) -> dict[str, Standing]:
@@ -133,7 +132,7 @@ def again_after_conflicts(work: Callable[[], Result]) -> Result:
     return work()
 
 
-class Arriving:
+class CountedBatches:
     """Batches on their way into a temporary table: counts them, and keeps the error that ended them.
 
     An engine that pulls batches wraps such an error in one of its own; `raise_error` gives back the first. DuckDB takes

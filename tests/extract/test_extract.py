@@ -20,10 +20,11 @@ from sqlglot import parse_one
 
 from extract.__main__ import main as extract_command
 from extract.clock import Clock
-from extract.config import PROJECT, ExtractConfig, load_config
 from extract.errors import ConfigurationError, ExtractFailed, SourceError, WarehouseError
 from extract.run import TableRun, extract
+from extract.settings import PROJECT
 from extract.source import open_source
+from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
@@ -660,7 +661,12 @@ def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> 
     )
     with pytest.raises(ConfigurationError) as error:
         load_config(settings=settings)
-    for part in ("nowhere_raw", "nowhere is none of", "no id_column", "'guess'", "how uni_tracking_info is read"):
+    for part in (
+        "tables.nowhere is not known",
+        "tables.uni_tracking_spath.cursor is id, but there is no id_column",
+        "tables.ecs_order_info.cursor is not 'time' or 'id'",
+        "tables.uni_tracking_info is missing",
+    ):
         assert part in str(error.value)
 
 
@@ -669,7 +675,7 @@ def test_a_table_whose_rows_change_is_not_read_by_id(tmp_path: Path) -> None:
     settings = tmp_path / "tables.yaml"
     ours = (PROJECT / "extract" / "tables.yaml").read_text()
     settings.write_text(ours.replace("time: update_time", "time: update_time\n    cursor: id\n    id_column: id"))
-    with pytest.raises(ConfigurationError, match="uni_tracking_info has cursor: id, which would miss every change"):
+    with pytest.raises(ConfigurationError, match="uni_tracking_info.cursor is id, which would miss every change"):
         load_config(settings=settings)
 
 
@@ -681,24 +687,6 @@ def test_a_broken_configuration_is_told_in_words(tmp_path: Path, text: str) -> N
     settings.write_text(text)
     with pytest.raises(ConfigurationError, match="nothing was"):
         load_config(settings=settings)
-
-
-@pytest.mark.parametrize("text", ["2024h1", "2024_h3", "a: b"])
-def test_a_history_start_that_is_no_half_year_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Taken as text it would sort somewhere, and from there on archive everything or nothing."""
-    monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", text)
-    with pytest.raises(ConfigurationError, match="is no period"):
-        load_config()
-
-
-def test_a_setting_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ORDER_TRACKING_HISTORY_START", "ORDER_TRACKING_DUCKDB"):
-        monkeypatch.setenv(name, "")
-    from sqlmesh.core.config import Config, load_configs
-
-    (config,) = load_configs(None, Config, [PROJECT]).values()
-    assert config.variables["history_start"] == "2024_h1"
-    assert config.gateways["local"].connection.database == "order_tracking.duckdb"  # type: ignore[union-attr]
 
 
 def test_a_table_that_is_not_configured_is_named(world: World) -> None:

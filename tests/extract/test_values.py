@@ -19,11 +19,11 @@ from sqlglot import exp
 from bench.source_tables import SOURCE_TABLES
 from extract import values
 from extract.clock import Clock
-from extract.config import ExtractConfig, load_config
 from extract.errors import SourceError
 from extract.run import extract
 from extract.source import open_source
 from extract.source_mysql import Address
+from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
 from scripts.run_cycle import main as cycle_command
 from tests.conftest import START

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from extract.clock import Clock
-from extract.config import PROJECT, load_config, project_variables
 from extract.run import extract
+from extract.settings import PROJECT
 from extract.source import open_source
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from tests.conftest import START
-from tests.proof.engine import post_statements
+from tests.proof.engine import post_statements, project_variables
 from tests.proof.fast_world import FastWorld
 from tests.support.world import DAY, HOUR, MINUTE, World, at, moment
 

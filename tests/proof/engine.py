@@ -14,11 +14,14 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
 import duckdb
+from jinja2 import Template
+from ruamel.yaml import YAML
 from sqlglot import exp, parse_one
 from sqlmesh.core import constants
 from sqlmesh.core.context import Context
@@ -27,11 +30,12 @@ from sqlmesh.core.model import Model
 
 from extract import warehouse_duckdb
 from extract.clock import Clock
-from extract.config import PROJECT, ExtractConfig, load_config, project_variables
 from extract.foundation import lay_foundation
 from extract.run import extract
+from extract.settings import PROJECT
 from extract.source import Source
 from extract.source_duckdb import DuckDBSource
+from extract.tables import ExtractConfig, load_config
 from extract.warehouse_duckdb import DuckDBWarehouse
 from macros import post_statements, suspects
 from macros import sql as macros_sql
@@ -63,6 +67,14 @@ def project_models() -> dict[str, Model]:
     with mock.patch.dict(os.environ, {"ORDER_TRACKING_DUCKDB": ":memory:"}):
         context = Context(paths=str(PROJECT), gateway="local")
     return {model.name.split(".")[-1]: model for model in context.models.values()}
+
+
+def project_variables(project: Path = PROJECT) -> dict[str, Any]:
+    """The variables of config.yaml, read the way SQLMesh reads them."""
+    text = Template((project / "config.yaml").read_text()).render(
+        env_var=lambda name, default="": os.environ.get(name) or default
+    )
+    return dict(YAML(typ="safe", pure=True).load(text)["variables"])
 
 
 def utc(moment: int) -> dt.datetime:
