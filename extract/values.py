@@ -162,7 +162,7 @@ Parse = Callable[[str], Any]
 def _way_to_parse(wanted: pa.DataType) -> tuple[str, Parse]:
     """A pattern of texts that Arrow casts to this type exactly, and what becomes of any other text (None: unfit)."""
     if pa.types.is_decimal(wanted):
-        whole = f"[0-9]{{1,{wanted.precision - wanted.scale}}}" if wanted.precision > wanted.scale else "0"
+        whole = f"[0-9]{{1,{wanted.precision - wanted.scale}}}" if wanted.precision > wanted.scale else "0?"
         fraction = rf"(\.[0-9]{{1,{wanted.scale}}})?" if wanted.scale else ""
         return f"^-?{whole}{fraction}$", partial(_decimal, digits=wanted.precision, decimals=wanted.scale)
     if pa.types.is_floating(wanted):
@@ -174,7 +174,7 @@ def _way_to_parse(wanted: pa.DataType) -> tuple[str, Parse]:
     return r"^-?([0-9]{1,18}|[1-8][0-9]{18})$", _whole_number
 
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]+)?|\.[0-9]+)")
 """Nothing else is a number here."""
 
 _DAY = "[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
