@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from extract.clock import Clock, arrival, landing_stamp
+from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
 from extract.errors import ConfigurationError
-from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
 from extract.held import held_rows
 from extract.tables import Table
 from extract.values import REASON, ROW

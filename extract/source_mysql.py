@@ -17,7 +17,7 @@ from extract.errors import SourceError, SourceUrlError
 from extract.mysql_rows import CutStream, stream
 from extract.mysql_session import pin
 from extract.settings import in_project, without
-from extract.source import (
+from extract.source_reads import (
     LONGEST,
     SECONDS_PER_HOUR,
     Columns,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import jinja2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -19,6 +21,7 @@ from extract.errors import ConfigurationError
 from extract.settings import PROJECT, mistakes_of
 from extract.source import SourceTable
 from macros.marts import RAW_SCHEMA, Mart, mart_of, marts, scan_key
+from macros.periods import parse_period
 
 EXTRACTED = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
 """The tables of tables.yaml, the anchor first."""
@@ -54,6 +57,8 @@ class ExtractConfig:
     buffer_seconds: int
     chunk_rows: int | None
     """None: as many as suit the warehouse."""
+    history_start: str
+    """The first half-year that has history tables."""
 
     def select(self, names: Sequence[str] | None) -> tuple[Table, ...]:
         """The tables named, in the configured order; all of them without names."""
@@ -113,17 +118,27 @@ class _File(BaseModel):
 
 
 def load_config(project: Path = PROJECT, settings: Path | None = None) -> ExtractConfig:
-    """Reads both files; one ConfigurationError names every mistake in them."""
+    """Reads both files and the variables of config.yaml; one ConfigurationError names every mistake in them."""
     mistakes: list[str] = []
     columns = _read_columns(project / "external_models.yaml", mistakes)
     content = _read_settings(settings or project / "extract" / "tables.yaml", mistakes)
+    history_start = _read_history_start(project, mistakes)
     if content is None or mistakes:
         raise ConfigurationError(f"The extract configuration is wrong; nothing was read. {'; '.join(mistakes)}.")
     return ExtractConfig(
         tables=tuple(_table(name, getattr(content.tables, name), columns[name]) for name in EXTRACTED),
         buffer_seconds=content.buffer_minutes * 60,
         chunk_rows=content.chunk_rows,
+        history_start=history_start,
     )
+
+
+def project_variables(project: Path = PROJECT) -> dict[str, Any]:
+    """The variables of config.yaml, read the way SQLMesh reads them."""
+    text = _template((project / "config.yaml").read_text()).render(
+        env_var=lambda name, default="": os.environ.get(name) or default
+    )
+    return dict(_parsed(text)["variables"])
 
 
 def _table(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> Table:
@@ -140,6 +155,18 @@ def _table(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> Table:
         mart=mart_of(f"order_tracking.mart_{name}"),
         id_overlap=entry.id_overlap if by_id else None,
     )
+
+
+def _read_history_start(project: Path, mistakes: list[str]) -> str:
+    try:
+        start = str(project_variables(project)["history_start"])
+        parse_period(start)
+        return start
+    except ValueError as error:
+        mistakes.append(f"config.yaml: history_start (ORDER_TRACKING_HISTORY_START) {error}")
+    except (OSError, YAMLError, TypeError, KeyError) as error:
+        mistakes.append(f"{project / 'config.yaml'} cannot be read: {error}")
+    return ""
 
 
 def _read_settings(file: Path, mistakes: list[str]) -> _File | None:
@@ -193,6 +220,11 @@ def _read_yaml(file: Path) -> Any:
         return _parsed(file.read_text())
     except (OSError, YAMLError) as error:
         raise _Unreadable(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+
+
+@cache
+def _template(text: str) -> jinja2.Template:
+    return jinja2.Template(text)
 
 
 @cache

@@ -14,7 +14,7 @@ from sqlglot import exp, parse_one
 
 from extract.errors import WarehouseError, first_line
 from extract.settings import warehouse_file
-from extract.warehouse import CountedBatches, Staged, Standing, staged_schema, standing_objects
+from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 
 CHECKPOINT_THRESHOLD = "256MB"

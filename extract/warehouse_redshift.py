@@ -15,7 +15,7 @@ from extract.errors import TransactionConflict, WarehouseError, first_line
 from extract.lock_postgres import assert_still_held
 from extract.s3_parts import S3Parts, Sent
 from extract.settings import RedshiftSettings
-from extract.warehouse import CountedBatches, Staged, Standing, staged_schema, standing_objects
+from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 from macros.sql import DIALECT
 

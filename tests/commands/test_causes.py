@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from extract import landing, run, s3_parts, warehouse
+from extract import landing, run, s3_parts, staging
 from extract.__main__ import main as extract_command
 from extract.errors import CycleFailed, SourceError, first_line, in_words, with_first, within
 from extract.source_duckdb import DuckDBSource
@@ -111,7 +111,7 @@ def test_a_batch_of_another_schema_is_told(
 def test_a_reading_that_is_given_up_keeps_no_error() -> None:
     """It ends with GeneratorExit, which is not the cause: that the engine says itself."""
     batch = pa.record_batch({"order_id": [1]})
-    counted = warehouse.CountedBatches([batch, batch], batch.schema)
+    counted = staging.CountedBatches([batch, batch], batch.schema)
     reading = iter(counted)
     next(reading)
     reading.close()  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ import pytest
 from sqlmesh.core.context import Context
 
 from extract.__main__ import main as extract_command
-from extract.foundation import look_before_plan
+from extract.ensure_tables import look_before_plan
 from extract.ownership import is_view_of_sqlmesh, project_models
 from extract.tables import load_config
 from extract.warehouse import Standing, open_warehouse

@@ -14,14 +14,11 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
 import duckdb
-from jinja2 import Template
-from ruamel.yaml import YAML
 from sqlglot import exp, parse_one
 from sqlmesh.core import constants
 from sqlmesh.core.context import Context
@@ -30,19 +27,23 @@ from sqlmesh.core.model import Model
 
 from extract import warehouse_duckdb
 from extract.clock import Clock
-from extract.foundation import lay_foundation
+from extract.ensure_tables import ensure_tables
 from extract.run import extract
 from extract.settings import PROJECT
 from extract.source import Source
 from extract.source_duckdb import DuckDBSource
-from extract.tables import ExtractConfig, load_config
+from extract.tables import ExtractConfig, load_config, project_variables
 from extract.warehouse_duckdb import DuckDBWarehouse
-from macros import post_statements, suspects
 from macros import sql as macros_sql
+from macros import suspects
+from macros.exceptions import keep_exceptions
+from macros.retention import retention
+from macros.sql import execute
 
 QUARTER, DAY = 900, 86400
 MARTS = ("mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath")
 CHECKS = "consistency_failures"
+POST_STATEMENTS = {"retention": retention, "keep_exceptions": keep_exceptions}
 
 # Moments that a query is rendered for once; their texts are then replaced by those of each interval.
 STENCIL = (981_173_100, 1_015_218_360, 1_049_522_820)
@@ -67,14 +68,6 @@ def project_models() -> dict[str, Model]:
     with mock.patch.dict(os.environ, {"ORDER_TRACKING_DUCKDB": ":memory:"}):
         context = Context(paths=str(PROJECT), gateway="local")
     return {model.name.split(".")[-1]: model for model in context.models.values()}
-
-
-def project_variables(project: Path = PROJECT) -> dict[str, Any]:
-    """The variables of config.yaml, read the way SQLMesh reads them."""
-    text = Template((project / "config.yaml").read_text()).render(
-        env_var=lambda name, default="": os.environ.get(name) or default
-    )
-    return dict(YAML(typ="safe", pure=True).load(text)["variables"])
 
 
 def utc(moment: int) -> dt.datetime:
@@ -139,6 +132,10 @@ class Evaluation:
     def resolve_table(name: str) -> str:
         return name
 
+    @staticmethod
+    def columns_to_types(name: str) -> dict[str, exp.DataType]:
+        return dict(project_models()[name.split(".")[-1]].columns_to_types or {})
+
     @property
     def _resolve_tables(self) -> Callable[..., Any]:
         deployability_index = SimpleNamespace(is_deployable=lambda snapshot: True)
@@ -158,7 +155,7 @@ class Engine:
             self.variables = project_variables()
             self.config: ExtractConfig = load_config()
         self.connection = connection
-        lay_foundation(self.warehouse, self.config.tables)
+        ensure_tables(self.warehouse, self.config, planned_at)
         connection.execute("CREATE SCHEMA IF NOT EXISTS order_tracking")
         before = planned_at // QUARTER * QUARTER - QUARTER
         self.reached: dict[str, int] = {}
@@ -222,7 +219,8 @@ class Engine:
         evaluation = self.evaluation(model, start, end, now)
         with quickly():
             for call in model.post_statements:
-                getattr(post_statements, call.this.name.lower())(evaluation)
+                statements = POST_STATEMENTS[call.this.name.lower()](evaluation, *call.this.expressions)
+                execute(self.adapter, statements)
 
     def evaluation(self, model: Model, start: int, end: int, now: int) -> Evaluation:
         table = exp.to_table(model.name)
