@@ -10,7 +10,7 @@ from extract.settings import PROJECT
 RANK = {"macros": 0, "extract": 1, "scripts": 2, "bench": 3}
 """A package imports from its own rank or a lower one."""
 
-COMMAND_LINE = ("scripts.cli", "scripts.commands", "scripts.options", "scripts.outcome")
+COMMAND_LINE = ("scripts.cli", "scripts.commands", "scripts.outcome")
 """Nothing but an entry point imports the command line."""
 
 PLAYS_A_SOURCE = ("scripts.demo", "scripts.commands.demo", "scripts.commands.simulate")
