@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import KEPT, write_report
-from extract.config import PROJECT
+from extract.settings import PROJECT
 
 ROUNDS = {"steady": 5, "bare steady": 5, "ageing": 5, "bare ageing": 5, "checks": 1, "catch-up": 1}
 QUARTER, DAY = 900, 86_400

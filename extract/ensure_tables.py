@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sqlglot import exp
 
-from extract.config import PROJECT, ExtractConfig, Table
 from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
+from extract.settings import PROJECT
+from extract.tables import ExtractConfig, Table
 from extract.warehouse import Standing, Warehouse
 from macros.exceptions import EXCEPTIONS
 from macros.history import add_column, create_table, history_table, history_view, renew_history_view

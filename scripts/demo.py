@@ -24,7 +24,7 @@ from typing import Any
 import duckdb
 from tqdm import tqdm
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 
 FOLDER = Path("demo")
 SOURCE, WAREHOUSE = FOLDER / "source.duckdb", FOLDER / "warehouse.duckdb"

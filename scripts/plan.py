@@ -11,11 +11,12 @@ from contextlib import closing
 from typing import Any
 
 from extract.clock import Clock
-from extract.config import PROJECT, load_config
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import ConfigurationError
 from extract.lock import run_lock
 from extract.ownership import refuse_foreign
+from extract.settings import PROJECT, share_warehouse_file
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 
 
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         from scripts.sqlmesh_session import keep_alerts_from_failing_a_run, keep_quiet_about_names_not_taken
 
         config = load_config()
+        share_warehouse_file(options.gateway)
         with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
             environment = EnvironmentNamingInfo.sanitize_name(options.environment).lower()
             held, foreign = look_before_plan(warehouse, config.tables, environment)

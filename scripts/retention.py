@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR
-from extract.config import PROJECT, project_variables
 from extract.errors import ConfigurationError
+from extract.settings import PROJECT
+from extract.tables import project_variables
 from macros.due import Retention
 from macros.marts import marts
 from macros.retention import read_retention

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock
-from extract.config import PROJECT, Table, load_config
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import ConfigurationError, CycleFailed, WarehouseError, in_words, with_first
 from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import is_view_of_sqlmesh, project_models, refuse_foreign
 from extract.run import TableRun, extract
+from extract.settings import PROJECT, share_warehouse_file
 from extract.source import open_source
+from extract.tables import Table, load_config
 from extract.warehouse import Standing, Warehouse, open_warehouse
 from scripts.command import configured_source
 from scripts.cycle_console import CycleConsole
@@ -88,6 +89,7 @@ def run_cycle(
     nothing is lost and running again is safe.
     """
     url = configured_source(source, gateway)
+    share_warehouse_file(gateway)
     clock = Clock(at)
     config = load_config(project)
     cycle = Cycle(clock.now_utc())

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import in_words
-from scripts.command import without_secrets
+from extract.settings import without_secrets
 from scripts.cycle_console import CycleConsole
 
 SETTINGS = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_", "SQLMESH__")

@@ -13,7 +13,7 @@ import pytest
 from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 from scripts.run_cycle import run_cycle
 from tests.support.thorough import SAMPLED, THOROUGH
 from tests.support.world import World, at, make_tables, moment

@@ -21,7 +21,7 @@ from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
 from sqlmesh.utils.errors import SQLMeshError
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 from macros.production import deployability
 from tests.conftest import START
 from tests.extract.test_extract import run as extract

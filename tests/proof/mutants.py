@@ -312,12 +312,12 @@ MUTANTS = (
         "no LEAST on the watermark",
     ),
     Mutant(
-        "every_piece_moves_the_watermark",
+        "every_chunk_moves_the_watermark",
         "extract/run.py",
         "moves_watermark=job.moves_watermark and whole",
         "moves_watermark=job.moves_watermark",
         "a load that dies has seen less than its newest row says",
-        ("tests/extract/test_pieces.py::test_only_the_last_piece_tells_how_far_was_seen",),
+        ("tests/extract/test_chunks.py::test_only_the_last_chunk_tells_how_far_was_seen",),
     ),
     Mutant(
         "no_buffer",
@@ -339,13 +339,13 @@ MUTANTS = (
     Mutant(
         "no_dedup_in_the_landing",
         "extract/landing.py",
-        "SELECT DISTINCT :narrowed",
-        "SELECT :narrowed",
+        "SELECT DISTINCT :names",
+        "SELECT :names",
         "a scan that the source holds twice lands twice",
     ),
     Mutant(
         "raw_alone_tells_what_is_held",
-        "extract/landing.py",
+        "extract/held.py",
         "if reaches_back else ()",
         "if False else ()",
         "what raw has forgotten lands again",

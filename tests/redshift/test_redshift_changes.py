@@ -15,11 +15,11 @@ import pytest
 import redshift_connector
 
 from extract.clock import Clock
-from extract.config import PROJECT, load_config
 from extract.ensure_tables import ensure_tables
-from extract.redshift_settings import RedshiftSettings
 from extract.run import extract
+from extract.settings import PROJECT, RedshiftSettings
 from extract.source import open_source
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from tests.redshift_standin import refusals
 from tests.redshift_standin.lexer import without_head

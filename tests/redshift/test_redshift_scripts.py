@@ -17,10 +17,9 @@ import redshift_connector
 from sqlmesh.core.config import Config, load_configs
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
-from extract.config import PROJECT
 from extract.errors import CycleFailed, LockHeld, SourceError, WarehouseError
 from extract.lock import run_lock
-from extract.redshift_settings import RedshiftSettings
+from extract.settings import PROJECT, RedshiftSettings
 from extract.warehouse import open_warehouse
 from scripts.exceptions import main as exceptions
 from scripts.redshift_maintain import main as maintain
