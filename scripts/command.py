@@ -23,10 +23,6 @@ EXIT_LOCKED = 75
 FIRST_YEAR, LAST_YEAR = 2010, 2099
 
 
-MAIL_SETTINGS = tuple(f"ALERT_SMTP_{name}" for name in ("HOST", "USER", "PASSWORD", "SENDER", "RECIPIENTS"))
-"""With one of them missing SQLMesh would send no mail, and not say so."""
-
-
 def configured_source(url: str | None, gateway: str) -> str:
     """The source's URL, as given or from the environment; what is missing is named with all other settings."""
     check_settings(gateway, needs_source=True, source=url)
@@ -34,7 +30,7 @@ def configured_source(url: str | None, gateway: str) -> str:
 
 
 def check_settings(gateway: str, *, needs_source: bool, source: str | None = None) -> None:
-    """Raises ConfigurationError that names every setting that is missing: of the gateway, the source and the alerts."""
+    """Raises ConfigurationError that names every setting that is missing: of the gateway and of the source."""
     from extract.redshift_settings import check_gateway
 
     mistakes = []
@@ -42,10 +38,6 @@ def check_settings(gateway: str, *, needs_source: bool, source: str | None = Non
         check_gateway(gateway)
     except ConfigurationError as error:
         mistakes.append(str(error))
-    given = [name for name in MAIL_SETTINGS if os.environ.get(name)]
-    missing = [name for name in MAIL_SETTINGS if name not in given]
-    if given and missing:
-        mistakes.append(f"{given[0]} is set, but not {', '.join(missing)}; nothing was done.")
     if needs_source and not (source or os.environ.get("ORDER_TRACKING_SOURCE")):
         mistakes.append(
             "No source is set; nothing was done. Give --source, or set ORDER_TRACKING_SOURCE, to "
@@ -104,7 +96,7 @@ def moment_argument(text: str) -> Any:
 def without_secrets(text: str, source: str | None = None) -> str:
     """A text in which no password of the environment, nor of the source's URL as given, stands."""
     secrets = [value for name, value in os.environ.items() if name.endswith("_PASSWORD")]
-    secrets.append(os.environ.get("ALERT_SLACK_WEBHOOK", ""))
+    secrets += os.environ.get("ALERT_URLS", "").replace(",", " ").split()
     for url in (os.environ.get("ORDER_TRACKING_SOURCE"), source):
         with suppress(ValueError):
             password = urlsplit(url or "").password or ""
