@@ -14,6 +14,7 @@ from extract.ensure_tables import EXTRACT_LOG
 from extract.warehouse import Standing, Warehouse
 from scripts.cycle_console import CycleConsole
 
+DAY = 86_400
 START = "ORDER_TRACKING_START"
 
 
@@ -47,11 +48,11 @@ def open_context(gateway: str, project: Path, start: str, *, load: bool = True) 
 
 
 def first_day(warehouse: Warehouse, held: Mapping[str, Standing], now: int) -> str:
-    """The day (ISO, UTC) with which the models start: as the user sets it, or the day of the first extract.
+    """The day (ISO, UTC) with which the models start: as the user sets it, or the day before the first extract's.
 
-    Before anything has landed it is that of `now`; the log then gives the same. A state that is lost gets the same
-    start again. To be exact it is the day of the last quarter-hour that a first plan works for: it plans the
-    quarter-hour before `now` as the next one, and must have one that is done.
+    Before anything has landed it goes by `now`; the log then gives the same day. A state that is lost gets it again.
+    The day before, because of a model that has no interval yet SQLMesh makes no table, and the daily checks need one
+    day that is over; and the day is that of the quarter-hour before, in which a first plan and a landing work.
 
     Args:
         held: What stands in the warehouse. now: epoch seconds.
@@ -65,7 +66,7 @@ def first_day(warehouse: Warehouse, held: Mapping[str, Standing], now: int) -> s
             *([_epoch(stamp) + 1] if stamp else []),  # a stamp is the last second before its quarter-hour's end
             *([_epoch(finished)] if finished else []),
         ] or moments
-    begin = min(moments) // QUARTER_HOUR * QUARTER_HOUR - 2 * QUARTER_HOUR
+    begin = min(moments) // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR - DAY
     return f"{dt.datetime.fromtimestamp(begin, dt.UTC):%Y-%m-%d}"
 
 

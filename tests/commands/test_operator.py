@@ -81,11 +81,9 @@ def test_every_missing_setting_is_named_at_once(
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("REDSHIFT_", "STATE_", "ORDER_TRACKING_SOURCE"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("ALERT_SMTP_HOST", "mail.example.com")
-    monkeypatch.delenv("ALERT_SMTP_SENDER", raising=False)
     assert command(["--gateway", "redshift"]) == 2
     error = capsys.readouterr().err
-    for name in ("REDSHIFT_HOST", "REDSHIFT_S3_PREFIX", "STATE_HOST", "ORDER_TRACKING_SOURCE", "ALERT_SMTP_SENDER"):
+    for name in ("REDSHIFT_HOST", "REDSHIFT_S3_PREFIX", "STATE_HOST", "ORDER_TRACKING_SOURCE"):
         assert name in error
 
 

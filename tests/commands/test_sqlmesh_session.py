@@ -1,22 +1,91 @@
-"""What a process keeps of SQLMesh between its cycles: nothing that another process could have changed meanwhile."""
+"""SQLMesh as it comes: whole cycles without any of the tests' own speed, and what that speed must not change."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlglot import exp, parse_one
-from sqlmesh.core import macros
+from sqlmesh.core import constants, macros
+from sqlmesh.core.context import Context
 from sqlmesh.core.model import definition as model_definition
 from sqlmesh.core.node import IntervalUnit
 from sqlmesh.core.snapshot import definition
 from sqlmesh.utils.metaprogramming import Executable, ExecutableKind
 
 from extract.errors import CycleFailed
-from scripts.sqlmesh_session import add_up_intervals, forget_positions, prepare_macros_once
 from tests.conftest import START
 from tests.marts.test_schema_change import Copy, copy  # noqa: F401  (a fixture)
+from tests.support import fast_sqlmesh
+from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import DAY, HOUR, MINUTE, World
+
+AGED = START - 200 * DAY
+
+
+@pytest.mark.usefixtures("plain_sqlmesh")
+def test_whole_cycles_with_sqlmesh_as_it_comes(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first load, an ordinary cycle, an order that comes back, a night with checks; one context a cycle."""
+    opened = []
+    original = Context.__init__
+    monkeypatch.setattr(Context, "__init__", lambda self, *a, **o: opened.append(self) or original(self, *a, **o))
+    world = make_world(planned=False)
+    whole_life(world)
+    assert len(opened) == 4 and len(set(map(id, opened))) == 4
+
+
+@pytest.mark.usefixtures("plain_sqlmesh")
+def test_a_whole_cycle_on_redshift_with_sqlmesh_as_it_comes(
+    make_redshift_world: Callable[..., RedshiftWorld],
+) -> None:
+    world = make_redshift_world(planned=False)
+    world.order(1, AGED)
+    world.order(2, START)
+    world.cycle()
+    assert (set(world.uti()), world.history("uti")) == ({2}, [("2025_h1", 1)])
+    world.assert_whole()
+
+
+def whole_life(world: World) -> None:
+    world.order(1, AGED)
+    world.order(2, START)
+    world.cycle()
+    assert (set(world.uti()), world.history("uti")) == ({2}, [("2025_h1", 1)])
+    world.scan(2, START + 20 * MINUTE)
+    world.cycle()
+    world.scan(1, START + 40 * MINUTE)
+    world.cycle(START + HOUR)
+    assert set(world.uti()) == {1, 2}
+    world.cycle(START + DAY + 20 * MINUTE)
+    assert [row[0] for row in world.exceptions()] == ["order_without_ecs"], "its metadata lies in history"
+    world.assert_whole()
+
+
+@pytest.mark.usefixtures("plain_sqlmesh")
+def test_nothing_of_sqlmesh_is_replaced_by_the_commands() -> None:
+    """Whoever replaces something in a module of the product, it is not found among what SQLMesh and sqlglot define."""
+    import scripts.plan
+    import scripts.run_cycle  # noqa: F401
+
+    ours = ("scripts.", "extract.", "macros.", "bench.")
+    found = [
+        f"{module}.{name}"
+        for module, names in list(sys.modules.items())
+        if module.startswith(("sqlmesh", "sqlglot")) and names is not None
+        for name, value in vars(names).items()
+        if str(getattr(value, "__module__", "")).startswith(ours)
+        or (isinstance(value, type) and any(replaced(each, ours) for each in vars(value).values()))
+    ]
+    assert found == []
+    assert constants.MAX_FORK_WORKERS == 1, "by its environment variable (scripts/__init__.py)"
+
+
+def replaced(attribute: Any, ours: tuple[str, ...]) -> bool:
+    return callable(attribute) and str(getattr(attribute, "__module__", "")).startswith(ours)
 
 
 def test_a_plan_of_another_process_is_what_the_next_cycle_of_this_one_runs(copy: Copy) -> None:  # noqa: F811
@@ -39,17 +108,16 @@ def test_a_plan_of_another_process_is_what_the_next_cycle_of_this_one_runs(copy:
 def test_the_macros_of_a_model_are_prepared_once_a_process(world: World) -> None:
     world.order(1, START)
     world.cycle()
-    prepared = macros.prepare_env.prepared  # type: ignore[attr-defined]
+    prepared = fast_sqlmesh.prepared
     kept = len(prepared)
     assert model_definition.prepare_env is macros.prepare_env, "for the calls of signals they are prepared again"
-    assert kept, "SQLMesh no longer prepares macros by this function: scripts/sqlmesh_session.py saves nothing"
+    assert kept, "SQLMesh no longer prepares macros by this function: fast_sqlmesh.py saves nothing"
     world.scan(1, START + 10 * MINUTE)
     world.cycle()
     assert len(prepared) == kept
 
 
 def test_other_code_of_the_same_names_is_prepared_anew() -> None:
-    prepare_macros_once()
     assert value_of("def answer(evaluator):\n    return 1") == 1
     assert value_of("def answer(evaluator):\n    return 2") == 2
 
@@ -60,12 +128,9 @@ def value_of(code: str) -> Any:
 
 
 def test_no_positions_are_noted_in_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_positions()
     assert noted_positions() == {}
-    monkeypatch.setattr(exp.Expression, "update_positions", exp.Expression.update_positions.original)  # type: ignore
-    assert noted_positions(), (
-        "sqlglot no longer notes positions by this function: scripts/sqlmesh_session.py saves nothing"
-    )
+    fast_sqlmesh.put(fast_sqlmesh.PLAIN, monkeypatch)
+    assert noted_positions(), "sqlglot no longer notes positions by this function: fast_sqlmesh.py saves nothing"
 
 
 def noted_positions() -> dict[str, Any]:
@@ -87,7 +152,6 @@ def test_a_failed_cycle_leaves_nothing_behind_for_the_next(world: World) -> None
 @pytest.mark.parametrize("unit", list(IntervalUnit))
 @pytest.mark.parametrize("seconds", [0, 1, 899, 900, 86400, 86400 * 400 + 1])
 def test_intervals_are_those_that_sqlmesh_would_count(unit: IntervalUnit, seconds: int) -> None:
-    add_up_intervals()
     start = START * 1000
-    counted = definition.expand_range.original(start, start + seconds * 1000, unit)  # type: ignore[attr-defined]
+    counted = fast_sqlmesh.PLAIN_EXPAND_RANGE(start, start + seconds * 1000, unit)
     assert definition.expand_range(start, start + seconds * 1000, unit) == counted
