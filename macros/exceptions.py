@@ -78,15 +78,16 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1, detail = failing.detail FROM failing
         WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
           AND LEFT(exceptions.detail, LENGTH(failing.topic)) = failing.topic
-          AND exceptions.resolved_at IS NULL AND exceptions.last_seen_at < :at
+          AND exceptions.resolved_at IS NULL
+          AND (exceptions.last_seen_at < :at OR exceptions.detail <> failing.detail)
         """,
         tables,
         at=timestamp(at),
     )
     opened = statement(
         """
-        INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
-        SELECT failing.check_name, failing.table_name, NULL, failing.detail, :at, :at, 1
+        INSERT INTO exceptions (check_name, table_name, detail, first_seen_at, last_seen_at, times_seen)
+        SELECT failing.check_name, failing.table_name, failing.detail, :at, :at, 1
         FROM failing
         LEFT JOIN open_ones ON open_ones.check_name = failing.check_name
           AND open_ones.table_name = failing.table_name

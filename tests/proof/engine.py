@@ -131,6 +131,10 @@ class Evaluation:
     def resolve_table(name: str) -> str:
         return name
 
+    @staticmethod
+    def columns_to_types(name: str) -> dict[str, exp.DataType]:
+        return dict(project_models()[name.split(".")[-1]].columns_to_types or {})
+
     @property
     def _resolve_tables(self) -> Callable[..., Any]:
         deployability_index = SimpleNamespace(is_deployable=lambda snapshot: True)
