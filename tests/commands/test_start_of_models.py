@@ -90,3 +90,25 @@ def test_the_users_own_start_comes_first(make_world: Callable[..., World], monke
     world.cycle(report=told.append)
     assert told[0].endswith("models start on 2025-01-01")
     assert started(world) == {"2025-01-01"}
+
+
+def test_a_warehouse_planned_with_an_earlier_start_is_planned_again_without_a_loss(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one of a version whose models began long before the first extract."""
+    with monkeypatch.context() as patch:
+        patch.setenv("ORDER_TRACKING_START", "2025-01-01")
+        world = make_world(planned=False)
+        world.order(1, START)
+        world.order(2, START - 200 * DAY)
+        world.cycle()
+    world.cycle(START + DAY)
+    before = (world.uti(), world.history("uti"))
+    assert "Metadata Updated" in shown_plan(START + DAY + HOUR, capsys)
+    assert started(world) >= {"2025-08-30"}
+    assert (world.uti(), world.history("uti")) == before
+    world.order(3, START + DAY + HOUR)
+    world.cycle(START + DAY + 2 * HOUR)
+    assert set(world.uti()) == {1, 3}
+    world.assert_whole()
+    assert "No changes to plan" in shown_plan(START + 3 * DAY, capsys)
