@@ -14,7 +14,7 @@ TURN_SECONDS = 28 * 86400
 
 
 @macro()
-def settled_before(evaluator):  # type: ignore[no-untyped-def]
+def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
     """What landed before this moment has had two cycles to reach its place.
 
     Example:
@@ -22,7 +22,7 @@ def settled_before(evaluator):  # type: ignore[no-untyped-def]
         >>> from sqlmesh.core.macros import MacroEvaluator
         >>> evaluator = MacroEvaluator("redshift")
         >>> evaluator.locals["execution_dt"] = dt.datetime(2025, 9, 2, 0, 20, tzinfo=dt.UTC)
-        >>> settled_before(evaluator).sql("redshift")
+        >>> grace_cutoff(evaluator).sql("redshift")
         "CAST('2025-09-01 23:45:00' AS TIMESTAMP)"
     """
     now = int(evaluator.locals["execution_dt"].timestamp())
@@ -33,7 +33,7 @@ def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     """Query of the orders whose status or scans landed within the grace: the checks pass them over."""
     queries = [
         statement(
-            "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=settled_before(evaluator)
+            "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=grace_cutoff(evaluator)
         )
         for raw in (mart_of("uti").raw, mart_of("uts").raw)
     ]

@@ -81,7 +81,7 @@ LANDED_BUT_MISSING = """
 
 
 @macro()
-def look_for_suspects(evaluator):  # type: ignore[no-untyped-def]
+def find_suspects(evaluator):  # type: ignore[no-untyped-def]
     """Before the daily checks: put the orders that they must judge in a temporary table.
 
     It reads what the checks themselves read, in dev environments too, and changes nothing else. In dry creates (which
