@@ -54,6 +54,8 @@ class ExtractConfig:
     buffer_seconds: int
     chunk_rows: int | None
     """None: as many as suit the warehouse."""
+    history_start: str
+    """The first half-year that has history tables."""
 
     def select(self, names: Sequence[str] | None) -> tuple[Table, ...]:
         """The tables named, in the configured order; all of them without names."""
@@ -123,6 +125,7 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
         tables=tuple(tables),
         buffer_seconds=int(content["buffer_minutes"]) * 60,
         chunk_rows=int(content["chunk_rows"]) if "chunk_rows" in content else None,
+        history_start=str(variables["history_start"]),
     )
 
 

@@ -9,8 +9,8 @@ from sqlglot import exp
 
 from extract.clock import Clock, arrival, landing_stamp
 from extract.config import Table
+from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
 from extract.errors import ConfigurationError
-from extract.foundation import EXTRACT_LOG, REJECTED_ROWS
 from extract.settled import settled_rows
 from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse

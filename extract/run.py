@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from extract.clock import Clock
 from extract.config import ExtractConfig, Table
+from extract.ensure_tables import EXTRACT_LOG, ensure_tables
 from extract.errors import ExtractFailed, in_words, within
-from extract.foundation import EXTRACT_LOG, lay_foundation
 from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_go_back, refuse_to_run_ahead
 from extract.pieces import Pieces
 from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
@@ -66,7 +66,7 @@ def extract(
     """
     selected = config.select(tables)
     source.check([table.source for table in selected])
-    lay_foundation(warehouse, config.tables)
+    ensure_tables(warehouse, config, clock.now())
     of_source = source.clock()
     refuse_to_go_back(warehouse, clock.now())
     refuse_to_run_ahead(clock, of_source)

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from sqlglot import exp
+from sqlmesh import macro
 
+from macros.checks import unjudged_orders
 from macros.marts import HISTORY_SCHEMA
+from macros.periods import half_open
+from macros.production import production_snapshot
 from macros.sql import statement, timestamp
 
 EXCEPTIONS = f"{HISTORY_SCHEMA}.order_tracking_exceptions"
+
+
+@macro()
+def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
+    """After the daily checks: enter what they found as exceptions, and close those they no longer find."""
+    if production_snapshot(evaluator) is None:
+        return []
+    found = statement(
+        "SELECT check_name, table_name, order_id, detail FROM failures WHERE checked_on = :day",
+        {"failures": evaluator.locals["this_model"]},
+        day=exp.cast(exp.Literal.string(evaluator.locals["end_ds"]), "DATE"),
+    )
+    _, checked_at = half_open(evaluator.locals["start_dt"], evaluator.locals["end_dt"])
+    closed = close_cleared_exceptions(found, checked_at, unjudged_orders(evaluator))
+    return [*record_exceptions(found, checked_at), closed]
 
 
 def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
@@ -38,6 +57,40 @@ def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
           AND open_ones.table_name = failing.table_name
           AND COALESCE(open_ones.order_id, -1) = COALESCE(failing.order_id, -1)
           AND open_ones.detail = failing.detail AND open_ones.resolved_at IS NULL
+        WHERE open_ones.check_name IS NULL
+        """,
+        {**tables, "open_ones": EXCEPTIONS},
+        at=timestamp(at),
+    )
+    return [seen, opened]
+
+
+def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
+    """Enter what fails now, of a topic that has one open exception whatever its count.
+
+    Args:
+        failing: Query of check_name, table_name, topic and detail, which begins with the topic and has the count.
+        at: The moment of the check, epoch seconds. Entering the same moment twice changes nothing.
+    """
+    tables: dict[str, str | exp.Expr] = {"exceptions": EXCEPTIONS, "failing": failing}
+    seen = statement(
+        """
+        UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1, detail = failing.detail FROM failing
+        WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
+          AND LEFT(exceptions.detail, LENGTH(failing.topic)) = failing.topic
+          AND exceptions.resolved_at IS NULL AND exceptions.last_seen_at < :at
+        """,
+        tables,
+        at=timestamp(at),
+    )
+    opened = statement(
+        """
+        INSERT INTO exceptions (check_name, table_name, detail, first_seen_at, last_seen_at, times_seen)
+        SELECT failing.check_name, failing.table_name, failing.detail, :at, :at, 1
+        FROM failing
+        LEFT JOIN open_ones ON open_ones.check_name = failing.check_name
+          AND open_ones.table_name = failing.table_name
+          AND LEFT(open_ones.detail, LENGTH(failing.topic)) = failing.topic AND open_ones.resolved_at IS NULL
         WHERE open_ones.check_name IS NULL
         """,
         {**tables, "open_ones": EXCEPTIONS},

@@ -1,4 +1,4 @@
-"""The history tables and views: plain objects in their own schema, made and kept up by the archive step."""
+"""The history tables and views: plain objects in their own schema, made ahead by plan, extract and cycle."""
 
 from __future__ import annotations
 
@@ -7,84 +7,71 @@ import typing as t
 from sqlglot import exp
 
 from macros.marts import HISTORY_SCHEMA
-from macros.sql import columns_of, statement, table_node, union_all
+from macros.sql import columns_of, table_node, union_all
 
 
-def history_table(short: str, period: str) -> str:
+def history_table(alias: str, period: str) -> str:
     """Name of one period's history table of a mart, for example order_tracking_history.hist_uti_2024_h1."""
-    return f"{HISTORY_SCHEMA}.hist_{short}_{period}"
+    return f"{HISTORY_SCHEMA}.hist_{alias}_{period}"
 
 
-def history_view(short: str) -> str:
+def history_view(alias: str) -> str:
     """Name of the view over all periods of a mart."""
-    return f"{HISTORY_SCHEMA}.hist_{short}_all"
+    return f"{HISTORY_SCHEMA}.hist_{alias}_all"
 
 
-def create_history_table(
-    short: str, period: str, columns: t.Mapping[str, exp.DataType], sortkey: t.Sequence[str], redshift: bool
+def every_period(alias: str, periods: t.Iterable[str], columns: t.Iterable[str]) -> exp.Query:
+    """The rows of these history tables of a mart, with the period first."""
+    kind = exp.DataType.build("VARCHAR(7)")
+    return union_all(
+        [
+            exp.select(exp.cast(exp.Literal.string(period), kind).as_("period"), *columns_of(columns)).from_(
+                table_node(history_table(alias, period))
+            )
+            for period in sorted(periods)
+        ]
+    )
+
+
+def create_table(
+    name: str, columns: t.Mapping[str, exp.DataType], sortkey: t.Sequence[str], redshift: bool
 ) -> exp.Expr:
-    """CREATE TABLE of one period: the mart's columns and `archived_at`, the mart's DISTKEY and SORTKEY."""
-    create = statement("CREATE TABLE IF NOT EXISTS history (archived_at TIMESTAMP)", {})
-    schema = create.this
-    definitions = [exp.ColumnDef(this=exp.to_identifier(name), kind=kind.copy()) for name, kind in columns.items()]
-    schema.set("this", table_node(history_table(short, period)))
-    schema.set("expressions", [*definitions, *schema.expressions])
+    """CREATE TABLE of a raw or history table; on Redshift with DISTKEY(order_id), as its mart, and this SORTKEY."""
+    definitions = [exp.ColumnDef(this=exp.to_identifier(column), kind=kind.copy()) for column, kind in columns.items()]
+    create = exp.Create(this=exp.Schema(this=table_node(name), expressions=definitions), kind="TABLE", exists=True)
     if redshift:
         properties = [
             exp.DistStyleProperty(this=exp.var("KEY")),
             exp.DistKeyProperty(this=exp.to_identifier("order_id")),
-            exp.SortKeyProperty(this=[exp.to_identifier(name) for name in sortkey], compound=False),
+            exp.SortKeyProperty(this=[exp.to_identifier(column) for column in sortkey], compound=False),
         ]
         create.set("properties", exp.Properties(expressions=properties))
     return create
 
 
-def add_missing_columns(
-    short: str, history: t.Mapping[str, t.Collection[str]], columns: t.Mapping[str, exp.DataType]
+def add_column(table: str, column: str, kind: exp.DataType) -> exp.Expr:
+    """ALTER TABLE … ADD COLUMN of one column; Redshift takes one a statement."""
+    added = exp.ColumnDef(this=exp.to_identifier(column), kind=kind.copy())
+    return exp.Alter(this=table_node(table), kind="TABLE", actions=[added])
+
+
+def renew_history_view(
+    alias: str, periods: t.Sequence[str], columns: t.Mapping[str, exp.DataType], redshift: bool
 ) -> list[exp.Expr]:
-    """One ALTER TABLE for each column that the mart has and a history table lacks; Redshift takes one a statement."""
-    return [
-        exp.Alter(
-            this=table_node(history_table(short, period)),
-            kind="TABLE",
-            actions=[exp.ColumnDef(this=exp.to_identifier(name), kind=kind.copy())],
-        )
-        for period, held in sorted(history.items())
-        for name, kind in columns.items()
-        if name not in held
-    ]
-
-
-def create_history_view(
-    short: str, periods: t.Collection[str], columns: t.Mapping[str, exp.DataType], redshift: bool
-) -> exp.Expr:
-    """CREATE VIEW over all periods, with the period's name first; without any period: no rows.
+    """The view over all half-years, made anew, with the half-year's name first; without any half-year: no rows.
 
     Redshift replaces a view only by one with the same columns and types, so there an old one is dropped first.
     """
-    names = [*columns, "archived_at"]
-    period_type = exp.DataType.build("VARCHAR(7)")
+    kinds = {**columns, "archived_at": exp.DataType.build("TIMESTAMP")}
     if periods:
-        query = union_all(
-            [
-                exp.select(exp.cast(exp.Literal.string(period), period_type).as_("period"), *columns_of(names)).from_(
-                    table_node(history_table(short, period))
-                )
-                for period in sorted(periods)
-            ]
-        )
+        query = every_period(alias, periods, kinds)
     else:
-        kinds = {"period": period_type, **columns, "archived_at": exp.DataType.build("TIMESTAMP")}
-        query = exp.select(*(exp.cast(exp.null(), kind.copy()).as_(name) for name, kind in kinds.items())).where(
-            exp.false()
-        )
-    create = exp.Create(this=table_node(history_view(short)), kind="VIEW", replace=not redshift, expression=query)
-    if redshift:
-        # Late binding: the view can be made anew under the views that read it.
-        create.set("no_schema_binding", True)
-    return create
-
-
-def drop_history_view(short: str) -> exp.Expr:
-    """DROP VIEW IF EXISTS of the view over all periods."""
-    return exp.Drop(this=table_node(history_view(short)), kind="VIEW", exists=True)
+        kinds = {"period": exp.DataType.build("VARCHAR(7)"), **kinds}
+        nothing = [exp.cast(exp.null(), kind.copy()).as_(name) for name, kind in kinds.items()]
+        query = exp.select(*nothing).where(exp.false())
+    view = table_node(history_view(alias))
+    create = exp.Create(this=view, kind="VIEW", replace=not redshift, expression=query)
+    if not redshift:
+        return [create]
+    create.set("no_schema_binding", True)  # late binding: the view can be made anew under the views that read it
+    return [exp.Drop(this=view.copy(), kind="VIEW", exists=True), create]

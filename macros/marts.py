@@ -25,6 +25,7 @@ class Mart:
     one_row_per_order: the newest version of an order counts; otherwise rows are events that never change
     follows_anchor: a row leaves when uti has archived its order, and not by its own age
     order_mark: the column that tells an order from an earlier one under the same number; '' for events
+    sortkey: what its rows, and those of its history, are sorted by on Redshift
     """
 
     alias: str
@@ -34,14 +35,42 @@ class Mart:
     one_row_per_order: bool
     follows_anchor: bool
     order_mark: str
+    sortkey: tuple[str, ...]
 
 
 def marts() -> tuple[Mart, ...]:
     """All three, the anchor first."""
     return (
-        Mart("uti", UTI, f"{RAW_SCHEMA}.uni_tracking_info_raw", "update_time", True, False, "tno"),
-        Mart("ecs", ECS, f"{RAW_SCHEMA}.ecs_order_info_raw", "add_time", True, True, "add_time"),
-        Mart("uts", UTS, f"{RAW_SCHEMA}.uni_tracking_spath_raw", "pathtime", False, False, ""),
+        Mart(
+            alias="uti",
+            name=UTI,
+            raw=f"{RAW_SCHEMA}.uni_tracking_info_raw",
+            event_time="update_time",
+            one_row_per_order=True,
+            follows_anchor=False,
+            order_mark="tno",
+            sortkey=("update_time", "order_id"),
+        ),
+        Mart(
+            alias="ecs",
+            name=ECS,
+            raw=f"{RAW_SCHEMA}.ecs_order_info_raw",
+            event_time="add_time",
+            one_row_per_order=True,
+            follows_anchor=True,
+            order_mark="add_time",
+            sortkey=("partner_id", "add_time", "order_id"),
+        ),
+        Mart(
+            alias="uts",
+            name=UTS,
+            raw=f"{RAW_SCHEMA}.uni_tracking_spath_raw",
+            event_time="pathtime",
+            one_row_per_order=False,
+            follows_anchor=False,
+            order_mark="",
+            sortkey=("pathtime", "order_id"),
+        ),
     )
 
 

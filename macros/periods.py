@@ -81,13 +81,18 @@ def periods_between(first: int, last: int) -> list[str]:
 
 
 def months_before(moment: int, months: int) -> int:
-    """The same day and time of day so many calendar months earlier; a day that month lacks becomes its last one.
+    """The same day and time of day so many calendar months earlier.
+
+    A day that month lacks becomes the first of the next one, 00:00: so a later moment never gives an earlier result.
 
     Example:
-        >>> months_before(epoch(2024, 8, 31), 6) == epoch(2024, 2, 29)
+        >>> months_before(epoch(2024, 8, 29), 6) == epoch(2024, 2, 29)
+        True
+        >>> months_before(epoch(2024, 8, 31) + 3600, 6) == months_before(epoch(2024, 9), 6) == epoch(2024, 3)
         True
     """
     date = dt.datetime.fromtimestamp(moment, dt.UTC)
     year, month = divmod(date.year * 12 + date.month - 1 - months, 12)
-    day = min(date.day, calendar.monthrange(year, month + 1)[1])
-    return int(date.replace(year=year, month=month + 1, day=day).timestamp())
+    if date.day > calendar.monthrange(year, month + 1)[1]:
+        return epoch(year + (month + 1) // 12, (month + 1) % 12 + 1)
+    return int(date.replace(year=year, month=month + 1).timestamp())

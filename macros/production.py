@@ -1,15 +1,75 @@
-"""Side effects belong to production: the one guard that every post-statement passes."""
+"""Side effects belong to production: the guard in front of each mart's insert, and the one that post-statements pass.
+
+It leans on two private facts of SQLMesh, because nothing else can: the environment and the deployability index.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import typing as t
 
 from sqlglot import exp
+from sqlmesh import macro
 from sqlmesh.core.macros import MacroEvaluator
 from sqlmesh.utils.errors import SQLMeshError
 
+from macros.marts import RAW_SCHEMA, mart_of
+from macros.periods import half_open
+from macros.sql import statement, timestamp
+
 NOTHING_DONE = "nothing was archived or trimmed. Go back to the pinned version, or adapt macros/production.py."
+
+
+@macro()
+def guard_production(evaluator):  # type: ignore[no-untyped-def]
+    """Before the insert: fail where SQLMesh is about to write a mart that production uses as it must not be written."""
+    snapshot = snapshot_of_written_table(evaluator)
+    if snapshot is not None:
+        refuse_write_from_elsewhere(snapshot, environment_name())
+        refuse_rebuild_from_trimmed_raw(
+            snapshot, evaluator.engine_adapter, *half_open(evaluator.locals["start_dt"], evaluator.locals["end_dt"])
+        )
+    return []
+
+
+def refuse_write_from_elsewhere(snapshot, environment):  # type: ignore[no-untyped-def]
+    """A dev environment has a table of its own, but for a mart whose last change was of metadata alone (an owner, say).
+
+    Such a one SQLMesh shares, and where production has an interval to do, the plan of the dev environment would do it.
+    """
+    if environment != "prod":
+        raise SQLMeshError(
+            f"The environment {environment} would write {snapshot.name} of production; nothing was changed. Run the "
+            "cycle, so that production has nothing left to do, and plan again; a mart must stay forward-only."
+        )
+
+
+def refuse_rebuild_from_trimmed_raw(snapshot, engine, start, end):  # type: ignore[no-untyped-def]
+    """A mart must not be built anew from less than has landed, nor what of it landed from `start` to `end`.
+
+    Without a recorded interval SQLMesh replaces the whole table by what raw holds from `start` to `end`, and of the
+    scans each interval that it does not know to be done. That is right while raw is whole, and the loss of everything
+    older after raw was trimmed (a state that is lost or from an old backup, a change that is not forward-only).
+    """
+    source = mart_of(snapshot.model.name).raw
+    since = f" since {dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%d %H:%M} UTC" if snapshot.intervals else ""
+    before = exp.column("landed_at") < timestamp(end)
+    interval = exp.and_(exp.column("landed_at") >= timestamp(start), before)
+    log = statement(
+        "SELECT COALESCE(SUM(rows_landed), 0) FROM log WHERE table_name = :name AND :interval",
+        {"log": f"{RAW_SCHEMA}.extract_log"},
+        name=source.split(".")[-1].removesuffix("_raw"),
+        interval=interval if snapshot.intervals else before,
+    )
+    (landed,) = engine.fetchone(log)
+    (held,) = engine.fetchone(statement("SELECT COUNT(*) FROM raw WHERE :interval", {"raw": source}, interval=interval))
+    if int(held) < int(landed):
+        raise SQLMeshError(
+            f"{snapshot.name} would be built anew{since} from {source}, which lacks {int(landed) - int(held)} of the "
+            f"{int(landed)} rows that landed; nothing was changed. Restore SQLMesh's state, or make the change "
+            "forward-only (docs/recovery.md, 'A mart would be rebuilt')."
+        )
 
 
 def production_snapshot(evaluator: MacroEvaluator) -> t.Any:

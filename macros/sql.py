@@ -86,3 +86,9 @@ def timestamp(epoch_seconds: int) -> exp.Expr:
     """Epoch seconds as a TIMESTAMP literal (UTC, no zone)."""
     text = dt.datetime.fromtimestamp(epoch_seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
     return exp.cast(exp.Literal.string(text), "TIMESTAMP")
+
+
+def execute(engine, statements):  # type: ignore[no-untyped-def]
+    """Executes finished statements through SQLMesh's engine adapter; the names in them are physical already."""
+    for each in statements:
+        engine.execute(each.sql(dialect=engine.dialect, identify=True, copy=False))

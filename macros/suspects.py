@@ -13,10 +13,9 @@ from sqlglot import exp
 from sqlmesh import macro
 
 from macros.columns import columns_with_types
+from macros.due import temporary
 from macros.marts import ECS, HISTORY_SCHEMA, RAW_SCHEMA, UTI, UTS, identity, mart_of
-from macros.post_statements import execute
-from macros.retention import temporary
-from macros.sql import columns_of, statement, table_node
+from macros.sql import columns_of, execute, statement, table_node
 from macros.versions import older
 
 SUSPECTS = "order_tracking_suspects"

@@ -22,7 +22,7 @@ MODEL (
   physical_properties (diststyle = KEY, distkey = order_id, sortkey = (partner_id, add_time, order_id))
 );
 
-@refuse_to_endanger_production();
+@guard_production();
 
 WITH batch AS (
   SELECT
@@ -58,4 +58,4 @@ WHERE
     held.order_id IS NULL OR NOT @is_older(ranked, held, ecs)
   );
 
-@apply_retention()
+@retention(clean, archive, "check", trim, forget_raw)

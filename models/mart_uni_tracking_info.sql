@@ -20,7 +20,7 @@ MODEL (
   physical_properties (diststyle = KEY, distkey = order_id, sortkey = (update_time, order_id))
 );
 
-@refuse_to_endanger_production();
+@guard_production();
 
 WITH batch AS (
   SELECT
@@ -56,4 +56,4 @@ WHERE
     held.order_id IS NULL OR NOT @is_older(ranked, held, uti)
   );
 
-@apply_retention()
+@retention(clean, archive, "check", trim, forget_raw)

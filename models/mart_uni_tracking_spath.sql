@@ -22,7 +22,7 @@ MODEL (
   physical_properties (diststyle = KEY, distkey = order_id, sortkey = (pathtime, order_id))
 );
 
-@refuse_to_endanger_production();
+@guard_production();
 
 WITH batch AS (
   SELECT
@@ -43,4 +43,4 @@ FROM ranked
 WHERE
   ranked.first_arrival = 1;
 
-@apply_retention()
+@retention(archive, "check", trim, forget_raw)

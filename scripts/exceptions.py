@@ -22,8 +22,8 @@ from sqlglot import exp
 
 from extract.clock import Clock, arrival
 from extract.config import ExtractConfig, Table, load_config
+from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
-from extract.foundation import lay_foundation
 from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
 from extract.warehouse import Warehouse, open_warehouse
@@ -250,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
             if UTI not in warehouse.columns_of_schemas([UTI.split(".")[0]]):
                 raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
             if not asks:
-                lay_foundation(warehouse, config.tables)
+                ensure_tables(warehouse, config, clock.now())
             if options.action == "list":
                 exceptions = open_exceptions(warehouse)
                 print(as_markdown(exceptions) if options.markdown else as_text(exceptions))

@@ -12,8 +12,8 @@ from typing import Any
 
 from extract.clock import Clock
 from extract.config import PROJECT, load_config
+from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import ConfigurationError
-from extract.foundation import lay_foundation, look_before_plan
 from extract.lock import run_lock
 from extract.ownership import refuse_foreign
 from extract.warehouse import open_warehouse
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
                 context = Context(paths=str(PROJECT), gateway=options.gateway)
                 with closing(context):
                     refuse_environment_of_others(context.state_reader.get_environment(environment))
-                    lay_foundation(warehouse, config.tables, held)
+                    ensure_tables(warehouse, config, Clock(options.at).now(), held)
                     if production_stands(context.state_reader.get_environment("prod")):
                         refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
                     context.plan(

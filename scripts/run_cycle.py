@@ -19,8 +19,8 @@ from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock
 from extract.config import PROJECT, Table, load_config
+from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import ConfigurationError, CycleFailed, WarehouseError, in_words, with_first
-from extract.foundation import lay_foundation, look_before_plan
 from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import is_view_of_sqlmesh, project_models, refuse_foreign
@@ -98,7 +98,7 @@ def run_cycle(
                 refuse_foreign(foreign)
             with sqlmesh_session(gateway, project) as (context, console):
                 reached = _reached(context, console, project)
-                lay_foundation(warehouse, config.tables, held)
+                ensure_tables(warehouse, config, clock.now(), held)
                 if not reached:
                     refuse_foreign(foreign)
                     refuse_to_run_ahead(clock, rows.clock())

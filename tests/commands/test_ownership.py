@@ -12,7 +12,7 @@ from sqlmesh.core.context import Context
 
 from extract.__main__ import main as extract_command
 from extract.config import load_config
-from extract.foundation import look_before_plan
+from extract.ensure_tables import look_before_plan
 from extract.ownership import is_view_of_sqlmesh, project_models
 from extract.warehouse import Standing, open_warehouse
 from scripts.plan import main as plan

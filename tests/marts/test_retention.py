@@ -6,6 +6,7 @@ START is 2025-09-01T00:00, so what is older than about 2025-03-01 has aged out.
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -19,7 +20,7 @@ from extract.run import extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse
 from tests.conftest import START
-from tests.proof.engine import post_statements
+from tests.proof.engine import retention
 from tests.proof.fast_world import FastWorld
 from tests.support.world import DAY, HOUR, MINUTE, World, at, moment
 
@@ -58,7 +59,7 @@ def test_a_table_beside_history_that_is_no_half_year_is_left_alone(world: World)
 
 
 def test_cutoff_is_six_calendar_months_before_the_newest_status(world: World) -> None:
-    newest = at("2025-08-31T23:00:00")
+    newest = at("2025-08-28T23:00:00")
     cutoff = at("2025-02-28T23:00:00")
     world.order(1, newest)
     world.order(2, cutoff - 1)
@@ -68,47 +69,41 @@ def test_cutoff_is_six_calendar_months_before_the_newest_status(world: World) ->
     assert set(world.uti()) == {1, 3}
 
 
-def test_where_a_month_is_shorter_the_line_moves_back_and_what_had_just_left_stays_whole(
-    make_world: Callable[..., World],
-) -> None:
-    """There is no 31 April: at midnight the line moves from 30 April 23:40 back to 30 April 00:05."""
+def test_where_a_month_is_shorter_the_line_waits_and_never_moves_back(make_world: Callable[..., World]) -> None:
+    """There is no 31 April: on 31 October the line stands at 1 May, 00:00, and not at 30 April, 00:05 again."""
     world = make_world(now=at("2025-10-30T23:00:00"), planned=False, kind=FastWorld)
-    world.order(1, at("2025-04-30T12:00:00"))
-    world.order(9, at("2025-10-30T23:40:00"))
-    world.cycle(at("2025-10-30T23:46:00"))
-    assert [order for _, order in world.history("uti")] == [1]
-    for time, active in (("2025-10-31T00:05:00", {1, 9}), ("2025-10-31T12:10:00", {9})):
-        world.scan(9, at(time))
+    for order, time in ((1, "2025-04-30T12:00:00"), (2, "2025-04-30T23:59:59"), (3, "2025-05-01T00:00:00")):
+        world.order(order, at(time))
+    left: list[int] = []
+    for time, leave in (("2025-10-30T23:40:00", [1]), ("2025-10-31T00:05:00", [2]), ("2025-10-31T23:40:00", [])):
+        world.order(int(time[8:10]) + int(time[11:13]), at(time))
         world.cycle(at(time) + 11 * MINUTE)
+        left += leave
+        assert [order for _, order in world.history("uti")] == left
         world.assert_whole()
-        metadata = world.query("SELECT order_id FROM order_tracking.mart_ecs_order_info")
-        assert (set(world.uti()), {order for (order,) in metadata}) == (active, active)
 
 
-def test_a_line_that_was_moved_back_takes_what_comes_again_out_of_history(
+def test_a_line_that_was_moved_back_does_not_split_what_comes_again(
     make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`retention_months` is raised while the last batch holds orders that have left: they are active again, whole."""
+    """`retention_months` is raised while the last batch holds orders that have left: they stay in history, whole."""
     plan_with(tmp_path, monkeypatch, retention_months=2)
     world = make_world(planned=False, kind=FastWorld)
     world.order(1, START - 90 * DAY)
     world.order(2, at("2025-01-31T00:00:00"))
+    world.order(3, START - 50 * DAY)
     world.order(9, START)
     world.source("UPDATE uni_tracking_spath SET traceSeq = NULL WHERE order_id = 1")
     world.cycle()
-    assert world.history("uti") == [("2025_h1", 1), ("2025_h1", 2)]
+    archived = [("2025_h1", 1), ("2025_h1", 2)]
+    assert world.history("uti") == archived
     world.engine.variables["retention_months"] = 6
     world.cycle()
     world.assert_whole()
-    assert (set(world.uti()), world.history("uti"), world.history("ecs")) == (
-        {1, 9},
-        [("2025_h1", 2)],
-        [("2025_h1", 2)],
-    )
-    world.order(10, START + 120 * DAY)
-    world.cycle(START + 120 * DAY + HOUR)
-    world.assert_whole()
-    assert world.history("ecs") == [("2025_h1", 1), ("2025_h1", 2)]
+    assert (set(world.uti()), world.history("uti"), world.history("ecs")) == ({3, 9}, archived, archived)
+    world.order(10, START + 30 * DAY)
+    world.cycle(START + 30 * DAY + HOUR)
+    assert set(world.uti()) == {3, 9, 10}, "from here on six months count"
 
 
 def test_one_future_dated_row_does_not_archive_the_mart(world: World) -> None:
@@ -244,12 +239,15 @@ def test_rows_before_history_start_stay_and_become_exceptions(make_world: Callab
     world.cycle()
     assert set(world.uti()) == {9, 1}
     assert world.history("uti") == [("2025_h1", 2)]
-    detail = "half-year 2024_h2 has no copy in history, which begins with 2025_h1"
+    topic = "half-year 2024_h2 has no copy in history, which begins with 2025_h1"
     assert world.exceptions() == [
-        ("archive_unrouted", "mart_uni_tracking_info", 1, detail),
-        ("archive_unrouted", "mart_uni_tracking_spath", 1, detail),
+        ("archive_unrouted", "mart_uni_tracking_info", None, f"{topic} (rows: 1)"),
+        ("archive_unrouted", "mart_uni_tracking_spath", None, f"{topic} (rows: 1)"),
     ]
-    assert world.query(f"SELECT times_seen FROM {HISTORY}.order_tracking_exceptions") == [(2,), (2,)]
+    world.order(3, EARLIER + 1)
+    world.cycle(reconcile_since=EARLIER)
+    seen = world.query(f"SELECT times_seen, detail FROM {HISTORY}.order_tracking_exceptions")
+    assert seen == [(3, f"{topic} (rows: 2)")] * 2, "one exception a half-year, with its count"
     world.assert_whole()
 
 
@@ -285,11 +283,16 @@ def test_what_has_no_copy_in_history_is_never_trimmed(
     world.cycle()
     world.order(2, AGED + HOUR)
     with monkeypatch.context() as patch:
-        patch.setattr(post_statements, "archive_statements", lambda scope: [])
+        patch.setitem(inspect.unwrap(retention).__globals__, "archive", lambda found: [])
         world.cycle(reconcile_since=1)
     assert 2 in world.uti() and world.history("uti") == [("2025_h1", 1)]
     assert world.exceptions() == [
-        ("archive_unrouted", mart, 2, "half-year 2025_h1 has no copy in history, which begins with 2024_h1")
+        (
+            "archive_unrouted",
+            mart,
+            None,
+            "half-year 2025_h1 has no copy in history, which begins with 2024_h1 (rows: 1)",
+        )
         for mart in ("mart_uni_tracking_info", "mart_uni_tracking_spath")
     ]
     world.cycle()

@@ -28,17 +28,21 @@ from sqlmesh.core.model import Model
 from extract import warehouse_duckdb
 from extract.clock import Clock
 from extract.config import PROJECT, ExtractConfig, load_config, project_variables
-from extract.foundation import lay_foundation
+from extract.ensure_tables import ensure_tables
 from extract.run import extract
 from extract.source import Source
 from extract.source_duckdb import DuckDBSource
 from extract.warehouse_duckdb import DuckDBWarehouse
-from macros import post_statements, suspects
 from macros import sql as macros_sql
+from macros import suspects
+from macros.exceptions import keep_exceptions
+from macros.retention import retention
+from macros.sql import execute
 
 QUARTER, DAY = 900, 86400
 MARTS = ("mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath")
 CHECKS = "consistency_failures"
+POST_STATEMENTS = {"retention": retention, "keep_exceptions": keep_exceptions}
 
 # Moments that a query is rendered for once; their texts are then replaced by those of each interval.
 STENCIL = (981_173_100, 1_015_218_360, 1_049_522_820)
@@ -127,6 +131,10 @@ class Evaluation:
     def resolve_table(name: str) -> str:
         return name
 
+    @staticmethod
+    def columns_to_types(name: str) -> dict[str, exp.DataType]:
+        return dict(project_models()[name.split(".")[-1]].columns_to_types or {})
+
     @property
     def _resolve_tables(self) -> Callable[..., Any]:
         deployability_index = SimpleNamespace(is_deployable=lambda snapshot: True)
@@ -146,7 +154,7 @@ class Engine:
             self.variables = project_variables()
             self.config: ExtractConfig = load_config()
         self.connection = connection
-        lay_foundation(self.warehouse, self.config.tables)
+        ensure_tables(self.warehouse, self.config, planned_at)
         connection.execute("CREATE SCHEMA IF NOT EXISTS order_tracking")
         before = planned_at // QUARTER * QUARTER - QUARTER
         self.reached: dict[str, int] = {}
@@ -210,7 +218,8 @@ class Engine:
         evaluation = self.evaluation(model, start, end, now)
         with quickly():
             for call in model.post_statements:
-                getattr(post_statements, call.this.name.lower())(evaluation)
+                statements = POST_STATEMENTS[call.this.name.lower()](evaluation, *call.this.expressions)
+                execute(self.adapter, statements)
 
     def evaluation(self, model: Model, start: int, end: int, now: int) -> Evaluation:
         table = exp.to_table(model.name)

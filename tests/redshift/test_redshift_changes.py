@@ -16,7 +16,7 @@ import redshift_connector
 
 from extract.clock import Clock
 from extract.config import PROJECT, load_config
-from extract.foundation import lay_foundation
+from extract.ensure_tables import ensure_tables
 from extract.redshift_settings import RedshiftSettings
 from extract.run import extract
 from extract.source import open_source
@@ -54,7 +54,7 @@ def edit(file: Path, *changes: tuple[str, str]) -> None:
 def plan(project: Path, now: int, environment: str = "prod") -> None:
     """Plans in a process of its own: in this one the project's own macros would be taken for those of the copy."""
     with closing(open_warehouse("redshift")) as warehouse:
-        lay_foundation(warehouse, load_config(project).tables)
+        ensure_tables(warehouse, load_config(project).tables)
     code = f"""
 import datetime as dt
 from contextlib import closing

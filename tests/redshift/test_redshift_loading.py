@@ -25,8 +25,8 @@ from sqlglot import parse_one
 from extract import lock_postgres
 from extract.clock import Clock
 from extract.config import load_config
+from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError, ExtractFailed, LockHeld, WarehouseError
-from extract.foundation import lay_foundation
 from extract.landing import log
 from extract.lock import assert_lock_held, run_lock
 from extract.redshift_settings import RedshiftSettings
@@ -291,7 +291,7 @@ def test_the_foundation_needs_no_right_to_create_once_it_stands_and_keeps_the_hi
 ) -> None:
     world.standin.statements.clear()
     with closing(open_warehouse("redshift")) as warehouse:
-        lay_foundation(warehouse, load_config().tables)
+        ensure_tables(warehouse, load_config().tables)
     assert [sql for sql in world.standin.statements if sql.upper().startswith(("CREATE", "ALTER", "DROP"))] == []
 
 
@@ -391,7 +391,7 @@ def test_what_is_written_after_the_lock_was_lost_is_rolled_back(world: RedshiftW
     """A failover of the state database, say, while a first load goes on."""
     log = parse_one("SELECT COUNT(*) FROM order_tracking_raw.extract_log")
     with run_lock("redshift"), closing(open_warehouse("redshift")) as warehouse:
-        lay_foundation(warehouse, load_config().tables)
+        ensure_tables(warehouse, load_config().tables)
         before = warehouse.fetchall(log)
         with pytest.raises(WarehouseError, match="run lock is lost"), warehouse.transaction():
             warehouse.execute("INSERT INTO order_tracking_raw.extract_log (table_name) VALUES ('x')")

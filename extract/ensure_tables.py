@@ -1,0 +1,110 @@
+"""What the project makes itself, ahead of need: raw tables, the extract's log, exceptions, history tables and views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from sqlglot import exp
+
+from extract.config import PROJECT, ExtractConfig, Table
+from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
+from extract.warehouse import Standing, Warehouse
+from macros.exceptions import EXCEPTIONS
+from macros.history import add_column, create_table, history_table, history_view, renew_history_view
+from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
+from macros.periods import is_period, period_bounds, periods_between
+
+EXTRACT_LOG = f"{RAW_SCHEMA}.extract_log"
+REJECTED_ROWS = f"{RAW_SCHEMA}.rejected_rows"
+
+OWN_TABLES = {
+    EXTRACT_LOG: """
+        table_name VARCHAR(127), kind VARCHAR(16), cutoff BIGINT, watermark BIGINT, watermark_id BIGINT,
+        rows_read BIGINT, rows_landed BIGINT, rows_rejected BIGINT, bytes BIGINT, landed_at TIMESTAMP,
+        started_at TIMESTAMP, finished_at TIMESTAMP, error VARCHAR(4096)""",
+    REJECTED_ROWS: """
+        table_name VARCHAR(127), order_id BIGINT, reason VARCHAR(256), payload VARCHAR(65535),
+        rejected_at TIMESTAMP""",
+    EXCEPTIONS: """
+        check_name VARCHAR(64), table_name VARCHAR(127), order_id BIGINT, detail VARCHAR(4096),
+        first_seen_at TIMESTAMP, last_seen_at TIMESTAMP, times_seen INTEGER,
+        resolved_at TIMESTAMP, resolution VARCHAR(4096)""",
+}
+
+
+AHEAD_SECONDS = 31 * 86400
+"""So long before a half-year begins its history tables stand."""
+
+
+def ensure_tables(
+    warehouse: Warehouse, config: ExtractConfig, now: int, held: Mapping[str, Standing] | None = None
+) -> None:
+    """Creates what is missing and adds columns that external_models.yaml has gained; repeating it changes nothing.
+
+    Args:
+        now: Epoch seconds; every half-year from `history_start` to a month after it gets its history tables.
+        held: What stands, where the caller has read it already (`objects_of_schemas`).
+
+    Raises NameTaken, before it makes anything, where an object that is not this project's stands in the way.
+    """
+    if held is None:
+        held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
+    refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
+    statements = _missing(config, now, held, warehouse.is_redshift)
+    if not statements:
+        return
+    with warehouse.transaction():
+        for schema in (RAW_SCHEMA, HISTORY_SCHEMA):
+            if not any(name.startswith(f"{schema}.") for name in held):  # else it needs no right to create one
+                warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        for statement in statements:
+            warehouse.execute(statement)
+
+
+def _missing(config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool) -> list[str | exp.Expr]:
+    """The statements that make what is missing."""
+    moment = exp.DataType.build("TIMESTAMP")
+    own = [f"CREATE TABLE IF NOT EXISTS {name} ({listed})" for name, listed in OWN_TABLES.items() if name not in held]
+    statements: list[str | exp.Expr] = [*own]
+    periods = periods_between(period_bounds(config.history_start)[0], now + AHEAD_SECONDS)
+    for table in config.tables:
+        alias, columns = table.mart.alias, {**table.columns, "landed_at": moment}
+        statements += _table(held, create_table(table.raw, columns, ("landed_at",), redshift), table.raw, columns)
+        kept = {**columns, "archived_at": moment}
+        history = [
+            made
+            for period in _standing_periods(held, alias) | {*periods}
+            for name in [history_table(alias, period)]
+            for made in _table(held, create_table(name, kept, table.mart.sortkey, redshift), name, kept)
+        ]
+        statements += history
+        if history or history_view(alias) not in held:
+            every = sorted(_standing_periods(held, alias) | {*periods})
+            statements += renew_history_view(alias, every, columns, redshift)
+    return statements
+
+
+def _table(
+    held: Mapping[str, Standing], create: exp.Expr, name: str, columns: Mapping[str, exp.DataType]
+) -> list[exp.Expr]:
+    """What makes a table, or adds the columns that it lacks."""
+    if name not in held:
+        return [create]
+    return [add_column(name, column, kind) for column, kind in columns.items() if column not in held[name].columns]
+
+
+def _standing_periods(held: Mapping[str, Standing], alias: str) -> set[str]:
+    """The half-years of a mart that have a history table, also those before `history_start`."""
+    start = history_table(alias, "")
+    return {period for name in held if is_period(period := name.removeprefix(start)) and name.startswith(start)}
+
+
+def look_before_plan(
+    warehouse: Warehouse, tables: Iterable[Table], environment: str = "prod", project: Path = PROJECT
+) -> tuple[dict[str, Standing], list[Foreign]]:
+    """What stands in the schemas of the project and of an environment, and what of it a plan must not replace."""
+    shown = shown_models(environment, project)
+    schemas = {RAW_SCHEMA, HISTORY_SCHEMA, *(name.split(".")[0] for name in shown)}
+    held = warehouse.objects_of_schemas(sorted(schemas))
+    return held, [*foreign_models(held, environment, project), *foreign_tables(held, tables, OWN_TABLES)]

@@ -1,0 +1,310 @@
+"""The steps of retention: clean, archive, check, trim, forget raw. Pure functions from what was read to statements.
+
+Every statement can be repeated, and a crash between any two leaves every row in at least one place: rows are copied to
+history first, then looked at, and only what has its identical copy there is deleted from the mart.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from sqlglot import exp
+
+from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, temporary
+from macros.exceptions import count_exceptions, record_exceptions
+from macros.history import history_table
+from macros.marts import NUMBER_USED_AGAIN, identity
+from macros.sql import columns_of, statement, table_node, timestamp, union_all
+from macros.versions import another_order, identical, older, same
+
+CREATED = "order_tracking_created_orders"
+"""order_id, first_created, last_created: when the orders that came back were created, by all metadata of the number."""
+
+UNROUTED = "order_tracking_unrouted_rows"
+"""period: one row for each row that should have been archived and has no copy."""
+
+
+# Clean: reactivation
+
+
+def clean(found: Retention) -> list[exp.Expr]:
+    """Step 1: of this batch's orders, delete the history rows that the mart's row makes stale.
+
+    Older versions: the order came back, or its aged row is replaced by a newer one that is itself aged. Of metadata
+    also the very same version, if its order is active. The mart holds what is deleted here, or a newer version of it,
+    so nothing is lost; should it have aged too, the archive step copies it. Of another order under the same number
+    nothing is deleted, and an exception says so.
+    """
+    if not found.returned:
+        return []
+    if found.mart.follows_anchor:
+        stale = exp.and_(same("add_time", "history", "present"), stale_metadata(found))
+        return [delete_from_history(found, period, present_metadata(found, period), stale) for period in found.returned]
+    stale = exp.and_(exp.not_(another_order("history", "present", "present")), stale_status(found))
+    deletions = [
+        delete_from_history(found, period, present_statuses(found, period), stale) for period in found.returned
+    ]
+    return [*created_orders(found), *record_exceptions(reused_numbers(found), found.end), *deletions]
+
+
+def delete_from_history(found: Retention, period: str, present: exp.Query, stale: exp.Expr) -> exp.Expr:
+    """Deletes from one half-year what is stale beside the mart's present rows."""
+    return statement(
+        "DELETE FROM history USING present WHERE history.order_id = present.order_id AND :stale",
+        {"history": history_table(found.mart.alias, period), "present": present},
+        stale=stale,
+    )
+
+
+def stale_status(found: Retention) -> exp.Expr:
+    """The status in history is an older version than the present one."""
+    return older("history", "present", identity(found.mart, found.columns))
+
+
+def stale_metadata(found: Retention) -> exp.Expr:
+    """The metadata in history is an older version than the present one, or the same while its order is active."""
+    not_newer = exp.not_(older("present", "history", identity(found.mart, found.columns)))
+    active = exp.not_(exp.column("active", "present").is_(exp.null()))
+    return exp.paren(
+        exp.or_(older("history", "present", identity(found.mart, found.columns)), exp.and_(not_newer, active))
+    )
+
+
+def present_statuses(found: Retention, period: str) -> exp.Query:
+    """The mart's rows of the orders that came back from a period, and when the orders of their numbers were created.
+
+    An order of the batch is in uti with a row of the batch or a newer one, so what is older than all of the batch need
+    not be looked at.
+    """
+    query = statement(
+        """
+        SELECT :columns, created.first_created, created.last_created
+        FROM returned JOIN mart ON mart.order_id = returned.order_id
+        LEFT JOIN created ON created.order_id = mart.order_id
+        WHERE returned.period = :period AND mart.update_time >= (
+          SELECT MIN(raw.update_time) FROM raw WHERE raw.landed_at >= :start AND raw.landed_at < :end
+        )
+        """,
+        {"returned": RETURNED, "mart": found.table, "created": CREATED, "raw": found.mart.raw},
+        columns=columns_of(["order_id", *identity(found.mart, found.columns)], "mart"),
+        period=period,
+        start=timestamp(found.start),
+        end=timestamp(found.end),
+    )
+    return t.cast(exp.Query, query)
+
+
+def present_metadata(found: Retention, period: str) -> exp.Query:
+    """The mart's rows of the orders that came back from a period, and whether their order is active."""
+    query = statement(
+        """
+        SELECT :columns, CASE WHEN departed.order_id IS NULL THEN active.order_id END AS active
+        FROM returned JOIN mart ON mart.order_id = returned.order_id
+        LEFT JOIN active ON active.order_id = mart.order_id
+        LEFT JOIN departed ON departed.order_id = mart.order_id AND departed.update_time >= mart.add_time
+        WHERE returned.period = :period
+        """,
+        {"returned": RETURNED, "mart": found.table, "active": found.anchor, "departed": DEPARTED},
+        columns=columns_of(["order_id", *identity(found.mart, found.columns)], "mart"),
+        period=period,
+    )
+    return t.cast(exp.Query, query)
+
+
+def created_orders(found: Retention) -> list[exp.Expr]:
+    """Gathers when the orders that came back were created: by all the metadata of their numbers, wherever it stands."""
+    tables = [*found.metadata, *(history_table("ecs", period) for period in found.periods)]
+    places = [exp.select(*columns_of(["order_id", "add_time"])).from_(table_node(table)) for table in tables]
+    query = statement(
+        """
+        SELECT metadata.order_id, MIN(metadata.add_time) AS first_created, MAX(metadata.add_time) AS last_created
+        FROM metadata JOIN (SELECT DISTINCT order_id FROM returned) AS asked ON asked.order_id = metadata.order_id
+        GROUP BY metadata.order_id
+        """,
+        {"metadata": union_all(places), "returned": RETURNED},
+    )
+    return temporary(CREATED, t.cast(exp.Query, query))
+
+
+def reused_numbers(found: Retention) -> exp.Query:
+    """Orders of this batch under whose number history holds another order, as exceptions."""
+    again = [
+        t.cast(
+            exp.Select,
+            statement(
+                "SELECT present.order_id FROM history JOIN present ON present.order_id = history.order_id "
+                "WHERE :another",
+                {"history": history_table(found.mart.alias, period), "present": present_statuses(found, period)},
+                another=another_order("history", "present", created="present"),
+            ),
+        )
+        for period in found.returned
+    ]
+    query = exp.select("reused.order_id", *labels("order_number_reused", found, NUMBER_USED_AGAIN))
+    return query.from_(union_all(again).subquery("reused")).distinct()
+
+
+def labels(check_name: str, found: Retention, detail: str) -> list[exp.Expr]:
+    """The columns that say which check found something, in which table, and what."""
+    texts = (("check_name", check_name, 64), ("table_name", found.mart.name, 127), ("detail", detail, 4096))
+    return [exp.cast(exp.Literal.string(text), f"VARCHAR({size})").as_(name) for name, text, size in texts]
+
+
+# Archive
+
+
+def archive(found: Retention) -> list[exp.Expr]:
+    """Step 2: copy what is due to its half-year, unless history holds it, or a newer version of it."""
+    names = list(found.columns)
+    return [
+        statement(
+            "INSERT INTO history (:target, archived_at) SELECT :columns, :end FROM missing",
+            {"history": history_table(found.mart.alias, due.period), "missing": without_copy(found, due, before=True)},
+            target=[exp.to_identifier(name) for name in names],
+            columns=columns_of(names, "missing"),
+            end=timestamp(found.end),
+        )
+        for due in found.due
+        if due.period in found.periods
+    ]
+
+
+def due_rows(found: Retention, due: Due) -> exp.Query:
+    """The mart's rows that belong to this half-year's history now: by age, or of metadata what was gathered."""
+    columns = columns_of(found.columns, "mart")
+    if found.mart.follows_anchor:
+        of_period = exp.column("period", "mart").eq(exp.Literal.string(due.period))
+        return exp.select(*columns).from_(table_node(DUE_ROWS).as_("mart")).where(of_period)
+    return exp.select(*columns).from_(table_node(found.table).as_("mart")).where(in_range(found, due, "mart"))
+
+
+def in_range(found: Retention, due: Due, table: str) -> exp.Expr:
+    """The range of event time in which the due rows lie: what keeps a statement from reading the whole mart."""
+    time = exp.column(found.mart.event_time, table)
+    return exp.and_(time >= due.first, time < due.until)
+
+
+def possible_copies(found: Retention, due: Due, *, before: bool) -> exp.Query | None:
+    """The history rows that may be copies of what is due; None where no half-year may hold any.
+
+    A copy is never older than the row, so it lies at or after it: of a scan in the same half-year and range, of a
+    status there or later, and of metadata, whose half-year is that of its order, wherever history held an order that
+    leaves now (`before` the archive step) and in the half-years that this step fills.
+    """
+    time = exp.column(found.mart.event_time)
+    if not found.mart.one_row_per_order:
+        periods = [period for period in found.periods if period == due.period]
+        reach = exp.and_(time >= due.first, time < due.until)
+    elif not found.mart.follows_anchor:
+        periods = [period for period in found.periods if period >= due.period]
+        reach = time >= due.first
+    else:
+        filled = [] if before else [one.period for one in found.due if one.period in found.periods]
+        periods = sorted({*found.copies, *filled})
+        reach = time >= due.first
+    queries = [
+        exp.select(*columns_of(["order_id", *identity(found.mart, found.columns)]))
+        .from_(table_node(history_table(found.mart.alias, period)))
+        .where(reach.copy())
+        for period in periods
+    ]
+    return union_all(queries) if queries else None
+
+
+def with_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query | None:
+    """What is due and superfluous in the mart: history holds its copy or a newer version of its order.
+
+    Of scans it is history's rows of the range themselves, for they are compared with the due ones in every column.
+    """
+    held = possible_copies(found, due, before=before)
+    if held is None or not found.mart.one_row_per_order:
+        return held
+    is_copy = exp.and_(
+        exp.not_(older("held", "due", identity(found.mart, found.columns))), same(found.mart.order_mark, "held", "due")
+    )
+    query = statement(
+        "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
+        {"due": due_rows(found, due), "held": held},
+        columns=columns_of(["order_id", *identity(found.mart, found.columns)], "due"),
+        is_copy=is_copy,
+    )
+    return t.cast(exp.Query, query)
+
+
+def without_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query:
+    """What is due and not in history."""
+    copied = with_copy(found, due, before=before)
+    if copied is None:
+        return due_rows(found, due)
+    query = statement(
+        """
+        SELECT :columns FROM due
+        LEFT JOIN copied ON copied.order_id = due.order_id AND :identical
+        WHERE copied.order_id IS NULL
+        """,
+        {"due": due_rows(found, due), "copied": copied},
+        columns=columns_of(found.columns, "due"),
+        identical=identical("copied", "due", identity(found.mart, found.columns), found.columns),
+    )
+    return t.cast(exp.Query, query)
+
+
+# Check, trim, forget raw
+
+
+def check(found: Retention) -> list[exp.Expr]:
+    """Step 3: what should have been archived and has no copy becomes one exception a half-year, with a count."""
+    if not found.due:
+        return []
+    rows = [
+        exp.select(exp.cast(exp.Literal.string(due.period), "VARCHAR(7)").as_("period")).from_(
+            without_copy(found, due).subquery("missing", copy=False), copy=False
+        )
+        for due in found.due
+    ]
+    counted = statement(
+        """
+        SELECT 'archive_unrouted'::VARCHAR(64) AS check_name, :table::VARCHAR(127) AS table_name,
+          ('half-year ' || period || :what)::VARCHAR(4096) AS topic,
+          ('half-year ' || period || :what || ' (rows: ' || COUNT(*)::VARCHAR(20) || ')')::VARCHAR(4096) AS detail
+        FROM unrouted GROUP BY period
+        """,
+        {"unrouted": UNROUTED},
+        table=found.mart.name,
+        what=f" has no copy in history, which begins with {found.history_start}",
+    )
+    return [*temporary(UNROUTED, union_all(rows)), *count_exceptions(t.cast(exp.Query, counted), found.end)]
+
+
+def trim(found: Retention) -> list[exp.Expr]:
+    """Step 4: delete what is due and has its copy (or a newer version) in history, and nothing else.
+
+    Also of half-years without a history table: history may hold a newer version of such a row elsewhere.
+    """
+    return [
+        statement(
+            "DELETE FROM mart USING copied WHERE mart.order_id = copied.order_id AND :identical AND :in_range",
+            {"mart": found.table, "copied": copied},
+            identical=identical("mart", "copied", identity(found.mart, found.columns), found.columns),
+            in_range=in_range(found, due, "mart"),
+        )
+        for due in found.due
+        if (copied := with_copy(found, due)) is not None
+    ]
+
+
+def forget_raw(found: Retention) -> list[exp.Expr]:
+    """Step 5: forget raw rows past the raw retention that landed before this interval.
+
+    A row whose event time lies inside the raw retention stays (it was dated into the future when it landed), so that
+    for an ordinary extract raw alone tells what is held: of three days at least, whatever the variable says.
+    """
+    floor = max(found.age_reference - max(found.raw_retention_days, 3) * 86400, 0)
+    return [
+        statement(
+            "DELETE FROM raw WHERE raw.landed_at < :landed_before AND :event_before",
+            {"raw": found.mart.raw},
+            landed_before=timestamp(min(floor, found.start)),
+            event_before=exp.column(found.mart.event_time, "raw") < floor,
+        )
+    ]

@@ -1,0 +1,144 @@
+"""The SQL of each step of retention, as SQLMesh hands it to the engine: what a reader of `--dry-run` sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlglot import exp
+
+from macros.due import Due, Retention
+from macros.marts import mart_of
+from macros.periods import epoch
+from macros.steps import archive, check, clean, forget_raw, trim
+
+END = epoch(2025, 9)
+COLUMNS = {
+    "uti": {"order_id": "BIGINT", "tno": "VARCHAR(64)", "update_time": "BIGINT", "landed_at": "TIMESTAMP"},
+    "ecs": {"order_id": "BIGINT", "partner_id": "INTEGER", "add_time": "BIGINT", "landed_at": "TIMESTAMP"},
+    "uts": {
+        "order_id": "BIGINT",
+        "pathtime": "BIGINT",
+        "code": "INTEGER",
+        "traceseq": "INTEGER",
+        "landed_at": "TIMESTAMP",
+    },
+}
+FEBRUARY = Due(period="2025_h1", first=epoch(2025, 2), until=epoch(2025, 2, 2), rows=3)
+TOO_OLD = Due(period="2024_h1", first=epoch(2024, 2), until=epoch(2024, 2, 2), rows=1)
+
+
+def found(alias: str, **facts: Any) -> Retention:
+    """What an evaluation of a mart has read; history begins with 2024_h2."""
+    nothing: dict[str, Any] = {"returned": (), "metadata": (), "due": (), "copies": ()}
+    return Retention(
+        **{
+            "mart": mart_of(alias),
+            "table": f"s.{alias}",
+            "anchor": "s.uti",
+            "columns": {name: exp.DataType.build(kind) for name, kind in COLUMNS[alias].items()},
+            "start": END - 900,
+            "end": END,
+            "history_start": "2024_h2",
+            "periods": ("2024_h2", "2025_h1", "2025_h2"),
+            "raw_retention_days": 35,
+            "age_reference": END,
+            "cutoff": epoch(2025, 3),
+            **nothing,
+            **facts,
+        }
+    )
+
+
+def texts(statements: list[exp.Expr]) -> list[str]:
+    return [each.sql("redshift").replace("order_tracking_history.", "h.") for each in statements]
+
+
+@pytest.mark.parametrize("alias", ["uti", "ecs"])
+def test_nothing_is_cleaned_where_no_order_came_back_and_nothing_moves_where_nothing_is_due(alias: str) -> None:
+    assert [step(found(alias)) for step in (clean, archive, check, trim)] == [[], [], [], []]
+
+
+def test_clean_deletes_of_a_returned_order_only_what_is_older_and_of_the_same_order() -> None:
+    statements = texts(clean(found("uti", returned=("2024_h2", "2025_h1"), metadata=("raw.ecs",))))
+    deletions = [sql for sql in statements if sql.startswith("DELETE FROM")]
+    assert [sql.split(" USING ")[0] for sql in deletions] == [
+        "DELETE FROM h.hist_uti_2024_h2",
+        "DELETE FROM h.hist_uti_2025_h1",
+    ]
+    assert "h.hist_uti_2024_h2.update_time < present.update_time" in deletions[0]
+    assert "NOT COALESCE(h.hist_uti_2024_h2.tno = present.tno" in deletions[0], "another tracking number, another order"
+    inserted = [sql for sql in statements if sql.startswith("INSERT INTO h.order_tracking_exceptions")]
+    assert len(inserted) == 1 and "order_number_reused" in inserted[0]
+    assert statements.index(inserted[0]) < statements.index(deletions[0]), "told before anything is deleted"
+
+
+def test_clean_deletes_metadata_of_an_active_order_also_where_it_is_the_same_version() -> None:
+    (deletion,) = texts(clean(found("ecs", returned=("2025_h1",))))
+    assert deletion.startswith("DELETE FROM h.hist_ecs_2025_h1 USING")
+    assert "NOT present.active IS NULL" in deletion
+    assert "h.hist_ecs_2025_h1.add_time = present.add_time" in deletion, (
+        "metadata of another creation is another order's"
+    )
+
+
+def test_archive_copies_what_is_due_to_its_half_year_with_named_columns() -> None:
+    (insert,) = texts(archive(found("uts", due=(TOO_OLD, FEBRUARY))))
+    assert insert.startswith(
+        "INSERT INTO h.hist_uts_2025_h1 (order_id, pathtime, code, traceseq, landed_at, archived_at) SELECT "
+    ), "a half-year before history_start has no table"
+    assert "CAST('2025-09-01 00:00:00' AS TIMESTAMP) FROM (" in insert
+    assert f"mart.pathtime >= {FEBRUARY.first} AND mart.pathtime < {FEBRUARY.until}" in insert
+    assert f"FROM h.hist_uts_2025_h1 WHERE pathtime >= {FEBRUARY.first} AND pathtime < {FEBRUARY.until}" in insert
+
+
+def test_archive_looks_for_newer_versions_of_a_status_in_its_half_year_and_later_ones_only() -> None:
+    (insert,) = texts(archive(found("uti", due=(FEBRUARY,))))
+    assert "FROM h.hist_uti_2025_h1" in insert and "FROM h.hist_uti_2025_h2" in insert
+    assert "hist_uti_2024_h2" not in insert
+    assert "NOT (held.update_time < due.update_time OR " in insert, "an older copy is no copy"
+
+
+def test_archive_takes_metadata_to_the_half_year_of_its_orders_status() -> None:
+    (insert,) = texts(archive(found("ecs", due=(FEBRUARY,))))
+    assert insert.startswith("INSERT INTO h.hist_ecs_2025_h1 (order_id, partner_id, add_time, landed_at, archived_at)")
+    assert "FROM order_tracking_due_rows AS mart WHERE mart.period = '2025_h1'" in insert
+    assert "LEFT JOIN" not in insert, "history holds no metadata of what leaves, so there is no copy to look for"
+    (insert,) = texts(archive(found("ecs", due=(FEBRUARY,), copies=("2024_h2",))))
+    assert "FROM h.hist_ecs_2024_h2" in insert
+
+
+def test_check_tells_of_each_half_year_what_has_no_copy_with_a_count() -> None:
+    drop, create, update, insert = texts(check(found("uts", due=(TOO_OLD, FEBRUARY))))
+    assert drop.startswith("DROP TABLE IF EXISTS order_tracking_unrouted_rows")
+    assert "'2024_h1'" in create and "'2025_h1'" in create
+    assert "copied.order_id IS NULL" in create, "only what has no identical copy"
+    for sql in (update, insert):
+        assert "archive_unrouted" in sql and "COUNT(*)" in sql and "which begins with 2024_h2" in sql
+
+
+def test_trim_deletes_only_rows_that_have_their_identical_copy() -> None:
+    (delete,) = texts(trim(found("uts", due=(TOO_OLD, FEBRUARY))))
+    assert delete.startswith(
+        "DELETE FROM s.uts USING (SELECT order_id, pathtime, code, traceseq FROM h.hist_uts_2025_h1"
+    )
+    for column in ("code", "traceseq"):
+        assert f"COALESCE(s.uts.{column}, 0) = COALESCE(copied.{column}, 0)" in delete
+    assert f"s.uts.pathtime >= {FEBRUARY.first} AND s.uts.pathtime < {FEBRUARY.until}" in delete
+
+
+def test_trim_compares_every_column_of_a_version() -> None:
+    (delete,) = texts(trim(found("uti", due=(FEBRUARY,))))
+    assert "s.uti.update_time = copied.update_time" in delete and "s.uti.landed_at = copied.landed_at" in delete
+    assert "COALESCE(s.uti.tno, '') = COALESCE(copied.tno, '')" in delete
+
+
+def test_raw_is_forgotten_by_age_and_never_what_this_interval_takes() -> None:
+    (delete,) = texts(forget_raw(found("uts")))
+    floor, raw = END - 35 * 86400, "order_tracking_raw.uni_tracking_spath_raw"
+    assert delete == (
+        f"DELETE FROM {raw} WHERE {raw}.landed_at < CAST('2025-07-28 00:00:00' AS TIMESTAMP) "
+        f"AND {raw}.pathtime < {floor}"
+    )
+    (delete,) = texts(forget_raw(found("uts", start=END - 90 * 86400)))
+    assert "CAST('2025-06-03 00:00:00' AS TIMESTAMP)" in delete, "what landed in the interval has not been consumed yet"
