@@ -116,4 +116,4 @@ SELECT
   *
 FROM @this_model
 WHERE
-  check_name = 'archive_unrouted' AND checked_on BETWEEN @start_ds AND @end_ds;
+  check_name = 'archive_unrouted' AND checked_on BETWEEN @start_ds AND @end_ds

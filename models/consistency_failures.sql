@@ -21,8 +21,30 @@ MODEL (
     order_tracking.mart_uni_tracking_info,
     order_tracking.mart_uni_tracking_spath
   ),
-  physical_properties (sortkey = (checked_on)),
-  audits (update_time_mismatch, order_without_scans, order_without_ecs, duplicate_rows, active_and_archived, order_number_reused, landed_but_missing, archived_but_in_mart, rejected_rows, archive_unrouted)
+  physical_properties (
+    sortkey = (
+      checked_on
+    )
+  ),
+  audits (
+    update_time_mismatch,
+    order_without_scans,
+    order_without_ecs,
+    duplicate_rows,
+    active_and_archived,
+    order_number_reused,
+    landed_but_missing,
+    archived_but_in_mart,
+    rejected_rows,
+    archive_unrouted
+  ),
+  columns (
+    check_name VARCHAR(64),
+    table_name VARCHAR(127),
+    order_id BIGINT,
+    detail VARCHAR(4096),
+    checked_on DATE
+  )
 );
 
 @find_suspects();

@@ -1,6 +1,6 @@
 /* No order is both active and archived, in uti or in ecs.
-   A row is an order that is. The next cycle that brings the order mends it; until then a question that reads mart and
-   history counts it twice. */
+   A row is an order that is. Nothing in this project leaves one so: find out who else writes these tables, and keep the
+   newer version. */
 MODEL (
   name order_tracking.active_and_archived,
   kind EMBEDDED,

@@ -1,7 +1,6 @@
 /* Metadata leaves the mart with its order.
-   A row is an order whose status is archived while its row is still in ecs. The next cycle archives it; if the exception
-   stays open for days, look at what the cycles say. Metadata of a later order under the number is none: it waits for its
-   status. */
+   A row is an order whose status is archived while its row is still in ecs. The next cycle archives it,
+   and the next check closes this. Metadata of a later order under the number is no such row: it waits for its status. */
 MODEL (
   name order_tracking.archived_but_in_mart,
   kind EMBEDDED,

@@ -1,6 +1,6 @@
 /* Everything that landed is in its mart or in history; of statuses and metadata a newer version will do.
-   A row is an order of which something is in neither. Raw still holds it: land it again before raw forgets it
-   (docs/operations.md, 'Something landed and is nowhere').
+   A row is an order of which something is in neither. Look in the log for a failed cycle and run the cycle again; if it
+   stays, stop the cycles before raw forgets the row (35 days after it landed).
    Landings whose scans count the same in raw as in mart and history are not looked up row by row. */
 MODEL (
   name order_tracking.landed_but_missing,

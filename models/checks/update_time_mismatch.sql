@@ -1,6 +1,6 @@
 /* Test 1: update_time in uti equals the time of the order's newest scan in uts.
-   A row is an active order for which it does not; an order without scans is not a pass. Look which of the two the source
-   shows: `python -m extract reconcile` lands what has not arrived, otherwise the source contradicts itself. */
+   A row is an active order for which it does not; an order without scans is not a pass. `python -m extract reconcile`
+   with --since a time before both lands what was missed. If the row stays, the source disagrees with itself. */
 MODEL (
   name order_tracking.update_time_mismatch,
   kind EMBEDDED,
@@ -28,6 +28,7 @@ WHERE
   AND (
     newest_scan.order_id IS NULL
     OR (
-      newest_scan.pathtime <> uti.update_time AND newest_scan.landed_at < @grace_cutoff()
+      newest_scan.pathtime <> uti.update_time
+      AND newest_scan.landed_at < @grace_cutoff()
     )
   )
