@@ -7,8 +7,9 @@ from sqlmesh import macro
 
 from macros.marts import NUMBER_USED_AGAIN, mart_of
 from macros.periods import half_open
-from macros.sql import statement, timestamp
+from macros.sql import statement, timestamp, union_all
 
+CHECKED = ("check_name", "table_name", "order_id", "detail")
 GRACE_SECONDS = 2 * 900
 TURN_SECONDS = 28 * 86400
 
@@ -32,9 +33,7 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     """Query of the orders whose status or scans landed within the grace: the checks pass them over."""
     queries = [
-        statement(
-            "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=grace_cutoff(evaluator)
-        )
+        statement("SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=grace_cutoff(evaluator))
         for raw in (mart_of("uti").raw, mart_of("uts").raw)
     ]
     return exp.union(*queries)
@@ -87,3 +86,16 @@ def number_used_again(evaluator):  # type: ignore[no-untyped-def]
         "CAST('history holds another order under this n"
     """
     return exp.cast(exp.Literal.string(NUMBER_USED_AGAIN), "VARCHAR(4096)")
+
+
+@macro()
+def failures_of(evaluator, *checks: exp.Column):  # type: ignore[no-untyped-def]
+    """What the checks find, one after another; each is the model that bears its name.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> failures_of(MacroEvaluator("redshift"), exp.column("a"), exp.column("b")).sql("redshift")[:61]
+        'SELECT check_name, table_name, order_id, detail FROM order_tra'
+    """
+    return union_all([exp.select(*CHECKED).from_(f"order_tracking.{check.name}") for check in checks])

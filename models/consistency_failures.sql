@@ -50,18 +50,17 @@ MODEL (
 @find_suspects();
 
 WITH failures AS (
-  @UNION(
-    'ALL',
-    order_tracking.update_time_mismatch,
-    order_tracking.order_without_scans,
-    order_tracking.order_without_ecs,
-    order_tracking.duplicate_rows,
-    order_tracking.active_and_archived,
-    order_tracking.order_number_reused,
-    order_tracking.landed_but_missing,
-    order_tracking.archived_but_in_mart,
-    order_tracking.rejected_rows,
-    order_tracking.archive_unrouted
+  @failures_of(
+    update_time_mismatch,
+    order_without_scans,
+    order_without_ecs,
+    duplicate_rows,
+    active_and_archived,
+    order_number_reused,
+    landed_but_missing,
+    archived_but_in_mart,
+    rejected_rows,
+    archive_unrouted
   )
 )
 SELECT
