@@ -142,7 +142,7 @@ def test_a_dev_plan_changes_nothing_in_production(redshift_world: RedshiftWorld,
     with closing(open_warehouse("redshift")) as warehouse, closing(open_source(world.source_url)) as source:
         extract(source, warehouse, load_config(project), Clock(moment(START + 100 * DAY)))
     before = everything(world)
-    edit(project / "models" / "consistency_failures.sql", ("'more than one row'", "'several rows'"))
+    edit(project / "models" / "checks" / "duplicate_rows.sql", ("'more than one row'", "'several rows'"))
     plan(project, START + 100 * DAY, "dev")
     assert everything(world) == before
     in_dev = world.query("SELECT order_id FROM order_tracking__dev.mart_uni_tracking_info")
