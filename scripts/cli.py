@@ -23,6 +23,7 @@ SECTIONS = {
     "Redshift": ("redshift",),
     "Try it": ("demo", "simulate"),
 }
+WIDEST = max(len(name) for names in SECTIONS.values() for name in names)
 
 
 class Commands(click.Group):
@@ -39,7 +40,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in SECTIONS.items():
-            commands = [(name, self.get_command(ctx, name)) for name in names]
+            commands = [(name.ljust(WIDEST), self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
                 formatter.write_dl([(name, command.get_short_help_str(64)) for name, command in commands if command])
 

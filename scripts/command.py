@@ -1,27 +1,15 @@
-"""What the command lines share: the options, the settings they need, and errors as messages with an exit code."""
+"""The settings that a command needs: all of them checked at once, and none of them shown."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dotenv import load_dotenv
 
-from extract.clock import parse_time
 from extract.config import PROJECT
-from extract.errors import ConfigurationError, CycleFailed, in_words, with_first
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_LOCKED = 75
-
-FIRST_YEAR, LAST_YEAR = 2010, 2099
-
+from extract.errors import ConfigurationError
 
 MAIL_SETTINGS = tuple(f"ALERT_SMTP_{name}" for name in ("HOST", "USER", "PASSWORD", "SENDER", "RECIPIENTS"))
 """With one of them missing SQLMesh would send no mail, and not say so."""
@@ -64,43 +52,6 @@ def load_settings_file() -> None:
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
 
 
-def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that every command has: --gateway and --at. Reads the project's .env file first."""
-    load_settings_file()
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.set_defaults(gateway=os.environ.get("ORDER_TRACKING_GATEWAY") or "local", at=None)
-    add_common_options(parser)
-    return parser
-
-
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """--gateway and --at; a subcommand takes them too, so that they may stand before or after its name."""
-    unset = argparse.SUPPRESS
-    parser.add_argument(
-        "--gateway", default=unset, help="local or redshift (default: ORDER_TRACKING_GATEWAY, or local)"
-    )
-    parser.add_argument(
-        "--at", type=moment_argument, metavar="T", default=unset, help="work for this moment, ISO, UTC (default: now)"
-    )
-
-
-def time_argument(text: str) -> Any:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def moment_argument(text: str) -> Any:
-    """A moment to work for. Earlier the models know no interval; much later SQLMesh would count millions of them."""
-    moment = time_argument(text)
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise argparse.ArgumentTypeError(f"'{text}' is not within the years {FIRST_YEAR} to {LAST_YEAR}")
-    return moment
-
-
 def without_secrets(text: str, source: str | None = None) -> str:
     """A text in which no password of the environment, nor of the source's URL as given, stands."""
     secrets = [value for name, value in os.environ.items() if name.endswith("_PASSWORD")]
@@ -112,40 +63,3 @@ def without_secrets(text: str, source: str | None = None) -> str:
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text
-
-
-def run_command(
-    parser: argparse.ArgumentParser, command: Callable[[Any], int], arguments: list[str] | None = None
-) -> int:
-    """Runs a command and turns what it raises into one message on standard error and the exit code for it."""
-    options = parser.parse_args(arguments)
-    from extract.errors import ExtractFailed, LockHeld, SourceError, SourceUrlError, WarehouseError
-
-    def failed(error: BaseException | str, code: int) -> int:
-        message = error if isinstance(error, str) else in_words(error)
-        print(without_secrets(message, getattr(options, "source", None)), file=sys.stderr)
-        return code
-
-    try:
-        check_settings(options.gateway, needs_source="source" in options, source=getattr(options, "source", None))
-        return command(options)
-    except LockHeld as error:
-        return failed(error, EXIT_LOCKED)
-    except (ConfigurationError, SourceUrlError) as error:
-        return failed(error, EXIT_USAGE)
-    except (SourceError, ExtractFailed, WarehouseError, CycleFailed) as error:
-        return failed(error, EXIT_FAILED)
-    except KeyboardInterrupt:
-        return failed(
-            "Interrupted. What was being written is rolled back or made good by the next run; run this again.",
-            EXIT_FAILED,
-        )
-    except Exception as error:
-        if os.environ.get("ORDER_TRACKING_DEBUG"):
-            raise
-        return failed(
-            f"Stopped by an error that nobody foresaw ({type(error).__name__}: {with_first(error)}). "
-            "What was being written is rolled back or made good by the next run: run this again. "
-            "If it stays, report it with what it prints with ORDER_TRACKING_DEBUG=1.",
-            EXIT_FAILED,
-        )

@@ -25,6 +25,13 @@ SOURCE_GIVEN = "order_tracking.source"
 """Where a command's context keeps the source's URL as given: no message may show its password."""
 
 
+class InOrder(click.Group):
+    """A group whose help lists its commands as they stand in the file, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 class Time(click.ParamType):
     """An ISO time, UTC unless it says otherwise."""
 
@@ -49,7 +56,8 @@ class WorkingTime(Time):
         return moment
 
 
-def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def remember_source(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Callback of an option that takes a source's URL."""
     ctx.meta[SOURCE_GIVEN] = value
     return value
 
@@ -68,7 +76,7 @@ at_option = click.option(
 source_option = click.option(
     "--source",
     metavar="URL",
-    callback=_remember,
+    callback=remember_source,
     help="mysql://user:password@host:port/database or duckdb:///path/to/file (default: ORDER_TRACKING_SOURCE).",
 )
 table_option = click.option(

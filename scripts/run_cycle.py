@@ -1,15 +1,9 @@
-"""One cycle: lock, the first time a plan, extract (and reconcile), `sqlmesh run`; one summary line per phase.
-
-    python -m scripts.run_cycle [--gateway G] [--source URL] [--at T] [--reconcile [SINCE]]
-                                [--statements FILE]
-
-Exit codes: 0 done, 1 failed (nothing is lost; the message says which step and what to do), 75 another cycle holds the
-lock, 2 usage or configuration.
-"""
+"""One cycle: lock, the first time a plan, extract (and reconcile), `sqlmesh run`; one summary line per phase."""
 
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -30,7 +24,7 @@ from extract.warehouse import Standing, Warehouse, open_warehouse
 from scripts.command import configured_source
 from scripts.cycle_console import CycleConsole
 from scripts.sqlmesh_session import sqlmesh_session
-from scripts.statement_times import Statement, rows_moved, rows_written, slowest, timed_statements, write_statements
+from scripts.statement_times import Statement, rows_moved, rows_written, slowest, timed_statements
 
 Report = Callable[[str], None]
 
@@ -287,47 +281,7 @@ def _failure(step: str, console: CycleConsole, error: BaseException | None) -> s
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import command_line, run_command, time_argument
-
-    parser = command_line("scripts.run_cycle", __doc__)
-    parser.add_argument("--source", metavar="URL", help="default: ORDER_TRACKING_SOURCE")
-    parser.add_argument(
-        "--reconcile",
-        metavar="SINCE",
-        type=time_argument,
-        nargs="?",
-        const=True,
-        help="also compare the source with the warehouse from this event time on (default: 35 days back)",
-    )
-
-    parser.add_argument("--statements", metavar="FILE", type=Path, help="write every statement's seconds there, as CSV")
-
-    def command(options: Any) -> int:
-        from extract.__main__ import reconcile_start
-        from scripts.progress import table_progress
-
-        if options.statements and not options.statements.parent.is_dir():
-            raise ConfigurationError(
-                f"There is no folder {options.statements.parent} for --statements; nothing was done."
-            )
-        given = None if options.reconcile is True else options.reconcile
-        since = None if options.reconcile is None else reconcile_start(given, options.at)
-        with table_progress() as progress:
-            cycle = run_cycle(
-                at=options.at,
-                source=options.source,
-                gateway=options.gateway,
-                reconcile_since=since,
-                report=print,
-                progress=progress,
-            )
-        if options.statements:
-            write_statements(cycle.statements, options.statements)
-        return 0
-
-    return run_command(parser, command, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from scripts.cli import main
+
+    raise SystemExit(main(["cycle", *sys.argv[1:]]))

@@ -149,7 +149,7 @@ def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     for step in (HOUR, DAY, 70 * DAY, HOUR):
         now += step
         since = START - 300 * DAY if step == 70 * DAY else None  # what became visible long after its time
-        simulate(ours.source_url, orders=60, months=9, seed=7, at=moment(now), progress=False)
+        simulate(ours.source_url, orders=60, months=9, seed=7, at=moment(now))
         if now == START + HOUR:
             ours.order(1, START - 200 * DAY)  # archived at once
         elif step == DAY:

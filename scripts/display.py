@@ -1,0 +1,51 @@
+"""What commands print: tables that fit a terminal and are whole in a log, and lines that never stop the work."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+WHOLE = 100_000
+"""So many columns has what is no terminal: nothing is cut or wrapped there."""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as text: numbers to the right, with thousands; None as a dash. On a terminal long cells are folded."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    shown = Table(box=box.SIMPLE_HEAD if terminal else None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    for number, name in enumerate(header):
+        numeric = any(isinstance(row[number], int | float) for row in rows)
+        shown.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+    for row in rows:
+        shown.add_row(*(Text(_cell(value)) for value in row))
+    width = Console(file=sys.stdout).width if terminal else WHOLE
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, highlight=False, emoji=False)
+    with console.capture() as captured:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def answer(text: str) -> None:
+    """Prints what was asked for. Who has read enough (`| head`) may leave; what else fails is the command's failure."""
+    with suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
+def tell(text: str) -> None:
+    """Prints what has been done meanwhile. What is not to be printed must not stop what is being done."""
+    with suppress(OSError, ValueError):
+        print(text, flush=True)
