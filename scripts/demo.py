@@ -71,7 +71,9 @@ class Demo:
 
     def scan(self, order: int, moment: dt.datetime) -> None:
         """An order is to be scanned at a moment."""
-        ((partner,),) = self.query("SELECT partner_id FROM order_tracking_history.hist_ecs_all WHERE order_id = ?", order)
+        ((partner,),) = self.query(
+            "SELECT partner_id FROM order_tracking_history.hist_ecs_all WHERE order_id = ?", order
+        )
         second = int(moment.timestamp())
         row = {"order_id": order, "partner_id": partner, "path_time": second - 60, "arrival_time": second}
         scan = pa.Table.from_pylist([row | {"code": 200, "trace_seq": 999}], TRACE_SCHEMA)
@@ -86,7 +88,7 @@ def demo(cycles: int | None = None, folder: Path = FOLDER) -> None:
 
 @contextmanager
 def own_settings(folder: Path) -> Iterator[dict[str, str]]:
-    """The demo's own warehouse and nobody to alert, whatever the environment or a .env file say; put back at the end."""
+    """The demo's own warehouse and nobody to alert, whatever the environment or .env say; put back at the end."""
     folder.mkdir(exist_ok=True)
     before = dict(os.environ)
     settings = {
@@ -123,7 +125,7 @@ def _evening(demo: Demo, cycles: int, settings: dict[str, str]) -> None:
     _show_where_rows_live(demo)
 
     returning = _an_archived_order(demo)
-    demo.scan(returning, start + 2 * QUARTER_HOUR - dt.timedelta(minutes=3))
+    demo.scan(returning, start + QUARTER_HOUR - dt.timedelta(minutes=3))
     _title("2  Quarter-hour cycles")
     # DuckDB opens and closes a file for a fifth of such a cycle's time; one that is open already costs nothing.
     with closing(duckdb.connect(str(demo.source_file))), closing(duckdb.connect(str(demo.warehouse_file))):
@@ -235,7 +237,9 @@ def _show_what_next(demo: Demo, order: int, settings: dict[str, str]) -> None:
     own.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     tell("Paste each line in the project's folder.")
     for what, sql in QUERIES:
-        python = f"import duckdb; duckdb.connect('{_short(demo.warehouse_file)}').sql(\\\"{sql.format(order=order)}\\\")"
+        python = (
+            f"import duckdb; duckdb.connect('{_short(demo.warehouse_file)}').sql(\\\"{sql.format(order=order)}\\\")"
+        )
         tell(f'\n# {what}\n{_short(Path(sys.executable))} -c "{python}.show()"')
     with_settings = f"env $(cat {_short(own)}) {_short(Path(sys.executable).with_name('order-tracking'))}"
     tell(f"\n# One more cycle\n{with_settings} cycle --at {MIDNIGHT + 2 * QUARTER_HOUR:%Y-%m-%dT%H:%M:%S}")

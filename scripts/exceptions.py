@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from extract.clock import Clock, arrival
-from extract.config import ExtractConfig, Table, load_config
+from extract.config import ExtractConfig, Table
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
 from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
@@ -187,7 +187,7 @@ def resolve(warehouse: Warehouse, key: str, note: str, clock: Clock) -> OpenExce
 def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks: bool) -> Iterator[Warehouse]:
     """The warehouse, under the run lock, with the exceptions' table in place.
 
-    What only asks takes no lock on Redshift, so that it need not wait for a cycle; a DuckDB file belongs to one process.
+    What only asks takes no lock on Redshift, so that it need not wait for a cycle. A DuckDB file has one user.
     Raises ConfigurationError where nothing has been checked yet.
     """
     if gateway == "local" and not warehouse_file().is_file():

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -55,8 +56,8 @@ def run(commands: click.Command, arguments: Sequence[str], name: str) -> int:
         return EXIT_USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else name
-        text = re.sub(r"://\S*@", "://***@", error.format_message().removesuffix("."))
-        _tell(f"{_one_line(text)}. Nothing was done. See: {command} --help")
+        text = re.sub(r"://\S*@", "://***@", _one_line(error.format_message()))
+        _tell(f"{text}{'' if text.endswith(('.', '?')) else '.'} Nothing was done. See: {command} --help")
         return EXIT_USAGE
     except BaseException as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
@@ -101,7 +102,7 @@ def _complete(commands: click.Command, name: str) -> None:
 def _make_printable() -> None:
     """A stream that is closed, or knows no foreign letters, must not stop the work."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

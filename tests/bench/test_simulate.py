@@ -29,10 +29,11 @@ from bench.lifecycles import (
     months_before,
     scans,
 )
-from bench.simulate import main, simulate, simulated_trace
+from bench.simulate import simulate, simulated_trace
 from bench.source_writer import SourceWriteError, SourceWriter
 from extract.source import SourceTable, TimeRange, open_source
 from extract.source_mysql import Address
+from tests.support.commands import simulate as main
 
 T = datetime(2026, 5, 1, tzinfo=UTC)
 SIX_MONTHS = 184 * DAY
@@ -259,16 +260,17 @@ def test_an_earlier_moment_is_refused(file: str, capsys: pytest.CaptureFixture[s
     arguments = ["--source", file, "--orders", "50", "--months", "2", "--seed", "1", "--at"]
     assert main([*arguments, "2026-05-01"]) == 0
     before = content(file)
-    assert "python -m extract" in capsys.readouterr().out
+    assert "order-tracking cycle --source" in capsys.readouterr().out
     assert main([*arguments, "2026-04-30T23:59:59"]) == 2
     assert "earlier" in capsys.readouterr().err
     assert content(file) == before
 
 
-def test_other_parameters_write_anew_and_say_so(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_parameters_write_anew_and_say_so(url: str) -> None:
     simulate(url, orders=60, months=2, seed=1, at=T)
-    simulate(url, orders=60, months=2, seed=2, at=T)
-    assert "written anew" in capsys.readouterr().out
+    told: list[str] = []
+    simulate(url, orders=60, months=2, seed=2, at=T, report=told.append)
+    assert len(told) == 1 and "written anew" in told[0]
     assert content(url) == derived(simulated_trace(60, 2, 2, T), int(T.timestamp()))
 
 

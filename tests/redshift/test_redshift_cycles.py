@@ -13,10 +13,10 @@ import pytest
 
 from bench.simulate import simulate
 from bench.source_writer import SourceWriter
-from scripts.exceptions import main as exceptions_command
 from tests.marts.test_retention import physical
 from tests.proof.test_traces import DATA
 from tests.redshift_standin import Properties, RedshiftStandin, refusals
+from tests.support.commands import exceptions as exceptions_command
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import MARTS, RedshiftWorld, copy_tables
 from tests.support.thorough import sample
