@@ -35,6 +35,7 @@ ORDERS, MONTHS, SEED = 3_000, 8, 6
 MIDNIGHT = dt.datetime(2026, 2, 3, 0, 0, 30, tzinfo=dt.UTC)
 QUARTER_HOUR = dt.timedelta(minutes=15)
 CYCLES = 6
+"""At least five: what lands in the hour before midnight is not judged by that night's checks."""
 RECONCILED = dt.timedelta(days=35)
 
 QUERIES = (

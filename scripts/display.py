@@ -11,22 +11,35 @@ from typing import Any
 WHOLE = 100_000
 """So many columns has what is no terminal: nothing is cut or wrapped there."""
 
+NARROW = 100
+"""Below so many columns a table that does not fit would be folded to crumbs."""
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Rows as text: numbers to the right, with thousands; None as a dash. On a terminal long cells are folded."""
+    """Rows as text: numbers to the right, with thousands; None as a dash.
+
+    A terminal that is too narrow folds long cells; on a phone's width each row becomes a block of lines.
+    """
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     terminal = sys.stdout.isatty()
+    width = Console(file=sys.stdout).width if terminal else WHOLE
+    cells = [[_cell(value) for value in row] for row in rows]
+    wanted = sum(max(map(cell_len, column)) + 2 for column in zip(header, *cells, strict=True))
+    if width < min(wanted, NARROW):
+        widest = max(map(len, header))
+        blocks = ["\n".join(f"{n.ljust(widest)}  {c}" for n, c in zip(header, row, strict=True)) for row in cells]
+        return "\n\n".join(blocks)
     shown = Table(box=box.SIMPLE_HEAD if terminal else None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     for number, name in enumerate(header):
         numeric = any(isinstance(row[number], int | float) for row in rows)
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
-    for row in rows:
-        shown.add_row(*(Text(_cell(value)) for value in row))
-    width = Console(file=sys.stdout).width if terminal else WHOLE
+    for row in cells:
+        shown.add_row(*map(Text, row))
     console = Console(file=io.StringIO(), force_terminal=terminal, width=width, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(shown)

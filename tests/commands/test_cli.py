@@ -331,7 +331,9 @@ def test_extract_shows_a_line_a_table(world: World, capsys: pytest.CaptureFixtur
     ]
 
 
-def test_a_table_on_a_narrow_terminal_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("columns", "lines"), [(30, 5), (120, 5), (200, 4)])
+def test_a_table_on_a_narrow_terminal_loses_nothing(columns: int, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a phone's width a block of lines a row, then folded cells, then a line a row."""
     from scripts import display
 
     class Terminal:
@@ -340,7 +342,8 @@ def test_a_table_on_a_narrow_terminal_loses_nothing(monkeypatch: pytest.MonkeyPa
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys, "stdout", Terminal())
-    shown = display.table(("name", "rows"), [("a" * 40, 1234), ("[b]", None)])
-    assert shown.count("a") == 41 and "1,234" in shown and "[b]" in shown and "…" not in shown
+    shown = display.table(("name", "rows"), [("a" * 140, 1234), ("[b]", None)])
+    assert shown.count("a") == 141 + (columns < 100) and "1,234" in shown and "[b]" in shown and "…" not in shown
+    assert len(shown.splitlines()) == lines
