@@ -37,7 +37,16 @@ def test_the_demo_starts_anew_tells_its_story_and_its_commands_run_as_printed(
     told = capsys.readouterr().out
     assert "could not be delivered" not in told and "warning" not in told
     cycles = re.findall(r"^(\d\d:\d\d) +\d+\.\d s +([\d,]+) landed +([\d,]+) archived$", told, re.MULTILINE)
-    assert [moment for moment, _, _ in cycles] == "22:30 22:45 23:00 23:15 23:30 23:45 00:00 00:15".split()
+    assert [moment for moment, _, _ in cycles] == [
+        "22:30",
+        "22:45",
+        "23:00",
+        "23:15",
+        "23:30",
+        "23:45",
+        "00:00",
+        "00:15",
+    ]
     assert re.search(r"^scans +[\d,]+ +[1-9][\d,]*$", told, re.MULTILINE), "what was archived at first"
     (returned,) = re.findall(r"Among them order (\d+), which was archived", told)
     assert re.search(r"^order_without_ecs +\d", told, re.MULTILINE)
