@@ -269,6 +269,12 @@ def read_settings(gateway: str | None = None, source: str | None = None, *, need
     return settings
 
 
+def configured_source(url: str | None, gateway: str) -> str:
+    """The source's URL, as given or from the environment; what is missing is named with all other settings."""
+    source = read_settings(gateway, url, needs_source=True).source
+    return source.get_secret_value() if source else ""
+
+
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if value}
 

@@ -27,8 +27,8 @@ from extract.source import open_source
 from extract.source_mysql import Address
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
-from scripts.run_cycle import main as cycle_command
 from tests.conftest import START
+from tests.support.commands import cycle as cycle_command
 from tests.support.world import MINUTE, World, moment
 
 pytestmark = pytest.mark.xdist_group("redshift")
