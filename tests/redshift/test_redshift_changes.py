@@ -66,7 +66,7 @@ with closing(Context(paths=".", gateway="redshift")) as context:
     context.plan({environment!r}, execution_time=dt.datetime.fromtimestamp({now}, dt.UTC), auto_apply=True,
                  no_prompts=True, no_diff=True, skip_tests=True, include_unmodified={environment != "prod"})
 """
-    environ = {**os.environ, "PYTHONPATH": str(project)}
+    environ = {"ORDER_TRACKING_START": "2025-08-30", **os.environ, "PYTHONPATH": str(project)}
     done = subprocess.run([sys.executable, "-c", code], cwd=project, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
