@@ -7,8 +7,8 @@ from contextlib import closing
 from unittest import mock
 
 import pytest
-
 from extract.config import load_config
+
 from extract.ensure_tables import look_before_plan
 from extract.errors import ExtractFailed, SourceError
 from extract.source_duckdb import DuckDBSource
