@@ -19,7 +19,7 @@ NAME = "order-tracking"
 SECTIONS = {
     "Every day": ("cycle", "extract", "reconcile"),
     "What the checks find": ("exceptions",),
-    "Changes of the models": ("plan",),
+    "Changes of the models": ("plan", "retention"),
     "Redshift": ("redshift",),
     "Try it": ("demo", "simulate"),
 }

@@ -30,6 +30,7 @@ LEAVES = (
     "extract",
     "reconcile",
     "plan",
+    "retention",
     "exceptions list",
     "exceptions restore",
     "exceptions resolve",
