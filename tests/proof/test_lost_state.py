@@ -26,8 +26,8 @@ def lose_state(world: World) -> None:
 
 
 def run_steps(world: World, heading: str, **instead: str) -> None:
-    """Executes the SQL that docs/operations.md tells under this heading, with other names where these are meant."""
-    text = (PROJECT / "docs" / "operations.md").read_text().partition(f"\n{heading}\n")[2]
+    """Executes the SQL that docs/recovery.md tells under this heading, with other names where these are meant."""
+    text = (PROJECT / "docs" / "recovery.md").read_text().partition(f"\n{heading}\n")[2]
     sql = text.partition("```sql")[2].partition("```")[0].replace("order_tracking_state.", "sqlmesh.")
     for written, meant in instead.items():
         assert written in sql
@@ -334,7 +334,7 @@ def test_a_status_dated_into_the_future_gives_way_by_the_runbook(world: World) -
     assert world.uti() == {1: (999, START + 300 * DAY)}
     table = "sqlmesh__order_tracking.order_tracking__mart_uni_tracking_info__1384349435"
     instead = {table: physical(world, "mart_uni_tracking_info"), "67500000137": "1"}
-    run_steps(world, "### A status dated into the future", **instead)
+    run_steps(world, "## A status dated into the future", **instead)
     world.execute("DELETE FROM sqlmesh._intervals WHERE start_ts >= ?", START * 1000)  # as from an older backup
     world.execute("UPDATE sqlmesh._intervals SET end_ts = ? WHERE end_ts > ?", START * 1000, START * 1000)
     world.cycle(START + 6 * HOUR, reconcile_since=START)
