@@ -157,7 +157,7 @@ def test_state_lost_after_raw_was_trimmed_is_made_good_by_the_runbook(world: Wor
     world.status(4, 900, START + 40 * DAY - HOUR)
     with pytest.raises(CycleFailed, match="would be built anew"):
         world.cycle()
-    run_steps(world, "## The state was lost")
+    run_steps(world, "### The state was lost")
     world.cycle()
     after = marts(world)
     assert world.uti().pop(4) == (900, START + 40 * DAY - HOUR)
@@ -204,7 +204,7 @@ def test_a_state_from_a_backup_that_raw_does_not_reach_refuses_until_the_runbook
         with pytest.raises(CycleFailed, match=r"would be built anew since 2025-09-01 00:00 UTC.*lacks \d of"):
             world.cycle()
         assert marts(world) == before
-    run_steps(world, "## The state was lost")
+    run_steps(world, "### The state was lost")
     world.cycle()
     assert marts(world) == before
     world.assert_whole()
@@ -222,7 +222,7 @@ def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World)
     world.order(4, START + 50 * MINUTE)
     with pytest.raises(ConfigurationError, match="A clock was ahead"):
         world.cycle(START + HOUR + MINUTE)
-    run_steps(world, "## A clock was ahead")
+    run_steps(world, "### A clock was ahead")
     for now in (HOUR + MINUTE, HOUR + 16 * MINUTE, DAY + 20 * MINUTE, 40 * DAY, 365 * DAY, 365 * DAY + 15 * MINUTE):
         world.order(now, START + now - HOUR)
         world.cycle(START + now, reconcile_since=1)
@@ -334,7 +334,7 @@ def test_a_status_dated_into_the_future_gives_way_by_the_runbook(world: World) -
     assert world.uti() == {1: (999, START + 300 * DAY)}
     table = "sqlmesh__order_tracking.order_tracking__mart_uni_tracking_info__1384349435"
     instead = {table: physical(world, "mart_uni_tracking_info"), "67500000137": "1"}
-    run_steps(world, "## A status dated into the future", **instead)
+    run_steps(world, "### A status dated into the future", **instead)
     world.execute("DELETE FROM sqlmesh._intervals WHERE start_ts >= ?", START * 1000)  # as from an older backup
     world.execute("UPDATE sqlmesh._intervals SET end_ts = ? WHERE end_ts > ?", START * 1000, START * 1000)
     world.cycle(START + 6 * HOUR, reconcile_since=START)
