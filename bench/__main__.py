@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.fill import MODELS_START
 from bench.report import KEPT, write_report
-from extract.config import PROJECT
+from extract.settings import PROJECT
 
 ROUNDS = {"steady": 5, "bare steady": 5, "ageing": 5, "bare ageing": 5, "checks": 1, "catch-up": 1}
 QUARTER, DAY = 900, 86_400
@@ -98,17 +99,12 @@ class Bench:
         for phase, seconds in re.findall(r"^(\w+) +([\d.]+) s", told, re.MULTILINE):
             result[phase] = float(seconds)
         result["start"] = result["wall"] - result.pop("total", result["wall"])
-        for rows, pattern in (
-            ("rows", r"read, ([\d,]+) landed"),
-            ("in", r"([\d,]+) in"),
-            ("archived", r"([\d,]+) arch"),
-        ):
+        for rows, pattern in (("rows", r"read, ([\d,]+) landed"), ("archived", r"([\d,]+) arch")):
             result[rows] = sum(int(number.replace(",", "")) for number in re.findall(pattern, told))
-        spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        spent: dict[str, float] = defaultdict(float)
         with statements.open() as lines:
             for line in csv.DictReader(lines):
-                spent[line["what"]][0] += float(line["seconds"])
-                spent[line["what"]][1] += int(line["rows"] or 0)
+                spent[line["what"]] += float(line["seconds"])
         result["statements"] = dict(spent)
         return result
 
@@ -117,6 +113,7 @@ class Bench:
         environment = os.environ | {
             "ORDER_TRACKING_DUCKDB": str(self.folder / "warehouse.duckdb"),
             "ORDER_TRACKING_GATEWAY": "local",
+            "ORDER_TRACKING_START": MODELS_START,
             "PYTHON_DOTENV_DISABLED": "1",
         }
         done = subprocess.run(
@@ -149,15 +146,10 @@ def middle(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: statistics.median(result.get(name, 0.0) for result in results) for name in sorted(figures)}
 
 
-def statement_shares(results: list[dict[str, Any]]) -> list[tuple[str, float, int]]:
-    """What took longest: what it does and to which table, and the medians of its seconds and its rows in a cycle."""
+def statement_shares(results: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    """What took longest: what it does and to which table, and the median of its seconds in a cycle."""
     names = {name for result in results for name in result["statements"]}
-    shares = []
-    for name in names:
-        each = [result["statements"].get(name, [0.0, 0.0]) for result in results]
-        shares.append(
-            (name, statistics.median(one[0] for one in each), round(statistics.median(one[1] for one in each)))
-        )
+    shares = [(name, statistics.median(each["statements"].get(name, 0.0) for each in results)) for name in names]
     return sorted(shares, key=lambda share: -share[1])[:STATEMENTS]
 
 

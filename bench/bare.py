@@ -35,7 +35,7 @@ class BareCycle:
     def __init__(self, session: duckdb.DuckDBPyConnection, at: int):
         self._session = session
         self._marts = mart_tables(session)
-        self.seconds: list[tuple[float, int, str]] = []
+        self.seconds: list[tuple[float, str]] = []
         self._landed, self._end = moment(landing_stamp(at)), moment(at)
         self._recent = f"update_time >= {at - 86_400}"
         self._since = moment(at - 2 * QUARTER)  # this interval and the lookback
@@ -134,9 +134,8 @@ class BareCycle:
     def _do(self, sql: str) -> list[tuple[int, ...]]:
         started = time.monotonic()
         rows: list[tuple[int, ...]] = self._session.execute(sql).fetchall()
-        changed = rows[0][0] if rows and sql.startswith(("INSERT", "DELETE")) else 0
         told = " ".join(sql.replace("sqlmesh__order_tracking.order_tracking__", "").split())
-        self.seconds.append((time.monotonic() - started, changed, told[:60]))
+        self.seconds.append((time.monotonic() - started, told[:60]))
         return rows
 
 
@@ -157,12 +156,12 @@ def main() -> None:
         cycle.run()
         started = time.monotonic()
         session.execute("CHECKPOINT")
-        cycle.seconds.append((time.monotonic() - started, 0, "CHECKPOINT"))
+        cycle.seconds.append((time.monotonic() - started, "CHECKPOINT"))
     if options.statements:
         with options.statements.open("w", newline="") as out:
             lines = csv.writer(out)
-            lines.writerow(["seconds", "rows", "what"])
-            lines.writerows([f"{seconds:.4f}", rows, what] for seconds, rows, what in cycle.seconds)
+            lines.writerow(["seconds", "what"])
+            lines.writerows([f"{seconds:.4f}", what] for seconds, what in cycle.seconds)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from typing import Any
 from bench.report import KEPT, write_extract
 from bench.tables import SOURCE_TABLES
 from extract.clock import Clock, parse_time
-from extract.config import load_config
 from extract.run import extract
 from extract.source import open_source
 from extract.source_mysql import Address
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 
 AT = "2025-09-15T12:15:00"

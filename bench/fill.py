@@ -30,6 +30,7 @@ from macros.periods import months_before, period_bounds, periods_between
 from scripts.run_cycle import run_cycle
 
 END = int(parse_time("2025-09-15T12:00:00").timestamp())
+MODELS_START = "2025-09-14"  # not by the log, which says that rows landed weeks before
 HALF_DAY = 43_200
 SCANS = 13
 BLOCK_AT_PEAK = 245_000
@@ -223,6 +224,7 @@ def fill(folder: Path, scale: float) -> None:
         for table, columns in SOURCE_TABLES.items():
             connection.execute(f"CREATE TABLE {table} ({columns})")
     os.environ["ORDER_TRACKING_DUCKDB"] = str(warehouse)
+    os.environ["ORDER_TRACKING_START"] = MODELS_START
     run_cycle(at=parse_time("2025-09-15T12:00:00"), source=f"duckdb:///{source}", report=print)
     with duckdb.connect(str(warehouse)) as connection:
         filling = Filling(connection, Volume(scale))

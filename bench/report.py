@@ -11,7 +11,7 @@ from typing import Any
 KEPT = Path(__file__).resolve().parent.parent / "docs" / "bench"
 CYCLES = "cycles.csv"
 FIGURES = (
-    *("runs", "rows", "in", "archived"),  # rows landed by the extract, merged into the marts, archived by them
+    *("runs", "rows", "archived"),  # rows landed by the extract, archived by the marts
     *("wall", "cpu", "peak_mb", "start", "extract", "reconcile", "marts", "close", "commit", "cores", "memory_gb"),
 )
 QUARTER_HOUR = 900
@@ -37,9 +37,9 @@ def write_report(folder: Path, scale: float, measured: dict[str, Any], machine: 
         statements += [
             {
                 **{"scale": f"{scale:g}", "kind": kind, "statement": name, "seconds": _short(seconds)},
-                **{"share": f"{seconds / figures['wall']:.1%}", "rows": str(rows)},
+                "share": f"{seconds / figures['wall']:.1%}",
             }
-            for name, seconds, rows in shares
+            for name, seconds in shares
         ]
     rows = _enter(folder / CYCLES, told)
     _enter(folder / "statements.csv", statements)

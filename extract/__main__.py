@@ -14,10 +14,10 @@ import datetime as dt
 from typing import Any
 
 from extract.clock import Clock
-from extract.config import load_config
 from extract.lock import run_lock
 from extract.run import extract
 from extract.source import open_source
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 
 RECONCILE_DAYS = 35

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sqlglot import exp
 
-from extract.config import PROJECT, ExtractConfig, Table
 from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
+from extract.settings import PROJECT
+from extract.tables import ExtractConfig, Table
 from extract.warehouse import Standing, Warehouse
 from macros.exceptions import EXCEPTIONS
 from macros.history import add_column, create_table, history_table, history_view, renew_history_view
@@ -33,8 +34,8 @@ OWN_TABLES = {
 }
 
 
-AHEAD_SECONDS = 31 * 86400
-"""So long before a half-year begins its history tables stand."""
+AHEAD_SECONDS = 366 * 86400
+"""So long before a half-year begins its history tables stand: marts that run without an extract find them, too."""
 
 
 def ensure_tables(
@@ -43,7 +44,7 @@ def ensure_tables(
     """Creates what is missing and adds columns that external_models.yaml has gained; repeating it changes nothing.
 
     Args:
-        now: Epoch seconds; every half-year from `history_start` to a month after it gets its history tables.
+        now: Epoch seconds; every half-year from `history_start` to a year after it gets its history tables.
         held: What stands, where the caller has read it already (`objects_of_schemas`).
 
     Raises NameTaken, before it makes anything, where an object that is not this project's stands in the way.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from extract.clock import Clock, arrival, landing_stamp
-from extract.config import Table
 from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
 from extract.errors import ConfigurationError
-from extract.settled import settled_rows
+from extract.held import held_rows
+from extract.tables import Table
 from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse
-from macros.sql import columns_of, statement, table_node, timestamp, union_all
+from macros.sql import columns_of, statement, timestamp
 from macros.versions import identical
 
 
@@ -68,7 +68,7 @@ def land(
         raw_floor: From this event time on raw alone tells what is held; where older rows were read, mart and history
             are compared too.
         arrived_before: The stamp of the last landing of an earlier run.
-        before: What earlier pieces of the same run did.
+        before: What earlier chunks of the same run did.
         moves_watermark: Everything between the last watermark and what was read, here and before, has landed.
         moves_id: So has everything up to the highest id that was read.
     """
@@ -184,24 +184,17 @@ def _landing(
         f"""
         INSERT INTO raw (:target, landed_at)
         SELECT :columns, :stamp
-        FROM (SELECT DISTINCT :narrowed FROM staged WHERE {REASON} IS NULL) AS fresh
+        FROM (SELECT DISTINCT :names FROM staged WHERE {REASON} IS NULL) AS fresh
         LEFT JOIN held ON held.order_id = fresh.order_id AND :same
         WHERE held.order_id IS NULL
         """,
         {"raw": table.raw, "staged": staged.table, "held": held_rows(warehouse, table, first, last, reaches_back)},
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
-        narrowed=[exp.cast(exp.column(name), kind.copy()).as_(name) for name, kind in table.columns.items()],
+        names=columns_of(names),
         same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.columns),
         stamp=stamp_literal(stamp),
     )
-
-
-def held_rows(warehouse: Warehouse, table: Table, first: int, last: int, reaches_back: bool) -> exp.Query:
-    """What is held within a span of event time: raw and, for rows that raw may have forgotten, mart and history."""
-    raw = exp.select(*columns_of(table.identity)).from_(table_node(table.raw)).where(exp.column(table.time) >= first)
-    places = [raw, *(settled_rows(warehouse, table, table.identity, first) if reaches_back else ())]
-    return union_all([place.where(exp.column(table.time) <= last) for place in places])
 
 
 def log(

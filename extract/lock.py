@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from extract.errors import LockHeld, WarehouseError
-from extract.warehouse_duckdb import warehouse_file
+from extract.settings import warehouse_file
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 
 from extract.errors import LockHeld, WarehouseError, first_line
-from extract.redshift_settings import APPLICATION, RedshiftSettings
+from extract.settings import APPLICATION, RedshiftSettings
 
 _HOLDER = """
     SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -85,9 +85,9 @@ def _connect(settings: RedshiftSettings) -> Any:
     try:
         connection = psycopg2.connect(**settings.state.connection_arguments(), application_name=here)
     except psycopg2.Error as error:
-        told = settings.without_secrets(first_line(error))
+        cause = settings.without_secrets(first_line(error))
         raise WarehouseError(
-            f"The state database {settings.state.host}:{settings.state.port} cannot be reached: {told}. Nothing was "
+            f"The state database {settings.state.host}:{settings.state.port} cannot be reached: {cause}. Nothing was "
             "done. Check STATE_HOST, STATE_PORT, STATE_DATABASE, STATE_USER and STATE_PASSWORD, then run again."
         ) from None
     connection.autocommit = True

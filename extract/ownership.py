@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sqlglot import exp, parse_one
 
-from extract.config import PROJECT, Table
 from extract.errors import NameTaken
+from extract.settings import PROJECT
+from extract.tables import Table
 from extract.warehouse import Standing
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA

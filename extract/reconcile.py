@@ -6,20 +6,18 @@ nothing is counted.
 
 from __future__ import annotations
 
-import datetime as dt
-import typing as t
-
 from sqlglot import exp
 
-from extract.config import Table
-from extract.settled import settled_rows
+from extract.held import held_once
 from extract.source import TimeRange
+from extract.tables import Table
 from extract.warehouse import Warehouse
-from macros.sql import columns_of, statement, table_node, timestamp, union_all
-from macros.versions import identical
+from macros.sql import statement
 
 HOUR = 3600
 Counts = dict[int, tuple[int, int, int]]
+Part = tuple[list[TimeRange], int]
+"""What is read in one go: ranges, and about how many rows stand there."""
 
 
 def hours_that_differ(source: Counts, warehouse: Counts) -> dict[int, int]:
@@ -30,17 +28,17 @@ def hours_that_differ(source: Counts, warehouse: Counts) -> dict[int, int]:
     return {hour: counts[0] for hour, counts in sorted(source.items()) if warehouse.get(hour) != counts}
 
 
-def chunks_of(hours: dict[int, int], chunk_rows: int) -> list[tuple[list[TimeRange], int]]:
-    """The hours as ranges, gathered to chunks of at most about so many rows; with each chunk its rows.
+def parts_of(hours: dict[int, int], most_rows: int) -> list[Part]:
+    """The hours as ranges, gathered to parts of at most about so many rows.
 
-    The last chunk also reads the rows that have no place in time.
+    The last part also reads the rows that have no place in time.
     """
-    chunks: list[tuple[list[TimeRange], int]] = []
+    parts: list[Part] = []
     ranges: list[TimeRange] = []
     rows = 0
     for hour, count in hours.items():
-        if ranges and rows + count > chunk_rows:
-            chunks.append((ranges, rows))
+        if ranges and rows + count > most_rows:
+            parts.append((ranges, rows))
             ranges, rows = [], 0
         start, end = hour * HOUR, (hour + 1) * HOUR
         if ranges and ranges[-1].end == start:
@@ -48,8 +46,8 @@ def chunks_of(hours: dict[int, int], chunk_rows: int) -> list[tuple[list[TimeRan
         else:
             ranges.append(TimeRange(start, end))
         rows += count
-    chunks.append(([*ranges, TimeRange(0, 0, unplaceable=True)], rows))
-    return chunks
+    parts.append(([*ranges, TimeRange(0, 0, unplaceable=True)], rows))
+    return parts
 
 
 def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | None) -> Counts:
@@ -65,40 +63,3 @@ def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | Non
     )
     rows = warehouse.fetchall(counts)
     return {int(hour): (int(count), int(orders), int(times)) for hour, count, orders, times in rows}
-
-
-def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Query:
-    """order_id and event time of every scan, or of the newest version of every order, that the warehouse holds."""
-    columns = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
-    settled = union_all(settled_rows(warehouse, table, columns, since or 0))
-    pending = _pending(warehouse, table, columns, since)
-    if table.mart.one_row_per_order:
-        newest = exp.func("MAX", exp.column(table.time)).as_(table.time)
-        return exp.select("order_id", newest).from_(union_all([settled, pending]).subquery("held")).group_by("order_id")
-    added = statement(
-        """
-        SELECT :columns FROM pending
-        LEFT JOIN settled ON settled.order_id = pending.order_id AND :identical
-        WHERE settled.order_id IS NULL
-        """,
-        {"settled": settled, "pending": pending},
-        columns=columns_of(columns, "pending"),
-        identical=identical("settled", "pending", columns[1:], table.columns),
-    )
-    return union_all([settled, t.cast(exp.Query, added)])
-
-
-def _pending(warehouse: Warehouse, table: Table, columns: list[str], since: int | None) -> exp.Query:
-    """What landed after the mart's newest row, less two quarter-hours: the mart may not have it yet."""
-    query = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= (since or 0))
-    newest = None
-    if table.mart.name in warehouse.columns_of_schemas([table.mart.name.split(".")[0]]):
-        ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")
-    if newest is not None:
-        query = query.where(exp.column("landed_at") > timestamp(int(_epoch(newest)) - 1800))
-    return query.distinct()
-
-
-def _epoch(moment: dt.datetime) -> float:
-    """Epoch seconds of a TIMESTAMP from the warehouse, which is UTC without saying so."""
-    return moment.replace(tzinfo=dt.UTC).timestamp()

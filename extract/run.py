@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from extract.chunks import Chunks
 from extract.clock import Clock
-from extract.config import ExtractConfig, Table
 from extract.ensure_tables import EXTRACT_LOG, ensure_tables
 from extract.errors import ExtractFailed, in_words, within
 from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_go_back, refuse_to_run_ahead
-from extract.pieces import Pieces
-from extract.reconcile import HOUR, chunks_of, hours_that_differ, warehouse_hourly_counts
+from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse_hourly_counts
 from extract.source import Source, TimeRange
+from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
 from extract.warehouse import Staged, Warehouse, again_after_conflicts
 
@@ -78,11 +78,11 @@ def extract(
 
 @dataclass(frozen=True)
 class _Job:
-    """One table's work: chunks of ranges to read, with the rows expected where they were counted."""
+    """One table's work: parts to read one after another, each some ranges and the rows expected there, if counted."""
 
     table: Table
     kind: str
-    chunks: list[tuple[list[TimeRange], int]]
+    parts: list[Part]
     cutoff: int | None
     since_id: int | None = None
     moves_watermark: bool = True
@@ -131,20 +131,20 @@ class _Worker:
         return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff, moves_id=True)
 
     def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
-        """Only the hours that differ, in chunks; where nothing is held, everything in one go: for what may be long.
+        """Only the hours that differ, in parts; where nothing is held, everything in one go: for what may be long.
 
         Up to `seen_until` every hour, as an ordinary window would: a status can change within its second.
         """
         held = warehouse_hourly_counts(self._warehouse, table, since)
         if not held:
             ranges = [TimeRange(since // HOUR * HOUR, unplaceable=True)]
-            chunks = [(ranges, self._source.about(table.source, ranges))]
+            parts = [(ranges, self._source.about(table.source, ranges))]
         else:
             counts = self._source.hourly_counts(table.source, since or None)
             hours = hours_that_differ(counts, held)
             hours |= {hour: counts[hour][0] for hour in counts if hour * HOUR <= seen_until}
-            chunks = chunks_of(dict(sorted(hours.items())), self._chunk_rows)
-        return _Job(table, kind, chunks, since, moves_watermark=moves_watermark)
+            parts = parts_of(dict(sorted(hours.items())), self._chunk_rows)
+        return _Job(table, kind, parts, since, moves_watermark=moves_watermark)
 
     def run(self, jobs: list[_Job]) -> list[TableRun]:
         """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
@@ -162,38 +162,38 @@ class _Worker:
                 raise
         failures = [(job, f.exception()) for job, f in zip(jobs, futures, strict=True) if f.exception()]
         if failures:
-            told = "; ".join(f"{job.table.name}: {in_words(error)}" for job, error in failures if error)
+            causes = "; ".join(f"{job.table.name}: {in_words(error)}" for job, error in failures if error)
             raise ExtractFailed(
-                f"{told} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
+                f"{causes} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
                 "before stays, nothing is half-landed. Run it again once the cause is mended."
             ) from failures[0][1]
         return [future.result() for future in futures]
 
     def _run_table(self, job: _Job, anchor_opened: threading.Event) -> TableRun:
-        """Lands piece after piece, each in one transaction, while the next one is read into a session of its own.
+        """Lands chunk after chunk, each in one transaction, while the next one is read into a session of its own.
 
-        The pieces land in their order, and none after one that failed. What was read says how far a chunk has seen
-        only with its last piece: the source's order within it is not that of time.
+        The chunks land in their order, and none after one that failed. What was read says how far a part has seen
+        only with its last chunk: the source's order within it is not that of time.
         """
-        started, total, chunks_read = time.monotonic(), NOTHING, 0
+        started, total, parts_read = time.monotonic(), NOTHING, 0
         landing: Future[Landed] | None = None
         try:
             with ExitStack() as opened, ThreadPoolExecutor(1) as pool:
                 sessions = [opened.enter_context(self._warehouse.session())]
-                for number, piece in enumerate(self._pieces(job, anchor_opened)):
+                for number, chunks in enumerate(self._chunks(job, anchor_opened)):
                     if number == 1:
                         sessions.append(opened.enter_context(self._warehouse.session()))
                     session = sessions[number % len(sessions)]
                     began = time.monotonic()
-                    rows = (judged(batch, job.table) for batch in piece.next())
+                    rows = (judged(batch, job.table) for batch in chunks.read_next())
                     staged = session.stage(job.table.name, staged_columns(job.table), rows)
                     total = landing.result() if landing else NOTHING
-                    chunks_read += piece.ended
-                    all_read = chunks_read == len(job.chunks)
-                    landing = pool.submit(self._land, session, job, staged, began, total, piece.ended, all_read)
+                    parts_read += chunks.ended
+                    all_read = parts_read == len(job.parts)
+                    landing = pool.submit(self._land, session, job, staged, began, total, chunks.ended, all_read)
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
-            before = landing.exception() if landing else None  # of the piece before, while this one was read
+            before = landing.exception() if landing else None  # of the chunk before, while this one was read
             words = " | ".join(dict.fromkeys(in_words(cause) for cause in (before, error) if cause))
             with self._landing, suppress(Exception):  # a log that cannot be written must not hide what happened
                 self._log_failure(job, words, time.monotonic() - started)
@@ -204,15 +204,15 @@ class _Worker:
             anchor_opened.set()
         return TableRun(job.table.name, job.kind, total, time.monotonic() - started)
 
-    def _pieces(self, job: _Job, anchor_opened: threading.Event) -> Iterator[Pieces]:
-        """One reading a chunk, as often as it has pieces."""
-        rows, expected = 0, sum(rows for _, rows in job.chunks)
-        for ranges, _ in job.chunks:
+    def _chunks(self, job: _Job, anchor_opened: threading.Event) -> Iterator[Chunks]:
+        """One reading a part, as often as it has chunks."""
+        rows, expected = 0, sum(rows for _, rows in job.parts)
+        for ranges, _ in job.parts:
             batches = self._source.read(job.table.source, ranges, since_id=job.since_id)
-            reading = Pieces(self._told(batches, job, anchor_opened, rows, expected), self._chunk_rows)
-            while not reading.ended:
-                yield reading
-            rows += reading.rows
+            chunks = Chunks(self._with_progress(batches, job, anchor_opened, rows, expected), self._chunk_rows)
+            while not chunks.ended:
+                yield chunks
+            rows += chunks.rows
 
     def _land(
         self,
@@ -224,7 +224,7 @@ class _Worker:
         whole: bool,
         all_read: bool,
     ) -> Landed:
-        """Gives what was done before and here. `whole`: the chunk has no more pieces; `all_read`: nor the job."""
+        """Gives what was done before and here. `whole`: the part has no more chunks; `all_read`: nor the job."""
         with self._landing:  # one table at a time, always whole: on Redshift they share the log
             return before + again_after_conflicts(
                 lambda: land(
@@ -248,7 +248,7 @@ class _Worker:
         """Never before the start: what lands behind that the marts may have passed, should the clock be set back."""
         return max(self._clock.now(), self._started)
 
-    def _told(
+    def _with_progress(
         self,
         batches: Iterable[pa.RecordBatch],
         job: _Job,

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extract.errors import WarehouseError, in_words
-from extract.redshift_settings import RedshiftSettings
+from extract.settings import RedshiftSettings
 
 PART_BYTES = 96 << 20
 """A file is closed once it has reached this size: large enough to scan well, small enough to spread over slices."""

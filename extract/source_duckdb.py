@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from extract.errors import SourceError, first_line
-from extract.source import (
+from extract.source_reads import (
     BATCH_ROWS,
     LONGEST,
     SECONDS_PER_HOUR,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,7 +16,8 @@ from pymysql.cursors import Cursor, DictCursor
 from extract.errors import SourceError, SourceUrlError
 from extract.mysql_rows import CutStream, stream
 from extract.mysql_session import pin
-from extract.source import (
+from extract.settings import in_project, without
+from extract.source_reads import (
     LONGEST,
     SECONDS_PER_HOUR,
     Columns,
@@ -277,7 +277,7 @@ class MySQLSource:
             yield
         except (pymysql.Error, CutStream, OSError, ValueError, AttributeError, pa.ArrowException) as error:
             raise SourceError(
-                f"The source {self._address} failed while {action}: {self._address.told(error)}. What was read "
+                f"The source {self._address} failed while {action}: {self._address.in_one_line(error)}. What was read "
                 "of it does not count. Once the source answers again, run again: nothing is lost or doubled."
             ) from error
 
@@ -339,15 +339,16 @@ class Address:
         unknown = sorted(set(options) - {"ssl-ca"})
         if unknown:
             raise SourceUrlError(_bad_url(f"it has unknown options {', '.join(unknown)}"))
-        if "ssl-ca" in options and not Path(options["ssl-ca"]).is_file():
-            raise SourceUrlError(_bad_url(f"there is no file '{options['ssl-ca']}', which ssl-ca names"))
+        authority = in_project(options["ssl-ca"]) if "ssl-ca" in options else None
+        if authority and not authority.is_file():
+            raise SourceUrlError(_bad_url(f"there is no file '{authority}', which ssl-ca names"))
         return cls(
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             host=parts.hostname or "",
             port=port,
             database=database,
-            ssl_ca=options.get("ssl-ca"),
+            ssl_ca=str(authority) if authority else None,
         )
 
     def __str__(self) -> str:
@@ -369,7 +370,7 @@ class Address:
             )
         except (pymysql.Error, OSError) as error:
             raise SourceError(
-                f"The source {self} cannot be reached: {self.told(error)}. Nothing was read or written. "
+                f"The source {self} cannot be reached: {self.in_one_line(error)}. Nothing was read or written. "
                 "Check host, port, user and password, and that the server is running, then run again."
             ) from None
         return connection
@@ -380,11 +381,11 @@ class Address:
             return {}
         return {"ssl_ca": self.ssl_ca, "ssl_verify_cert": True, "ssl_verify_identity": True}
 
-    def told(self, error: BaseException) -> str:
+    def in_one_line(self, error: BaseException) -> str:
         """The error in one line, without the password."""
         words = str(error.args[1] if len(error.args) > 1 and isinstance(error.args[1], str) else error)
         line = (words.strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        return line.replace(self.password, "***") if self.password else line
+        return without(line, [self.password])
 
 
 def _bad_url(reason: str) -> str:

@@ -2,20 +2,27 @@
 
 A source gives integers, floats, bytes and texts as it holds them. Here a batch of them becomes a staged batch: each
 value has its column's type, and two columns more say of each row whether it can land. Nothing is done row by row while
-all is well: a look at each column's smallest and largest value, and at the lengths of its texts, is enough.
+all is well: a look at each column's smallest and largest value, and at the shape of its texts, is enough.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date, datetime, time
+from decimal import Decimal
 from functools import partial
+from math import isfinite
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from extract.config import Table
+from extract.column_types import arrow_type, with_article
+from extract.tables import Table
 
 REASON = "rejected_because"
 """The staged column that says why a row cannot land; NULL where it can."""
@@ -24,7 +31,6 @@ ROW = "rejected_row"
 """The staged column that holds a row that cannot land as text, as the source showed it; NULL where it can."""
 
 YEAR_2100 = 4_102_444_800
-INTEGER_LIMIT = 2**31
 EXACT_FLOATS = 2**53
 """From here on a DOUBLE skips whole numbers: which one was meant is unknown."""
 
@@ -37,27 +43,24 @@ KEPT_OF_ROW = 16_000
 NAMED_CHARACTERS = 24
 """How much of a value the reason shows, which is a VARCHAR(256)."""
 
-_WHOLE = re.compile(r"[+-]?[0-9]+(\.0+)?")
-_SURELY_64_BITS = r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"
+
+def staged_columns(table: Table) -> dict[str, exp.DataType]:
+    """The columns of a table's staging with their types: its own, the source's id, and the two that judge."""
+    judging = {REASON: exp.DataType.build("VARCHAR(256)"), ROW: exp.DataType.build("VARCHAR(65535)")}
+    return _own_columns(table) | judging
 
 
-def staged_columns(table: Table) -> list[tuple[str, str]]:
-    """Name and type of each column of a table's staging: its own, the source's id, and the two that judge."""
-    kinds = _kinds(table)
-    own = [(name, "BIGINT" if _limit(kind) is None else "VARCHAR(65535)") for name, kind in kinds.items()]
-    return [*own, (REASON, "VARCHAR(256)"), (ROW, "VARCHAR(65535)")]
+def _own_columns(table: Table) -> dict[str, exp.DataType]:
+    return table.columns | ({"source_id": exp.DataType.build("BIGINT")} if table.source.id_column else {})
 
 
 def judged(batch: pa.RecordBatch, table: Table) -> pa.RecordBatch:
     """A batch as the source gave it, with the staged columns. A value that its column cannot hold is NULL there."""
     columns: dict[str, pa.Array] = {}
     unfit: dict[str, list[pa.Array]] = {}
-    for name, kind in _kinds(table).items():
-        limit = _limit(kind)
-        if limit is None:
-            columns[name], unfit[name] = _integers(name, batch.column(name), kind)
-        else:
-            columns[name], unfit[name] = _texts(name, batch.column(name), limit)
+    for name, kind in _own_columns(table).items():
+        judge = _texts if kind.is_type("VARCHAR") else _converted
+        columns[name], unfit[name] = judge(name, batch.column(name), kind)
     first = {"order_id": None, table.time: YEAR_2100}
     reasons = [
         reason for name, end in first.items() for reason in (*unfit[name], *_misplaced(name, columns[name], end))
@@ -72,15 +75,6 @@ def judged(batch: pa.RecordBatch, table: Table) -> pa.RecordBatch:
         columns[REASON] = reason
         columns[ROW] = pc.replace_with_mask(nothing, rejected, _as_texts(batch.filter(rejected), list(table.columns)))
     return pa.record_batch(columns)
-
-
-def _kinds(table: Table) -> dict[str, exp.DataType]:
-    return table.columns | ({"source_id": exp.DataType.build("BIGINT")} if table.source.id_column else {})
-
-
-def _limit(kind: exp.DataType) -> int | None:
-    """How many bytes a text column holds; None for a column of integers."""
-    return int(kind.expressions[0].name) if kind.is_type(*exp.DataType.TEXT_TYPES) else None
 
 
 def _where(mask: pa.Array, reason: str) -> pa.Array:
@@ -108,63 +102,142 @@ def _misplaced(name: str, values: pa.Array, end: int | None) -> list[pa.Array]:
     return reasons
 
 
-# Integers
+# Numbers, truth values and times
 
 
-def _integers(name: str, values: pa.Array, kind: exp.DataType) -> tuple[pa.Array, list[pa.Array]]:
-    numbers = values if pa.types.is_int64(values.type) else _whole_numbers(values)
-    if kind.is_type("INT"):
-        bounds = pc.min_max(numbers).as_py()
-        if bounds["min"] is not None and not -INTEGER_LIMIT <= bounds["min"] <= bounds["max"] < INTEGER_LIMIT:
-            fits = pc.and_(pc.greater_equal(numbers, -INTEGER_LIMIT), pc.less(numbers, INTEGER_LIMIT))
-            numbers = _only(fits, numbers)
-    if numbers.null_count == values.null_count:
-        return numbers, []
-    unfit = pc.and_(pc.is_valid(values), pc.is_null(numbers))
-    article = "an INTEGER" if kind.is_type("INT") else "a BIGINT"
-    return numbers, [_naming(unfit, f"{name} does not fit {article}", values)]
+def _converted(name: str, values: pa.Array, kind: exp.DataType) -> tuple[pa.Array, list[pa.Array]]:
+    """The values in their column's type, NULL for what does not fit it, and why it does not."""
+    wanted = arrow_type(kind)
+    if pa.types.is_integer(wanted) or pa.types.is_boolean(wanted):
+        fitting = _narrowed(_whole_numbers(values), wanted)
+    elif pa.types.is_floating(wanted) and pa.types.is_floating(values.type):
+        fitting = _only(pc.is_finite(values), values).cast(wanted)
+    else:
+        fitting = _parsed(_plain_texts(values), *_way_to_parse(wanted), wanted)
+    if fitting.null_count == values.null_count:
+        return fitting, []
+    unfit = pc.and_(pc.is_valid(values), pc.is_null(fitting))
+    return fitting, [_naming(unfit, f"{name} does not fit {with_article(kind)}", values)]
+
+
+def _narrowed(numbers: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Numbers of 64 bits as fewer, or as true for 1 and false for 0."""
+    if wanted == numbers.type:
+        return numbers
+    half = 2 ** (wanted.bit_width - 1)
+    least, most = (0, 1) if pa.types.is_boolean(wanted) else (-half, half - 1)
+    bounds = pc.min_max(numbers).as_py()
+    if bounds["min"] is not None and not least <= bounds["min"] <= bounds["max"] <= most:
+        numbers = _only(pc.and_(pc.greater_equal(numbers, least), pc.less_equal(numbers, most)), numbers)
+    return numbers.cast(wanted)
 
 
 def _whole_numbers(values: pa.Array) -> pa.Array:
     """As int64; NULL for what is no whole number of 64 bits."""
     kind = values.type
+    if pa.types.is_int64(kind):
+        return values
     if pa.types.is_uint64(kind):
         return _only(pc.less_equal(values, pa.scalar(2**63 - 1, kind)), values).cast(pa.int64())
     if pa.types.is_floating(kind):
         values = values.cast(pa.float64())
         whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), float(EXACT_FLOATS)))
         return _only(whole, values).cast(pa.int64())
-    if pa.types.is_binary(kind):
-        return _parsed(_decoded(values))
-    return _parsed(values) if pa.types.is_string(kind) else values.cast(pa.int64())
+    return _parsed(_plain_texts(values), *_way_to_parse(pa.int64()), pa.int64())
 
 
-def _parsed(texts: pa.Array) -> pa.Array:
-    """Decimal digits with a sign or without, and no fraction but zeros: nothing else is a number here."""
-    plain = pc.match_substring_regex(texts, _SURELY_64_BITS)
-    numbers = _only(plain, texts).cast(pa.int64())
-    if numbers.null_count == texts.null_count:
-        return numbers
-    others = pc.fill_null(pc.invert(plain), False)
-    parsed = [_number(text) for text in texts.filter(others).to_pylist()]
-    return pc.replace_with_mask(numbers, others, pa.array(parsed, pa.int64()))
+def _plain_texts(values: pa.Array) -> pa.Array:
+    """As texts, numbers without exponents; NULL for bytes that are no text."""
+    if pa.types.is_binary(values.type):
+        return _decoded(values)
+    texts = values.cast(pa.string())
+    if not pa.types.is_floating(values.type):
+        return texts
+    return pa.array([text and format(Decimal(text), "f") for text in texts.to_pylist()], pa.string())
 
 
-def _number(text: str) -> int | None:
-    if not _WHOLE.fullmatch(text):
+Parse = Callable[[str], Any]
+
+
+def _way_to_parse(wanted: pa.DataType) -> tuple[str, Parse]:
+    """A pattern of texts that Arrow casts to this type exactly, and what becomes of any other text (None: unfit)."""
+    if pa.types.is_decimal(wanted):
+        whole = f"[0-9]{{1,{wanted.precision - wanted.scale}}}" if wanted.precision > wanted.scale else "0?"
+        fraction = rf"(\.[0-9]{{1,{wanted.scale}}})?" if wanted.scale else ""
+        return f"^-?{whole}{fraction}$", partial(_decimal, digits=wanted.precision, decimals=wanted.scale)
+    if pa.types.is_floating(wanted):
+        return r"^-?[0-9]{1,9}(\.[0-9]{1,6})?$", _float
+    if pa.types.is_date(wanted):
+        return f"^{_DAY}$", _day
+    if pa.types.is_timestamp(wanted):
+        return rf"^{_DAY} ([01][0-9]|2[0-3])(:[0-5][0-9]){{2}}(\.[0-9]{{1,6}})?$", _moment
+    return r"^-?([0-9]{1,18}|[1-8][0-9]{18})$", _whole_number
+
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]+)?|\.[0-9]+)")
+"""Nothing else is a number here."""
+
+_DAY = "[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_MOMENT = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6})0*)?)?")
+
+
+def _parsed(texts: pa.Array, plain: str, parse: Parse, wanted: pa.DataType) -> pa.Array:
+    """The texts as values of a type, NULL for those that are none: at once if they are plain, the others one by one."""
+    values = pa.nulls(len(texts), wanted)
+    with suppress(pa.ArrowInvalid):  # a 30th of February is plain; where one is, all are looked at
+        values = _only(pc.match_substring_regex(texts, plain), texts).cast(wanted)
+    if values.null_count == texts.null_count:
+        return values
+    others = pc.and_(pc.is_valid(texts), pc.is_null(values))
+    return pc.replace_with_mask(values, others, pa.array(map(parse, texts.filter(others).to_pylist()), wanted))
+
+
+def _whole_number(text: str) -> int | None:
+    number = _decimal(text, digits=19, decimals=0)
+    return None if number is None or not -(2**63) <= number < 2**63 else int(number)
+
+
+def _decimal(text: str, *, digits: int, decimals: int) -> Decimal | None:
+    """A number without more digits before and behind the point than are allowed; zeros at the ends do not count."""
+    if not _NUMBER.fullmatch(text):
         return None
-    whole = text.split(".")[0]
-    digits = whole.lstrip("+-").lstrip("0") or "0"
-    number = int(digits) * (-1 if whole.startswith("-") else 1) if len(digits) < 20 else 2**63
-    return number if -(2**63) <= number < 2**63 else None
+    whole, _, fraction = text.lstrip("+-").partition(".")
+    whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
+    if len(whole) > digits - decimals or len(fraction) > decimals:
+        return None
+    return Decimal(f"{'-' if text[0] == '-' else ''}{whole or 0}.{fraction or 0}")
+
+
+def _float(text: str) -> float | None:
+    """Only a number that a DOUBLE shows again as it was."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if isfinite(value) and Decimal(repr(value)) == Decimal(text) else None
+
+
+def _moment(text: str) -> datetime | None:
+    found = _MOMENT.fullmatch(text)
+    if not found:
+        return None
+    *parts, fraction = found.groups()
+    with suppress(ValueError):  # a 30th of February, a year 0000
+        return datetime(*(int(part or 0) for part in parts), int((fraction or "0").ljust(6, "0")))  # type: ignore
+    return None
+
+
+def _day(text: str) -> date | None:
+    """A day, also one that is written as its midnight."""
+    moment = _moment(text)
+    return moment.date() if moment and moment.time() == time() else None
 
 
 # Texts
 
 
-def _texts(name: str, values: pa.Array, limit: int) -> tuple[pa.Array, list[pa.Array]]:
-    kind, reasons = values.type, []
-    texts = _decoded(values) if pa.types.is_binary(kind) else values.cast(pa.string())
+def _texts(name: str, values: pa.Array, kind: exp.DataType) -> tuple[pa.Array, list[pa.Array]]:
+    limit, reasons = int(kind.expressions[0].name), []
+    texts = _decoded(values) if pa.types.is_binary(values.type) else values.cast(pa.string())
     if texts.null_count != values.null_count:
         unfit = pc.and_(pc.is_valid(values), pc.is_null(texts))
         reasons.append(_naming(unfit, f"{name} holds bytes that are no text", values))
@@ -210,8 +283,8 @@ def _naming(unfit: pa.Array, reason: str, values: pa.Array) -> pa.Array:
     texts = _shown(found, NAMED_CHARACTERS)
     if pa.types.is_string(values.type):
         texts = pc.binary_join_element_wise("'", texts, "'", "")
-    told = pc.binary_join_element_wise(f"{reason}: ", texts, "")
-    return pc.replace_with_mask(pa.nulls(len(values), pa.string()), pc.fill_null(unfit, False), told)
+    named = pc.binary_join_element_wise(f"{reason}: ", texts, "")
+    return pc.replace_with_mask(pa.nulls(len(values), pa.string()), pc.fill_null(unfit, False), named)
 
 
 def _as_texts(batch: pa.RecordBatch, names: list[str]) -> pa.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pyarrow as pa
 from sqlglot import exp, parse_one
 
 from extract.errors import WarehouseError, first_line
-from extract.warehouse import Arriving, Staged, Standing, staged_schema, standing_objects
+from extract.settings import warehouse_file
+from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 
 CHECKPOINT_THRESHOLD = "256MB"
@@ -33,13 +34,6 @@ Few enough that a table of a million rows lands while it is read."""
 STORAGE_VERSION = "v1.4.0"
 """The format of a file that is made here. In DuckDB's default one, of v1.0, a checkpoint reads and writes the metadata
 of every row group of a table that has changed; in this one only of those that have."""
-
-DEFAULT_FILE = "order_tracking.duckdb"
-
-
-def warehouse_file() -> Path:
-    """The warehouse's file, from ORDER_TRACKING_DUCKDB."""
-    return Path(os.environ.get("ORDER_TRACKING_DUCKDB") or DEFAULT_FILE)
 
 
 class DuckDBWarehouse:
@@ -100,20 +94,20 @@ class DuckDBWarehouse:
         finally:
             cursor.close()
 
-    def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
+    def stage(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Staged:
         schema = staged_schema(columns)
-        arriving = Arriving(batches, schema)
-        reader = pa.RecordBatchReader.from_batches(schema, arriving)
+        counted = CountedBatches(batches, schema)
+        reader = pa.RecordBatchReader.from_batches(schema, counted)
         try:
             # As a capsule: for a reader DuckDB looks through pyarrow.dataset, which imports pandas for 0.3 s.
-            self._connection.register("arriving_batches", reader.__arrow_c_stream__())
-            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE staged_{name} AS SELECT * FROM arriving_batches")
+            self._connection.register("counted_batches", reader.__arrow_c_stream__())
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE staged_{name} AS SELECT * FROM counted_batches")
         except duckdb.Error as error:
-            arriving.raise_error()
+            counted.raise_error()
             raise failed(error) from error
         finally:
-            self._connection.unregister("arriving_batches")
-        return Staged(f"temp.staged_{name}", arriving.rows, arriving.bytes)
+            self._connection.unregister("counted_batches")
+        return Staged(f"temp.staged_{name}", counted.rows, counted.bytes)
 
     @contextmanager
     def little_memory(self) -> Iterator[None]:
@@ -145,8 +139,7 @@ class DuckDBWarehouse:
     def _duckdb_sql(self, sql: str | exp.Expr) -> str:
         """The statement in DuckDB's dialect, with every schema under the file's catalog.
 
-        The file may bear a schema's name (order_tracking.duckdb does); DuckDB then takes `order_tracking.x` for
-        ambiguous.
+        The file may bear a schema's name; DuckDB then takes `order_tracking.x` for ambiguous.
         """
         tree = parse_one(sql, dialect="redshift") if isinstance(sql, str) else sql.copy()
         for table in tree.find_all(exp.Table):

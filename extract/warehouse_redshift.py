@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -13,9 +13,9 @@ from sqlglot import exp
 
 from extract.errors import TransactionConflict, WarehouseError, first_line
 from extract.lock_postgres import assert_still_held
-from extract.redshift_settings import RedshiftSettings
 from extract.s3_parts import S3Parts, Sent
-from extract.warehouse import Arriving, Staged, Standing, staged_schema, standing_objects
+from extract.settings import RedshiftSettings
+from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 from macros.sql import DIALECT
 
@@ -125,37 +125,37 @@ class RedshiftWarehouse:
         except Exception as error:
             raise WarehouseError(
                 f"Redshift {self._settings.host}:{self._settings.port}/{self._settings.database} cannot be reached: "
-                f"{self._told(error)}. Nothing was done. Check the REDSHIFT_ variables, the way through the network "
-                "and, with IAM, this process's rights, then run again."
+                f"{self._server_message(error)}. Nothing was done. Check the REDSHIFT_ variables, the way through the "
+                "network and, with IAM, this process's rights, then run again."
             ) from None
         self._connection.autocommit = True
         self._lost = False
 
     # Staging
 
-    def stage(self, name: str, columns: Sequence[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> Staged:
+    def stage(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Staged:
         self._remove_sent()  # what was staged before has landed
         if self._parts is None:
             self._parts = S3Parts(self._settings)
         prefix = f"{self._settings.s3_prefix}/{name}-{uuid.uuid4().hex[:16]}"
         schema = staged_schema(columns)
-        arriving = Arriving(batches, schema)
-        sent = self._parts.send(prefix, schema, arriving)
+        counted = CountedBatches(batches, schema)
+        sent = self._parts.send(prefix, schema, counted)
         self._sent.append(sent)
         table = f"staged_{name}"
         self._load(table, columns, sent)
         ((loaded,),) = self.fetchall(f"SELECT COUNT(*) FROM {table}")
-        if not loaded == sent.rows == arriving.rows:
+        if not loaded == sent.rows == counted.rows:
             raise WarehouseError(
-                f"{arriving.rows:,} rows were read and {sent.rows:,} sent, but COPY loaded {loaded:,}. Nothing of "
+                f"{counted.rows:,} rows were read and {sent.rows:,} sent, but COPY loaded {loaded:,}. Nothing of "
                 f"{name} was landed. The files stand under {prefix} for inspection; run again."
             )
-        return Staged(table, arriving.rows, arriving.bytes)
+        return Staged(table, counted.rows, counted.bytes)
 
-    def _load(self, table: str, columns: Sequence[tuple[str, str]], sent: Sent) -> None:
+    def _load(self, table: str, columns: Mapping[str, exp.DataType], sent: Sent) -> None:
         """One COPY of all files into a new temporary table."""
-        listed = ", ".join(f"{column} {kind}" for column, kind in columns)
-        physical = " DISTSTYLE KEY DISTKEY(order_id)" if "order_id" in dict(columns) else ""
+        listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in columns.items())
+        physical = " DISTSTYLE KEY DISTKEY(order_id)" if "order_id" in columns else ""
         try:
             with self.transaction():
                 self.execute(f"DROP TABLE IF EXISTS {table}")
@@ -205,21 +205,21 @@ class RedshiftWarehouse:
     # Errors
 
     def _refused(self, error: Exception) -> WarehouseError:
-        told = f"Redshift refused a statement; what it belonged to was rolled back: {self._told(error)}."
-        return TransactionConflict(told) if is_conflict(error) else WarehouseError(told)
+        message = f"Redshift refused a statement; what it belonged to was rolled back: {self._server_message(error)}."
+        return TransactionConflict(message) if is_conflict(error) else WarehouseError(message)
 
     def _gone(self, what: str, effect: str) -> WarehouseError:
         return WarehouseError(
             self._settings.without_secrets(f"The connection to Redshift was lost at {what}. {effect}.")
         )
 
-    def _told(self, error: Exception) -> str:
+    def _server_message(self, error: Exception) -> str:
         fields = server_fields(error)
         if not fields:
             return self._settings.without_secrets(first_line(error))
         parts = [fields.get("M", ""), fields.get("D", "")]
-        told = " - ".join(part for part in parts if part) or "it did not say why"
-        return self._settings.without_secrets(f"{told} ({fields.get('C')})")
+        message = " - ".join(part for part in parts if part) or "it did not say why"
+        return self._settings.without_secrets(f"{message} ({fields.get('C')})")
 
 
 def server_fields(error: Exception) -> dict[str, str]:

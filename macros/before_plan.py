@@ -1,9 +1,8 @@
-"""Before a plan changes anything: the net under those who call `sqlmesh plan` without scripts/plan.py."""
+"""Before a plan or a run changes anything: the net under those who call `sqlmesh` without this project's commands."""
 
 from __future__ import annotations
 
-import inspect
-
+from sqlglot import exp
 from sqlmesh import macro
 from sqlmesh.utils.errors import SQLMeshError
 
@@ -12,9 +11,13 @@ from macros.ownership import objects_query, shows_versioned_table
 
 @macro()
 def refuse_taken_names(evaluator):  # type: ignore[no-untyped-def]
-    """Fail where SQLMesh would drop what it did not make, to put a view of its own under the name."""
-    if evaluator.runtime_stage != "before_all" or is_run():
-        return []
+    """Fail where SQLMesh would drop what it did not make, to put a view of its own under the name.
+
+    Where nothing is taken it returns a statement that does nothing: SQLMesh warns of one that is missing.
+    """
+    nothing = exp.select("1")
+    if evaluator.runtime_stage != "before_all":
+        return nothing
     environment, engine = evaluator.this_env, evaluator.engine_adapter
     models = {}
     for view in evaluator.locals.get("views", []):
@@ -33,14 +36,4 @@ def refuse_taken_names(evaluator):  # type: ignore[no-untyped-def]
             f"SQLMesh did not make what stands under names of this project: {', '.join(taken)}. A plan would drop it; "
             "nothing was made or changed. `make plan` says how to make room (docs/operations.md, 'A name is taken')."
         )
-    return []
-
-
-def is_run() -> bool:
-    """It is `sqlmesh run`, which replaces no view. A local of its scheduler tells; without it one read is wasted."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_locals.get("run_environment_statements"):
-            return True
-        frame = frame.f_back
-    return False
+    return nothing

@@ -39,7 +39,7 @@ class Retention:
     table, anchor: the physical tables of the mart and of uti
     columns: the mart's, with their types
     start, end: the interval, half-open
-    history_start, periods: the first half-year of history, and all from it to the interval's end
+    history_start, periods: the first half-year of history, and all from it to that of the age reference
     age_reference, cutoff: what age is counted from; what is older than the cutoff has aged out
     returned: the half-years whose history holds orders of this batch; metadata: where their creation may stand
     due: what must leave now, by half-year

@@ -78,7 +78,8 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1, detail = failing.detail FROM failing
         WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
           AND LEFT(exceptions.detail, LENGTH(failing.topic)) = failing.topic
-          AND exceptions.resolved_at IS NULL AND exceptions.last_seen_at < :at
+          AND exceptions.resolved_at IS NULL
+          AND (exceptions.last_seen_at < :at OR exceptions.detail <> failing.detail)
         """,
         tables,
         at=timestamp(at),

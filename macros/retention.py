@@ -67,7 +67,7 @@ def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
         retention_months=int(evaluator.var("retention_months")),
         raw_retention_days=int(evaluator.var("raw_retention_days")),
     )
-    leaving = sum(due.rows for due in found.due)
+    leaving = sum(due.rows for due in found.due if due.period in found.periods)
     if leaving:
         logging.getLogger("order_tracking.retention").info("archived %s rows of %s", leaving, found.mart.alias)
     return [statement for step in steps for statement in known[step.name](found)]
@@ -90,7 +90,7 @@ def read_retention(  # type: ignore[no-untyped-def]
         start=start,
         end=end,
         history_start=history_start,
-        periods=tuple(periods_between(period_bounds(history_start)[0], end)),
+        periods=(),
         raw_retention_days=raw_retention_days,
         age_reference=0,
         cutoff=0,
@@ -101,7 +101,9 @@ def read_retention(  # type: ignore[no-untyped-def]
     )
     reference = age_reference(found, engine)
     line = months_before(reference, retention_months) if reference else 0
-    found = replace(found, age_reference=reference, cutoff=line)
+    # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
+    periods = periods_between(period_bounds(history_start)[0], reference)
+    found = replace(found, age_reference=reference, cutoff=line, periods=tuple(periods))
     if found.periods and mart.follows_anchor:
         execute(engine, departed_orders(found))
     if found.periods and mart.one_row_per_order:

@@ -2,8 +2,11 @@
 
 import atexit
 import gc
+import os
 
 # Of a start's seconds a tenth, and of a cycle's as much, went into looking for cycles in modules and syntax trees.
 gc.set_threshold(300_000, 50, 50)
 # At its end Python would look through everything twice more: another tenth, and the system takes the memory anyway.
 atexit.register(gc.freeze)
+# SQLMesh would fork to read its cache: slow, and not safe beside DuckDB's threads. It reads this when it is imported.
+os.environ.setdefault("MAX_FORK_WORKERS", "1")

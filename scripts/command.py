@@ -6,15 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
-
-from dotenv import load_dotenv
 
 from extract.clock import parse_time
-from extract.config import PROJECT
 from extract.errors import ConfigurationError, CycleFailed, in_words, with_first
+from extract.settings import load_settings_file, read_settings, without_secrets
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -23,45 +19,15 @@ EXIT_LOCKED = 75
 FIRST_YEAR, LAST_YEAR = 2010, 2099
 
 
-MAIL_SETTINGS = tuple(f"ALERT_SMTP_{name}" for name in ("HOST", "USER", "PASSWORD", "SENDER", "RECIPIENTS"))
-"""With one of them missing SQLMesh would send no mail, and not say so."""
-
-
 def configured_source(url: str | None, gateway: str) -> str:
     """The source's URL, as given or from the environment; what is missing is named with all other settings."""
-    check_settings(gateway, needs_source=True, source=url)
-    return str(url or os.environ.get("ORDER_TRACKING_SOURCE"))
+    source = read_settings(gateway, url, needs_source=True).source
+    return source.get_secret_value() if source else ""
 
 
 def check_settings(gateway: str, *, needs_source: bool, source: str | None = None) -> None:
-    """Raises ConfigurationError that names every setting that is missing: of the gateway, the source and the alerts."""
-    from extract.redshift_settings import check_gateway
-
-    mistakes = []
-    try:
-        check_gateway(gateway)
-    except ConfigurationError as error:
-        mistakes.append(str(error))
-    given = [name for name in MAIL_SETTINGS if os.environ.get(name)]
-    missing = [name for name in MAIL_SETTINGS if name not in given]
-    if given and missing:
-        mistakes.append(f"{given[0]} is set, but not {', '.join(missing)}; nothing was done.")
-    if needs_source and not (source or os.environ.get("ORDER_TRACKING_SOURCE")):
-        mistakes.append(
-            "No source is set; nothing was done. Give --source, or set ORDER_TRACKING_SOURCE, to "
-            "mysql://user:password@host:port/database or duckdb:///path/to/file."
-        )
-    if mistakes:
-        raise ConfigurationError(" ".join(mistakes))
-
-
-def load_settings_file() -> None:
-    """Takes what the environment does not set from the project's .env file, where there is one.
-
-    SQLMesh reads the same file by itself, but lets it override the environment; so it is told not to.
-    """
-    load_dotenv(PROJECT / ".env", override=False)
-    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    """Raises ConfigurationError that names every setting that is missing or wrong."""
+    read_settings(gateway, source, needs_source=needs_source)
 
 
 def command_line(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -99,19 +65,6 @@ def moment_argument(text: str) -> Any:
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise argparse.ArgumentTypeError(f"'{text}' is not within the years {FIRST_YEAR} to {LAST_YEAR}")
     return moment
-
-
-def without_secrets(text: str, source: str | None = None) -> str:
-    """A text in which no password of the environment, nor of the source's URL as given, stands."""
-    secrets = [value for name, value in os.environ.items() if name.endswith("_PASSWORD")]
-    secrets.append(os.environ.get("ALERT_SLACK_WEBHOOK", ""))
-    for url in (os.environ.get("ORDER_TRACKING_SOURCE"), source):
-        with suppress(ValueError):
-            password = urlsplit(url or "").password or ""
-            secrets += [password, unquote(password)]
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
-    return text
 
 
 def run_command(

@@ -7,6 +7,8 @@ from typing import Any
 from sqlmesh.core.console import NoopConsole
 
 from extract.errors import in_words, with_first
+from macros.marts import mart_of
+from scripts.statement_times import StatementLog
 
 
 class CycleConsole(NoopConsole):
@@ -15,12 +17,27 @@ class CycleConsole(NoopConsole):
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
         self.errors: list[str] = []
+        self.log = StatementLog()
 
     def update_snapshot_evaluation_progress(
         self, snapshot: Any, interval: Any, batch_idx: int, duration_ms: int | None, *args: Any, **kwargs: Any
     ) -> None:
+        self.log.end()
         name = snapshot.name.replace('"', "").split(".")[-1]
         self.seconds[name] = self.seconds.get(name, 0.0) + (duration_ms or 0) / 1000
+
+    def forget_models(self) -> None:
+        """What the models did until now, a first plan say, is not told of what comes."""
+        self.seconds.clear()
+        self.log.archived.clear()
+
+    def models(self) -> str:
+        """Each model with its seconds and, where rows left it, how many were archived."""
+        archived = {mart_of(alias).name.split(".")[-1]: rows for alias, rows in self.log.archived.items()}
+        return ", ".join(
+            f"{model} {seconds:.1f} s" + (f" ({archived[model]:,} archived)" if model in archived else "")
+            for model, seconds in self.seconds.items()
+        )
 
     def log_warning(self, short_message: str, long_message: str | None = None, *args: Any, **kwargs: Any) -> None:
         """The short message names the check and its rows; the long one is the audit's whole query."""

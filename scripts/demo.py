@@ -24,7 +24,7 @@ from typing import Any
 import duckdb
 from tqdm import tqdm
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 
 FOLDER = Path("demo")
 SOURCE, WAREHOUSE = FOLDER / "source.duckdb", FOLDER / "warehouse.duckdb"
@@ -155,7 +155,7 @@ def _demo(every_cycle: bool) -> int:
 def _own_settings() -> None:
     """The demo never touches the user's warehouse nor alerts anybody, whatever the environment or a .env file say."""
     os.environ.update(SETTINGS, ORDER_TRACKING_DUCKDB=str(WAREHOUSE), PYTHON_DOTENV_DISABLED="1")
-    for name in [name for name in os.environ if name.startswith("ALERT_")]:
+    for name in [name for name in os.environ if name.startswith("ALERT_") or name == "ORDER_TRACKING_START"]:
         del os.environ[name]
 
 

@@ -21,13 +21,13 @@ from typing import Any
 from sqlglot import exp
 
 from extract.clock import Clock, arrival
-from extract.config import ExtractConfig, Table, load_config
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
 from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
+from extract.settings import warehouse_file
+from extract.tables import ExtractConfig, Table, load_config
 from extract.warehouse import Warehouse, open_warehouse
-from extract.warehouse_duckdb import warehouse_file
 from macros.exceptions import EXCEPTIONS
 from macros.history import history_view
 from macros.marts import ECS, HISTORY_SCHEMA, UTI

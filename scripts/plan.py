@@ -7,16 +7,65 @@ Shows what would change and asks before it applies it (--yes does not ask). This
 
 from __future__ import annotations
 
+import datetime as dt
 from contextlib import closing
 from typing import Any
 
 from extract.clock import Clock
-from extract.config import PROJECT, load_config
 from extract.ensure_tables import ensure_tables, look_before_plan
-from extract.errors import ConfigurationError
+from extract.errors import ConfigurationError, CycleFailed, LockHeld
 from extract.lock import run_lock
 from extract.ownership import refuse_foreign
+from extract.settings import PROJECT, share_warehouse_file
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
+from scripts.alerts import alert_of_failure
+from scripts.guards import production_stands, refuse_environment_of_others, refuse_without_the_marts
+from scripts.sqlmesh_session import first_day, open_context
+
+
+def plan(
+    environment: str = "prod", *, gateway: str = "local", at: dt.datetime | None = None, yes: bool = False
+) -> None:
+    """Plans an environment as of `at` (default: now), and applies it; without `yes` it asks before.
+
+    Raises LockHeld, ConfigurationError, WarehouseError or CycleFailed; what was applied before stays.
+    """
+    from sqlmesh.core.console import create_console, set_console
+    from sqlmesh.core.environment import EnvironmentNamingInfo
+    from sqlmesh.utils.errors import SQLMeshError
+
+    config, clock = load_config(), Clock(at)
+    share_warehouse_file(gateway)
+    name = EnvironmentNamingInfo.sanitize_name(environment).lower()
+    with (
+        alert_of_failure("a plan", print, except_for=(LockHeld, ConfigurationError)),
+        run_lock(gateway),
+        closing(open_warehouse(gateway)) as warehouse,
+    ):
+        held, foreign = look_before_plan(warehouse, config.tables, name)
+        refuse_foreign(foreign)
+        set_console(create_console())
+        try:
+            with closing(open_context(gateway, PROJECT, first_day(warehouse, held, clock.now()))) as context:
+                refuse_environment_of_others(context.state_reader.get_environment(name))
+                ensure_tables(warehouse, config, clock.now(), held)
+                if production_stands(context.state_reader.get_environment("prod")):
+                    refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
+                context.plan(
+                    environment,
+                    execution_time=clock.now_utc(),
+                    auto_apply=yes,
+                    no_prompts=yes,
+                    include_unmodified=environment != "prod",
+                )
+        except (SQLMeshError, ValueError) as error:
+            raise CycleFailed(f"The plan failed: {error}. What was applied before stays; plan again.") from error
+        except EOFError:
+            raise ConfigurationError(
+                "The plan is only shown, and nothing was applied: there is nobody here to answer. Run it in a "
+                "terminal, or apply it without being asked: --yes (make plan ARGS=--yes)."
+            ) from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,44 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="apply without asking")
 
     def command(options: Any) -> int:
-        from sqlmesh.core.console import create_console, set_console
-        from sqlmesh.core.context import Context
-        from sqlmesh.core.environment import EnvironmentNamingInfo
-        from sqlmesh.utils.errors import SQLMeshError
-
-        from extract.errors import CycleFailed
-        from scripts.run_cycle import production_stands, refuse_environment_of_others, refuse_without_the_marts
-        from scripts.sqlmesh_session import keep_alerts_from_failing_a_run, keep_quiet_about_names_not_taken
-
-        config = load_config()
-        with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
-            environment = EnvironmentNamingInfo.sanitize_name(options.environment).lower()
-            held, foreign = look_before_plan(warehouse, config.tables, environment)
-            refuse_foreign(foreign)
-            set_console(create_console())
-            keep_alerts_from_failing_a_run()
-            keep_quiet_about_names_not_taken()
-            try:
-                context = Context(paths=str(PROJECT), gateway=options.gateway)
-                with closing(context):
-                    refuse_environment_of_others(context.state_reader.get_environment(environment))
-                    ensure_tables(warehouse, config, Clock(options.at).now(), held)
-                    if production_stands(context.state_reader.get_environment("prod")):
-                        refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
-                    context.plan(
-                        options.environment,
-                        execution_time=Clock(options.at).now_utc(),
-                        auto_apply=options.yes,
-                        no_prompts=options.yes,
-                        include_unmodified=options.environment != "prod",
-                    )
-            except (SQLMeshError, ValueError) as error:
-                raise CycleFailed(f"The plan failed: {error}. What was applied before stays; plan again.") from error
-            except EOFError:
-                raise ConfigurationError(
-                    "The plan is only shown, and nothing was applied: there is nobody here to answer. Run it in a "
-                    "terminal, or apply it without being asked: --yes (make plan ARGS=--yes)."
-                ) from None
+        plan(options.environment, gateway=options.gateway, at=options.at, yes=options.yes)
         return 0
 
     return run_command(parser, command, arguments)

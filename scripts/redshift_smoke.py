@@ -9,18 +9,32 @@ at once. Touches nothing but its own schema. Exit code 1 when one of them is not
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+from sqlglot import exp
 
+from extract.column_types import arrow_type
 from extract.errors import ConfigurationError, TransactionConflict, WarehouseError
 from extract.warehouse import Warehouse, open_warehouse
 
 ROWS = 1000
+OF_EACH_TYPE = {
+    "VARCHAR(64)": 'grün 🚚, "x"\n\\N',
+    "INTEGER": -(2**31),
+    "SMALLINT": 2**15 - 1,
+    "BOOLEAN": True,
+    "DECIMAL(38, 10)": Decimal("-9999999999999999999999999999.9999999999"),
+    "DOUBLE PRECISION": 0.1,
+    "DATE": dt.date(9999, 12, 31),
+    "TIMESTAMP": dt.datetime(1, 1, 1, 0, 0, 0, 1),
+}
 JOINED = ("uti", "ecs", "uts")
 MOVES = re.compile(r"DS_(?:BCAST|DIST)\w*")
 
@@ -45,19 +59,21 @@ def case_setting(warehouse: Warehouse, schema: str) -> str:
 
 def load(warehouse: Warehouse, schema: str) -> str:
     """Rows of every kind through S3 and COPY, compared with what was sent."""
-    columns = [("order_id", "BIGINT"), ("tno", "VARCHAR(64)")]
-    orders = pa.array([None, *range(1, ROWS)], pa.int64())
-    texts = pa.array(['grün 🚚, "x"\n\\N', *(f"T{n}" for n in range(1, ROWS))], pa.string())
-    batch = pa.record_batch([orders, texts], names=["order_id", "tno"])
+    kinds = {f"c{number}": exp.DataType.build(kind, dialect="redshift") for number, kind in enumerate(OF_EACH_TYPE)}
+    kinds = {"order_id": exp.DataType.build("BIGINT"), **kinds}
+    rows = [(0, *OF_EACH_TYPE.values()), *((order, *[None] * len(OF_EACH_TYPE)) for order in range(1, ROWS))]
+    columns = [
+        pa.array(column, arrow_type(kind)) for column, kind in zip(zip(*rows, strict=True), kinds.values(), strict=True)
+    ]
     with warehouse.session() as session:
-        staged = session.stage("smoke", columns, [batch])
-        session.execute(f"CREATE TABLE {schema}.loaded (order_id BIGINT, tno VARCHAR(64))")
-        landed = session.execute(
-            f"INSERT INTO {schema}.loaded (order_id, tno) SELECT order_id, CAST(tno AS VARCHAR(64)) FROM {staged.table}"
-        )
-    ((first,),) = warehouse.fetchall(f"SELECT tno FROM {schema}.loaded WHERE order_id IS NULL")
-    if landed != ROWS or first != texts[0].as_py():
-        raise NotAsNeeded(f"{ROWS} rows were sent, {landed} landed; the first text is {first!r}")
+        staged = session.stage("smoke", kinds, [pa.record_batch(columns, names=list(kinds))])
+        listed = ", ".join(f"{name} {kind.sql('redshift')}" for name, kind in kinds.items())
+        session.execute(f"CREATE TABLE {schema}.loaded ({listed})")
+        names = ", ".join(kinds)
+        landed = session.execute(f"INSERT INTO {schema}.loaded ({names}) SELECT {names} FROM {staged.table}")
+    (first,) = warehouse.fetchall(f"SELECT * FROM {schema}.loaded WHERE order_id = 0")
+    if landed != ROWS or first != rows[0]:
+        raise NotAsNeeded(f"{ROWS} rows were sent, {landed} landed; the first one is {first!r}")
     return f"{landed} rows"
 
 

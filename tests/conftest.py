@@ -13,8 +13,9 @@ import pytest
 from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 from scripts.run_cycle import run_cycle
+from tests.support import fast_sqlmesh
 from tests.support.thorough import SAMPLED, THOROUGH
 from tests.support.world import World, at, make_tables, moment
 
@@ -41,8 +42,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith(settings)]:
         if not name.startswith("ORDER_TRACKING_TEST_"):
             patch.delenv(name)
+    fast_sqlmesh.put(fast_sqlmesh.REPLACED, patch)
     yield
     patch.undo()
+
+
+@pytest.fixture
+def plain_sqlmesh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cycles of this test use SQLMesh as it comes, as the commands do."""
+    fast_sqlmesh.put(fast_sqlmesh.PLAIN, monkeypatch)
 
 
 @pytest.fixture(scope="module")

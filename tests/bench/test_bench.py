@@ -34,13 +34,13 @@ def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(filled: Path, t
     assert bench(["--scale", str(SMALL), *where, "--kinds", "ageing", "--rounds", "1"]) == 0
     with (tmp_path / "kept" / "cycles.csv").open() as file:
         (cycle,) = csv.DictReader(file)
-    assert int(cycle["rows"]) > 80_000 and int(cycle["in"]) >= int(cycle["rows"]) and int(cycle["archived"]) > 0
+    assert int(cycle["rows"]) > 80_000 and int(cycle["archived"]) > 0
     assert cycle["commit"] and int(cycle["cores"]) == os.cpu_count() and int(cycle["memory_gb"]) > 0
     assert float(cycle["wall"]) >= float(cycle["extract"]) + float(cycle["marts"]) + float(cycle["close"])
     with (tmp_path / "kept" / "statements.csv").open() as file:
         shares = list(csv.DictReader(file))
     (merged,) = [share for share in shares if share["statement"] == "INSERT mart_uni_tracking_spath"]
-    assert int(merged["rows"]) > 0 and merged["share"].endswith("%")
+    assert float(merged["seconds"]) > 0 and merged["share"].endswith("%")
     for drawing in ("growth.svg", "phases.svg"):
         assert (tmp_path / "kept" / drawing).read_text().startswith("<svg")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from extract import landing, run, s3_parts, warehouse
+from extract import landing, run, s3_parts, staging
 from extract.__main__ import main as extract_command
 from extract.errors import CycleFailed, SourceError, first_line, in_words, with_first, within
 from extract.source_duckdb import DuckDBSource
@@ -111,12 +111,12 @@ def test_a_batch_of_another_schema_is_told(
 def test_a_reading_that_is_given_up_keeps_no_error() -> None:
     """It ends with GeneratorExit, which is not the cause: that the engine says itself."""
     batch = pa.record_batch({"order_id": [1]})
-    arriving = warehouse.Arriving([batch, batch], batch.schema)
-    reading = iter(arriving)
+    counted = staging.CountedBatches([batch, batch], batch.schema)
+    reading = iter(counted)
     next(reading)
     reading.close()  # type: ignore[attr-defined]
-    arriving.raise_error()
-    assert arriving.rows == 1
+    counted.raise_error()
+    assert counted.rows == 1
 
 
 def test_a_decoder_that_fails_is_told(
@@ -133,10 +133,10 @@ def test_a_decoder_that_fails_is_told(
     assert TEXT in capsys.readouterr().err
 
 
-def test_the_landing_of_the_piece_before_is_told_beside_the_error_of_the_next(
+def test_the_landing_of_the_chunk_before_is_told_beside_the_error_of_the_next(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One piece lands while the next one is read; where both fail, the first is as much a cause."""
+    """One chunk lands while the next one is read; where both fail, the first is as much a cause."""
     monkeypatch.setattr("extract.warehouse_duckdb.DuckDBWarehouse.chunk_rows", 1)
     world.order(1, START)
     world.order(2, START)
@@ -147,13 +147,13 @@ def test_the_landing_of_the_piece_before_is_told_beside_the_error_of_the_next(
         if table.name == "ecs_order_info":
             seen.append(batch)
             if len(seen) == 2:
-                raise LookupError("the second piece")
+                raise LookupError("the second chunk")
         return judged(batch, table)
 
     monkeypatch.setattr(run, "judged", second_fails)
     assert extract_command(["--source", world.source_url, "--at", AT, "--table", "ecs_order_info"]) == 1
     told = capsys.readouterr().err
-    assert TEXT in told and "the second piece" in told
+    assert TEXT in told and "the second chunk" in told
 
 
 def test_a_display_that_fails_fails_no_cycle(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,8 +17,8 @@ def test_the_demo_starts_anew_and_tells_what_it_left(
         monkeypatch.setenv(name, "")  # the demo sets them; so they are put back afterwards
     # What a user may have set for production: the demo must not go there, nor tell anybody of what its checks find.
     monkeypatch.setenv("ORDER_TRACKING_GATEWAY", "redshift")
-    monkeypatch.setenv("ALERT_SLACK_WEBHOOK", "http://127.0.0.1:1/nobody-listens")
-    monkeypatch.setenv("ALERT_SMTP_HOST", "127.0.0.1")
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1/nobody-listens")
+    monkeypatch.setenv("ORDER_TRACKING_START", "2026-06-01")
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "FOLDER": tmp_path,

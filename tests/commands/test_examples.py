@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 from scripts import demo
 from tests.support.world import World, at
 

@@ -16,7 +16,6 @@ from extract.__main__ import main as extract_command
 from extract.errors import CycleFailed
 from extract.source import open_source
 from extract.warehouse_duckdb import DuckDBWarehouse
-from scripts.command import MAIL_SETTINGS
 from scripts.exceptions import main as exceptions_command
 from scripts.plan import main as plan_command
 from scripts.run_cycle import main as run_cycle_command
@@ -38,7 +37,7 @@ WRONG = [
     (run_cycle_command, ["--source", "mysql://u:12#hunter2@h:3306/d"], "not percent-encoded"),
     (run_cycle_command, ["--source", "mysql://u:hunter2@h/d?ssl-ca="], "which ssl-ca names"),
     (run_cycle_command, ["--source", "mysql://u:hunter2@h/d?ssl-ca=no.pem"], "which ssl-ca names"),
-    (run_cycle_command, ["--gateway", "oracle"], "No gateway 'oracle'"),
+    (run_cycle_command, ["--gateway", "oracle"], "ORDER_TRACKING_GATEWAY (or --gateway) is not 'local' or 'redshift'"),
     (extract_command, ["--since", "yesterday"], "'yesterday' is no ISO time"),
     (extract_command, ["--source", "duckdb:///x", "--table", "orders"], "No such table: orders"),
     (extract_command, ["reconsile"], "invalid choice"),
@@ -81,11 +80,9 @@ def test_every_missing_setting_is_named_at_once(
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("REDSHIFT_", "STATE_", "ORDER_TRACKING_SOURCE"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("ALERT_SMTP_HOST", "mail.example.com")
-    monkeypatch.delenv("ALERT_SMTP_SENDER", raising=False)
     assert command(["--gateway", "redshift"]) == 2
     error = capsys.readouterr().err
-    for name in ("REDSHIFT_HOST", "REDSHIFT_S3_PREFIX", "STATE_HOST", "ORDER_TRACKING_SOURCE", "ALERT_SMTP_SENDER"):
+    for name in ("REDSHIFT_HOST", "REDSHIFT_S3_PREFIX", "STATE_HOST", "ORDER_TRACKING_SOURCE"):
         assert name in error
 
 
@@ -179,17 +176,6 @@ def test_no_message_shows_a_password(
     monkeypatch.setenv("STATE_PASSWORD", "hunter2")
     assert run_cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"]) == 1
     assert capsys.readouterr().err == "sqlmesh run failed: no login with ***\n"
-
-
-@pytest.mark.parametrize("name", MAIL_SETTINGS)
-def test_a_setting_of_mail_that_is_missing_is_named(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for each in MAIL_SETTINGS:
-        monkeypatch.setenv(each, "given")
-    monkeypatch.setenv(name, "")
-    assert run_cycle_command(["--source", "duckdb:///x"]) == 2
-    assert f"is set, but not {name};" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_a_long_read_at_once_and_loses_nothing(world: World) -> None:

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 
 OURS = ("extract", "macros", "scripts")
 

@@ -8,7 +8,7 @@ import sys
 import duckdb
 import pytest
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 from tests.conftest import START
 from tests.support.world import HOUR, MINUTE, World, moment
 
@@ -22,7 +22,7 @@ from contextlib import closing
 from dataclasses import replace
 from extract import source_duckdb
 from extract.clock import Clock, parse_time
-from extract.config import load_config
+from extract.tables import load_config
 from extract.run import extract
 from extract.source import open_source
 from extract.warehouse import open_warehouse

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -19,11 +21,11 @@ from sqlglot import exp
 from bench.source_tables import SOURCE_TABLES
 from extract import values
 from extract.clock import Clock
-from extract.config import ExtractConfig, load_config
 from extract.errors import SourceError
 from extract.run import extract
 from extract.source import open_source
 from extract.source_mysql import Address
+from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
 from scripts.run_cycle import main as cycle_command
 from tests.conftest import START
@@ -43,9 +45,11 @@ class Case:
     column: str
     kind: str
     held: dict[str, Any]
+    lands: str = ""
+    """The type of the raw column, where it is not that of `column`."""
 
     def __str__(self) -> str:
-        return f"{self.column} {self.kind.split('(')[0]}"
+        return f"{self.lands or self.column} of {self.kind}"
 
 
 TEXTS_FOR_NUMBERS = {
@@ -76,7 +80,131 @@ DOUBLES = {"3": 3, "-0e0": 0, "3.5": INTEGER + "3.5", "1e300": INTEGER + "1e+300
 EXACT_KEYS = {"9223372036854775807": FULL_KEY}
 NO_BIGINT = "order_id does not fit a BIGINT: "
 
+LARGEST = "9999999999999999999999999999.9999999999"
+SMALL, FLAG, MONEY = (
+    "typed does not fit a SMALLINT: ",
+    "typed does not fit a BOOLEAN: ",
+    "typed does not fit a DECIMAL(5, 2): ",
+)
+REAL, DAY, MOMENT = (f"typed does not fit a {kind}: " for kind in ("DOUBLE PRECISION", "DATE", "TIMESTAMP"))
+TYPED = [
+    Case("typed", "SMALLINT", {"32767": 2**15 - 1, "-32768": -(2**15), "NULL": None}, "SMALLINT"),
+    Case("typed", "BIGINT", {"32767": 2**15 - 1, "32768": SMALL + "32768", "-32769": SMALL + "-32769"}, "SMALLINT"),
+    Case("typed", "BOOLEAN", {"true": True, "false": False, "NULL": None}, "BOOLEAN"),
+    Case("typed", "INT", {"1": True, "0": False, "2": FLAG + "2", "-1": FLAG + "-1"}, "BOOLEAN"),
+    Case("typed", "VARCHAR(9)", {"'1'": True, "'0'": False, "'yes'": FLAG + "'yes'"}, "BOOLEAN"),
+    Case(
+        "typed",
+        "DECIMAL(38, 10)",
+        {
+            LARGEST: Decimal(LARGEST),
+            f"-{LARGEST}": Decimal(f"-{LARGEST}"),
+            "0.0000000001": Decimal("1e-10"),
+            "NULL": None,
+        },
+        "DECIMAL(38, 10)",
+    ),
+    Case(
+        "typed",
+        "DECIMAL(20, 3)",
+        {
+            "999.990": Decimal("999.99"),
+            "-0.010": Decimal("-0.01"),
+            "0.005": MONEY + "'0.005'",
+            "1000": MONEY + "'1000.000'",
+        },
+        "DECIMAL(5, 2)",
+    ),
+    Case("typed", "INT", {"-999": Decimal(-999), "1000": MONEY + "1000", "NULL": None}, "DECIMAL(5, 2)"),
+    Case(
+        "typed",
+        "VARCHAR(30)",
+        {
+            "'+5'": Decimal(5),
+            "'007.50000'": Decimal("7.5"),
+            "''": MONEY + "''",
+            "'1e2'": MONEY + "'1e2'",
+            "'1,5'": MONEY,
+        },
+        "DECIMAL(5, 2)",
+    ),
+    Case(
+        "typed",
+        "DOUBLE",
+        {"0.1": Decimal("0.1"), "1e-2": Decimal("0.01"), "0.125": MONEY, "1e300": MONEY},
+        "DECIMAL(5, 2)",
+    ),
+    Case("typed", "DECIMAL(38, 0)", {"9" * 38: Decimal("9" * 38), "-1": Decimal(-1), "NULL": None}, "DECIMAL(38)"),
+    Case("typed", "DECIMAL(9, 9)", {"0.999999999": Decimal("0.999999999"), "-0.5": Decimal("-0.5")}, "DECIMAL(9, 9)"),
+    Case(
+        "typed",
+        "DOUBLE",
+        {"1.7976931348623157e308": 1.7976931348623157e308, "-2.2250738585072014e-308": -2.2250738585072014e-308}
+        | {"0.1": 0.1, "NULL": None},
+        "DOUBLE PRECISION",
+    ),
+    Case(
+        "typed",
+        "DECIMAL(30, 20)",
+        {
+            "0.1": 0.1,
+            "-123456789.123456": -123456789.123456,
+            "0.12345678901234567890": REAL + "'0.12345678901234567890'",
+        },
+        "DOUBLE PRECISION",
+    ),
+    Case(
+        "typed",
+        "BIGINT",
+        {"9007199254740992": 2.0**53, "9007199254740993": REAL + "9007199254740993"},
+        "DOUBLE PRECISION",
+    ),
+    Case("typed", "VARCHAR(30)", {"'-0.5'": -0.5, "'nan'": REAL + "'nan'", "'x'": REAL + "'x'"}, "DOUBLE PRECISION"),
+    Case(
+        "typed",
+        "DATE",
+        {"'9999-12-31'": date(9999, 12, 31), "'1000-01-01'": date(1000, 1, 1), "NULL": None},
+        "DATE",
+    ),
+    Case(
+        "typed",
+        "VARCHAR(40)",
+        {
+            "'2026-01-02 00:00:00.0'": date(2026, 1, 2),
+            "'2026-01-02 00:00:01'": DAY,
+            "'2026-02-30'": DAY + "'2026-02-30'",
+        }
+        | {
+            "'0001-01-01'": date(1, 1, 1),
+            "'0000-01-01'": DAY,
+            "'20260102'": DAY,
+            "'2026-1-2'": DAY,
+            "'٢٠٢٦-01-02'": DAY,
+        },
+        "DATE",
+    ),
+    Case("typed", "INT", {"20260102": DAY + "20260102", "NULL": None}, "DATE"),
+    Case(
+        "typed",
+        "VARCHAR(41)",
+        {
+            "'2026-01-02T03:04:05.120000000'": datetime(2026, 1, 2, 3, 4, 5, 120_000),
+            "'2026-01-02'": datetime(2026, 1, 2),
+        }
+        | {"'0001-01-01 00:00:00.000001'": datetime(1, 1, 1, 0, 0, 0, 1), "'2026-02-30 00:00:00'": MOMENT}
+        | {
+            "'2026-01-02 03:04:05.1234567'": MOMENT,
+            "'2026-01-02 24:00:00'": MOMENT,
+            "'2026-01-02 03:04:05+01'": MOMENT,
+        },
+        "TIMESTAMP",
+    ),
+    Case("typed", "TIME", {"'03:04:05'": MOMENT + "'03:04:05'"}, "TIMESTAMP"),
+]
+LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, 999_999)
+
 SHARED = [
+    *TYPED,
     Case("status", "VARCHAR(5000)", TEXTS_FOR_NUMBERS),
     Case("status", "DECIMAL(20, 2)", DECIMALS),
     Case("status", "DOUBLE", DOUBLES),
@@ -93,6 +221,20 @@ SHARED = [
     Case("update_time", "DECIMAL(20, 3)", {f"{START}.000": START, f"{START}.500": "update_time does not fit a BIGINT"}),
 ]
 MYSQL = [
+    Case("typed", "BIT(1)", {"b'1'": True, "b'0'": False, "NULL": None}, "BOOLEAN"),
+    Case("typed", "BIGINT UNSIGNED", {"18446744073709551615": Decimal(2**64 - 1)}, "DECIMAL(20, 0)"),
+    Case("typed", "FLOAT", {"0.5": Decimal("0.5"), "0.1": Decimal("0.1"), "1000": MONEY}, "DECIMAL(5, 2)"),
+    Case("typed", "DATE", {"'0000-00-00'": DAY + "'0000-00-00'", "'2026-00-00'": DAY + "'2026-00-00'"}, "DATE"),
+    Case(
+        "typed",
+        "DATETIME(6)",
+        {"'9999-12-31 23:59:59.999999'": LAST_MOMENT, "'1000-01-01'": datetime(1000, 1, 1), "NULL": None}
+        | {"'0000-00-00 00:00:00'": MOMENT + "'0000-00-00 00:00:00.0000…'"},
+        "TIMESTAMP",
+    ),
+    Case(
+        "typed", "TIMESTAMP(3) NULL", {"'2026-01-02 03:04:05.678'": datetime(2026, 1, 2, 3, 4, 5, 678_000)}, "TIMESTAMP"
+    ),
     Case("order_id", "BIGINT UNSIGNED", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
     Case("update_time", "BIGINT UNSIGNED", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
     Case("status", "BIGINT UNSIGNED", {"7": 7, str(2**64 - 1): INTEGER + str(2**64 - 1), "NULL": None}),
@@ -129,6 +271,17 @@ MYSQL = [
     Case("tno", "POINT", {"POINT(1, 2)": "tno holds"}),
 ]
 DUCKDB = [
+    Case("typed", "UBIGINT", {"18446744073709551615": Decimal(2**64 - 1)}, "DECIMAL(20, 0)"),
+    Case("typed", "FLOAT", {"0.5": Decimal("0.5"), "0.1": Decimal("0.1"), "1000": MONEY}, "DECIMAL(5, 2)"),
+    Case("typed", "DOUBLE", {f"'{text}'": REAL + text for text in ("nan", "inf", "-inf")}, "DOUBLE PRECISION"),
+    Case("typed", "DATE", {"'infinity'": DAY + "'infinity'", "'4000-01-01 (BC)'": DAY + "'4000-01-01 (BC)'"}, "DATE"),
+    Case(
+        "typed",
+        "TIMESTAMP",
+        {"'9999-12-31 23:59:59.999999'": LAST_MOMENT, "'0001-01-01'": datetime(1, 1, 1), "NULL": None}
+        | {"'-infinity'": MOMENT + "'-infinity'", "'10000-01-01'": MOMENT},
+        "TIMESTAMP",
+    ),
     Case("order_id", "UBIGINT", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
     Case("order_id", "HUGEINT", EXACT_KEYS | {str(2**100): NO_BIGINT + f"'{2**100}'"[:24]}),
     Case("update_time", "UBIGINT", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
@@ -212,26 +365,31 @@ def test_each_value_lands_exactly_or_is_rejected_with_a_reason(
 ) -> None:
     """A table with a column for each case of an ordinary column, and a row for each value, the others NULL in it."""
     setting = make_setting(source, gateway)
-    cases = [case for of, case in CASES if of == source and case.column in ("status", "tno")]
+    cases = [case for of, case in CASES if of == source and case.column in ("status", "tno", "typed")]
     config = load_config()
     uti = config.tables[0]
-    added = {f"v{number}": uti.columns[case.column] for number, case in enumerate(cases)}
+    added = {
+        f"v{number}": exp.DataType.build(case.lands, dialect="redshift") if case.lands else uti.columns[case.column]
+        for number, case in enumerate(cases)
+    }
     columns = uti.columns | added
     wide = replace(uti, columns=columns, source=replace(uti.source, columns=tuple(columns)))
     listed = ", ".join(f"{name} {kind}" for name, kind in KINDS.items())
     listed += "".join(f", v{number} {case.kind}" for number, case in enumerate(cases))
     setting.run("DROP TABLE uni_tracking_info", f"CREATE TABLE uni_tracking_info ({listed})")
     wanted: dict[int, tuple[str, Any]] = {}
+    inserts = []
     for number, case in enumerate(cases):
         for literal, expected in case.held.items():
             order = len(wanted) + 1
-            setting.run(
+            inserts.append(
                 f"INSERT INTO uni_tracking_info (order_id, tno, status, update_time, v{number}) "
                 f"VALUES ({order}, 'T', 1, {START}, {literal})"
             )
             if isinstance(expected, str) and expected.startswith(case.column):
                 expected = Rejected(expected.replace(case.column, f"v{number}", 1))
             wanted[order] = (f"{case} {literal[:40]}", expected)
+    setting.run(*inserts)
     both = [setting.extract(replace(config, tables=(wide, *config.tables[1:])), minutes) for minutes in (15, 16)]
     assert [run["uni_tracking_info"].rows_read for run in both] == [len(wanted)] * 2
     assert both[1]["uni_tracking_info"].rows_landed == 0
@@ -266,7 +424,9 @@ def test_a_key_and_a_time_of_another_type_are_judged_row_by_row(
 ) -> None:
     """And the comparison by hours, which sums both up, works: it reads nothing that has landed."""
     setting = make_setting(source, gateway)
-    for number, case in enumerate(case for of, case in CASES if of == source and case.column not in ("status", "tno")):
+    for number, case in enumerate(
+        case for of, case in CASES if of == source and case.column not in ("status", "tno", "typed")
+    ):
         columns = KINDS | {case.column: case.kind}
         setting.run(
             "DROP TABLE uni_tracking_info",

@@ -21,7 +21,7 @@ from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
 from sqlmesh.utils.errors import SQLMeshError
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 from macros.production import deployability
 from tests.conftest import START
 from tests.extract.test_extract import run as extract
@@ -85,7 +85,7 @@ with closing(Context(paths=".", gateway="local")) as context:
     context.plan({environment!r}, execution_time=dt.datetime.fromtimestamp({at}, dt.UTC), auto_apply=True,
                  no_prompts=True, no_diff=True, skip_tests=True, include_unmodified=True, **{options!r})
 """
-    environ = {**os.environ, "PYTHONPATH": str(project)}
+    environ = {"ORDER_TRACKING_START": "2025-08-30", **os.environ, "PYTHONPATH": str(project)}
     done = subprocess.run([sys.executable, "-c", code], cwd=project, env=environ, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
@@ -179,7 +179,7 @@ def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(make_world: Callable[.
     extract(world, START)  # the rows land, and production is never planned
     before = outside_dev(world)
     assert len(before["order_tracking_raw.uni_tracking_spath_raw"]) == 5
-    plan(project, "dev", START + HOUR, start="2009-12-01")
+    plan(project, "dev", START + HOUR)
     run_dev(project, START + DAY)
     assert outside_dev(world) == before
     world.cycle(START + 2 * HOUR)

@@ -16,12 +16,13 @@ from sqlglot import exp, parse_one
 from sqlmesh.core.context import Context
 
 from extract.clock import Clock
-from extract.config import PROJECT, ExtractConfig, load_config
 from extract.ensure_tables import OWN_TABLES, ensure_tables
 from extract.landing import Landed, land, log
 from extract.ownership import columns_of_own
 from extract.reconcile import warehouse_hourly_counts
 from extract.run import last_watermark, load_begun
+from extract.settings import PROJECT
+from extract.tables import ExtractConfig, load_config
 from extract.warehouse import Staged, Standing
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table, history_view

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from extract.clock import Clock
-from extract.config import PROJECT, load_config, project_variables
 from extract.run import extract
+from extract.settings import PROJECT
 from extract.source import open_source
+from extract.tables import load_config, project_variables
 from extract.warehouse import open_warehouse
 from tests.conftest import START
 from tests.proof.engine import retention

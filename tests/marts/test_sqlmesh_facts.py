@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 import pytest
@@ -20,10 +21,13 @@ from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
+from scripts.statement_times import StatementLog
+
 MACROS = """
 import inspect
 import json
 
+from sqlglot import exp
 from sqlmesh import macro
 
 
@@ -58,6 +62,31 @@ def note(evaluator, label, path):
     with open(path.name, "a") as file:
         file.write(json.dumps(seen) + "\\n")
     return []
+
+
+@macro()
+def note_before(evaluator, path):
+    if evaluator.runtime_stage == "before_all":
+        seen = {"label": "before_all", "model": None, "environment": evaluator.this_env}
+        seen["views"] = [view.replace('"', "") for view in evaluator.locals["views"]]
+        with open(path.name, "a") as file:
+            file.write(json.dumps(seen) + "\\n")
+    return exp.select("1")
+
+
+@macro()
+def columns_of_rows(evaluator):
+    columns = evaluator.columns_to_types("src.rows")
+    return [exp.alias_(exp.cast(exp.column(name), kind), name) for name, kind in columns.items()]
+"""
+
+EXTERNAL = """
+- name: src.rows
+  columns:
+    id: BIGINT
+    v: DECIMAL(10, 2)
+    tno: VARCHAR(64)
+    landed_at: TIMESTAMP
 """
 
 MODEL = """
@@ -107,6 +136,7 @@ class Project:
         config = Config(
             gateways={"local": GatewayConfig(connection=DuckDBConnectionConfig(database=self.warehouse))},
             model_defaults=ModelDefaultsConfig(dialect="redshift"),
+            before_all=[f"@note_before('{self.noted}')"],
         )
         with closing(Context(paths=str(self.folder), config=config)) as context:
             yield context
@@ -278,3 +308,68 @@ def test_two_runs_at_once_are_not_kept_apart(project: Project, monkeypatch: pyte
         monkeypatch.setattr(EngineAdapter, "_execute", execute)
         one.run(end=now, execution_time=now, skip_janitor=True)
     assert len(project.notes("after")) == 2
+
+
+def test_before_all_runs_before_a_plan_and_before_a_run_that_has_something_to_do_and_knows_the_views(
+    project: Project,
+) -> None:
+    """macros/before_plan.py looks there for names that are taken."""
+    project.plan(NINE)
+    project.plan(NINE, "dev", include_unmodified=True, start="2025-08-31")
+    project.forget()
+    project.run(NINE + QUARTER)
+    (note,) = project.notes("before_all", None)
+    assert note["environment"] == "prod"
+    assert sorted(note["views"]) == ["facts.by_key", "facts.by_time"]
+    project.run(NINE + QUARTER)
+    assert len(project.notes("before_all", None)) == 1, "nothing was due"
+
+
+def test_what_before_all_knows_in_a_dev_environment(project: Project) -> None:
+    project.plan(NINE, "dev", start="2025-08-31")
+    (note,) = project.notes("before_all", None)
+    assert (note["environment"], sorted(note["views"])) == ("dev", ["facts__dev.by_key", "facts__dev.by_time"])
+
+
+def test_a_macro_knows_the_columns_of_an_external_model_and_sqlmesh_takes_the_types_from_its_casts(
+    project: Project,
+) -> None:
+    """macros/columns.py projects them; a model needs no list of its own."""
+    (project.folder / "external_models.yaml").write_text(EXTERNAL)
+    (project.folder / "models" / "same.sql").write_text(
+        "MODEL (name facts.same, kind FULL);\n\nSELECT @columns_of_rows() FROM src.rows"
+    )
+    with project.context() as context:
+        columns = context.get_model("facts.same").columns_to_types
+    types = {name: kind.sql("redshift") for name, kind in columns.items()}
+    assert types == {"id": "BIGINT", "v": "DECIMAL(10, 2)", "tno": "VARCHAR(64)", "landed_at": "TIMESTAMP"}
+
+
+def test_each_statement_is_logged_as_it_begins(project: Project) -> None:
+    """scripts/statement_times.py tells their seconds from that."""
+    project.plan(NINE)
+    log = StatementLog()
+    counts: list[int] = []
+    real = EngineAdapter._execute
+
+    def execute(adapter: EngineAdapter, sql: str, *args: Any, **kwargs: Any) -> None:
+        counts.append(len(log.statements) + 1)
+        assert log._running is not None and log._running[0] == sql
+        real(adapter, sql, *args, **kwargs)
+
+    with log.attached(), mock.patch.object(EngineAdapter, "_execute", execute):
+        project.run(NINE + QUARTER)
+    assert counts == list(range(1, len(log.statements) + 1)), "one line for each, and before it runs"
+    labels = [statement.label for statement in log.statements]
+    assert labels.count("INSERT noted") == 2 and "SELECT _environments" in labels
+
+
+def test_a_daily_model_that_has_no_interval_gets_no_table_and_its_view_fails(project: Project) -> None:
+    """Why the models start a day before the first plan: scripts/sqlmesh_session.py."""
+    (project.folder / "models" / "daily.sql").write_text(
+        "MODEL (name facts.daily, kind INCREMENTAL_BY_TIME_RANGE (time_column day), cron '@daily', "
+        "start '2025-09-01');\n\nSELECT id, @end_ds::DATE AS day FROM src.rows"
+    )
+    with pytest.raises(Exception, match="daily"):
+        project.plan(NINE)
+    project.plan(NINE + dt.timedelta(days=1))

@@ -10,10 +10,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from macros.post_statements import execute
 from sqlglot import exp
 from sqlmesh.core.context import Context
 
-from macros.post_statements import execute
 from macros.sql import statement
 from macros.suspects import (
     MOST_RANGES,

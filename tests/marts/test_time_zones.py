@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.simulate import simulated_trace
 from bench.source_writer import SourceWriter
-from extract.config import PROJECT
+from extract.settings import PROJECT
 from tests.proof.fast_world import FastWorld
 from tests.proof.test_crashes import HISTORY, MARTS, history_tables
 from tests.support.world import DAY, HOUR, MINUTE, World, at, moment

@@ -27,11 +27,12 @@ from sqlmesh.core.model import Model
 
 from extract import warehouse_duckdb
 from extract.clock import Clock
-from extract.config import PROJECT, ExtractConfig, load_config, project_variables
 from extract.ensure_tables import ensure_tables
 from extract.run import extract
+from extract.settings import PROJECT
 from extract.source import Source
 from extract.source_duckdb import DuckDBSource
+from extract.tables import ExtractConfig, load_config, project_variables
 from extract.warehouse_duckdb import DuckDBWarehouse
 from macros import sql as macros_sql
 from macros import suspects

@@ -52,7 +52,7 @@ class Outcome:
     error: str = ""
 
 
-POST, RETENTION = "macros/post_statements.py", "macros/retention.py"
+RETENTION, DUE, STEPS = (f"macros/{name}.py" for name in ("retention", "due", "steps"))
 UTI, ECS, UTS = (f"models/mart_{name}.sql" for name in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"))
 EVERY_ORDER = (
     '"SELECT CAST(:p AS VARCHAR(7)) AS period, order_id, CAST(4000000000 AS BIGINT) AS update_time, '
@@ -61,14 +61,11 @@ EVERY_ORDER = (
 
 
 def trim_by_age(cutoff: str, since: str = "0") -> str:
-    """Lines for `retain` that delete by age alone, what is older than the one and not older than the other."""
+    """An item for a step's list that deletes by age alone, what is older than the one and not older than the other."""
     return (
-        '        if scope["short"] != "ecs":\n'
-        "            aged = statement(\n"
-        '                "DELETE FROM mart WHERE :time >= :since AND :time < :cutoff", {"mart": scope["mart"]},\n'
-        f'                time=exp.column(scope["time"]), since={since}, cutoff={cutoff},\n'
-        "            )\n"
-        "            execute(engine, [aged])\n"
+        '        *([] if found.mart.follows_anchor else [statement("DELETE FROM mart WHERE :time >= :since '
+        'AND :time < :cutoff", {"mart": found.table}, time=exp.column(found.mart.event_time), '
+        f"since={since}, cutoff={cutoff})]),\n"
     )
 
 
@@ -91,15 +88,15 @@ MUTANTS = (
     Mutant(
         "older_replaces_newer",
         UTI,
-        "OR NOT @is_older(ranked, held, update_time, landed_at, tno, status)",
-        "OR TRUE",
+        "NOT @is_older(ranked, held, uti)",
+        "TRUE",
         "a replay takes a status back",
     ),
     Mutant(
         "ties_by_value",
-        UTI,
-        "ORDER BY update_time DESC, landed_at DESC, tno DESC, status DESC",
-        "ORDER BY update_time DESC, tno DESC, status DESC, landed_at DESC",
+        "macros/marts.py",
+        'return [*first, *(name for name in columns if name not in ("order_id", *first))]',
+        'return [mart.event_time, *(name for name in columns if name not in ("order_id", *first)), "landed_at"]',
         "of two statuses of one second the later arrival does not win",
     ),
     Mutant("no_lookback", UTI, "    lookback 1,\n", "", "what landed behind a boundary is never taken"),
@@ -110,66 +107,72 @@ MUTANTS = (
         "    'epoch'::TIMESTAMP + pathtime * INTERVAL '1 SECOND' BETWEEN @start_ts AND @end_ts\n",
         "a model selects by event time: what comes late is dropped",
     ),
-    Mutant("no_post_statements", UTS, "@apply_retention()", "", "a mart is never archived or trimmed"),
+    Mutant(
+        "no_post_statements",
+        UTS,
+        '@retention(archive, "check", trim, forget_raw)',
+        "",
+        "a mart is never archived or trimmed",
+    ),
     Mutant(
         "copy_by_order_alone",
-        RETENTION,
-        'exp.not_(older("held", "due", scope["identity"])), same(order_mark(scope["short"]), "held", "due")',
-        "exp.true()",
+        STEPS,
+        "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
+        "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND (:is_copy OR 1 = 1)",
         "NOT EXISTS on order_id: an older archived row passes for this one",
         ("tests/marts/test_retention.py::test_an_older_copy_between_rows_that_leave_is_no_copy_either",),
     ),
     Mutant(
         "trim_without_copy",
-        RETENTION,
-        '{"mart": scope["mart"], "copied": with_copy(scope, period)}',
-        '{"mart": scope["mart"], "copied": due_rows(scope, period)}',
+        STEPS,
+        '{"mart": found.table, "copied": copied}',
+        '{"mart": found.table, "copied": due_rows(found, due)}',
         "what is old is trimmed, archived or not",
     ),
     Mutant(
         "trim_before_archive",
-        POST,
-        "        execute(engine, archive_statements(scope))\n        unrouted",
-        trim_by_age('scope["cutoff"]') + "        execute(engine, archive_statements(scope))\n        unrouted",
+        STEPS,
+        '    return [\n        statement(\n            "INSERT INTO history',
+        "    return [\n" + trim_by_age("found.cutoff") + '        statement(\n            "INSERT INTO history',
         "trim runs before archive",
     ),
     Mutant(
         "cutoff_recomputed_for_the_trim",
-        POST,
-        "        execute(engine, trim_statements(scope))\n",
-        "        execute(engine, trim_statements(scope))\n"
-        + trim_by_age('months_before(scope["end"], scope["retention_months"])', 'scope["cutoff"]'),
+        STEPS,
+        '    return [\n        statement(\n            "DELETE FROM mart USING copied',
+        "    from macros.periods import months_before\n    return [\n"
+        + trim_by_age("months_before(found.end, 6)", "found.cutoff")
+        + '        statement(\n            "DELETE FROM mart USING copied',
         "trim draws its line later than archive drew it, and takes what lies between",
     ),
     Mutant(
         "scans_are_copied_blindly",
-        POST,
-        '            if engine.fetchone(first_found.from_(table_node(table).as_("mart"))'
-        '.where(in_range(scope, period, "mart")))\n',
-        "            if False\n",
+        STEPS,
+        "    copied = with_copy(found, due, before=before)\n",
+        "    copied = with_copy(found, due) if found.mart.one_row_per_order or not before else None\n",
         "an archived scan that the lookback takes into the mart again is archived twice",
     ),
     Mutant(
         "cutoff_of_its_own",
-        POST,
+        RETENTION,
         "    (moment,) = engine.fetchone(recent)\n",
-        '    if scope["short"] == "uts":\n'
-        '        recent = statement("SELECT MAX(pathtime) FROM mart", {"mart": scope["mart"]})\n'
+        '    if found.mart.alias == "uts":\n'
+        '        recent = statement("SELECT MAX(pathtime) FROM mart", {"mart": found.table})\n'
         "    (moment,) = engine.fetchone(recent)\n",
         "the cutoff is computed per mart, so that the marts draw different lines",
     ),
     Mutant(
         "no_least_on_the_cutoff",
-        POST,
-        'min(int(moment), scope["end"])',
+        RETENTION,
+        "min(int(moment), found.end)",
         "int(moment)",
         "one future-dated row archives the mart",
     ),
     Mutant(
         "cutoff_without_a_status",
-        POST,
-        'return 0 if moment is None else min(int(moment), scope["end"])',
-        'return scope["end"] if moment is None else min(int(moment), scope["end"])',
+        RETENTION,
+        "return 0 if moment is None else min(",
+        "return found.end if moment is None else min(",
         "the line moves back when the first status comes",
     ),
     Mutant(
@@ -181,45 +184,45 @@ MUTANTS = (
     ),
     Mutant(
         "cutoff_takes_its_own_second",
-        POST,
-        'oldest, newest = engine.fetchone(aged.where(time < scope["cutoff"]))',
-        'oldest, newest = engine.fetchone(aged.where(time <= scope["cutoff"]))',
+        DUE,
+        ".where(time < found.cutoff)",
+        ".where(time <= found.cutoff)",
         "a row that is exactly six months old leaves",
     ),
     Mutant(
         "ecs_by_absence",
-        RETENTION,
-        '        archived = every_period("uti", scope["uti_history"], columns)\n',
-        f'        archived = statement({EVERY_ORDER}, {{"mart": scope["mart"]}}, p=max(scope["uti_history"]))\n',
+        DUE,
+        'every_period(anchor().alias, found.periods, ["order_id", "update_time", "archived_at"])',
+        f'statement({EVERY_ORDER}, {{"mart": found.table}}, p=max(found.periods))',
         "metadata leaves when uti lacks its order: at birth, when the status comes later",
     ),
     Mutant(
         "ecs_in_a_period_of_its_own",
-        RETENTION,
-        '            {"history": history_table(scope["short"], period), "missing"',
-        '            {"history": history_table(scope["short"], max(routed(scope)) if scope["short"] == "ecs" '
-        'else period), "missing"',
+        STEPS,
+        '{"history": history_table(found.mart.alias, due.period), "missing"',
+        '{"history": history_table(found.mart.alias, max(found.periods) if found.mart.follows_anchor else due.period), '
+        '"missing"',
         "metadata goes to another half-year than its order",
     ),
     Mutant(
         "ecs_of_this_cycle_only",
-        RETENTION,
+        DUE,
         "FROM archived JOIN batch ON batch.order_id = archived.order_id",
         "FROM archived JOIN batch ON batch.order_id = -archived.order_id",
         "metadata that comes after its order was archived stays in the mart",
     ),
     Mutant(
         "history_not_cleaned",
-        POST,
-        "            execute(engine, clean_statements(scope, returned))\n",
-        "            pass\n",
+        STEPS,
+        "found.end), *deletions]",
+        "found.end)]",
         "an order that comes back stays in history",
     ),
     Mutant(
         "a_key_is_an_identity",
-        RETENTION,
-        "history.order_id = present.order_id AND :same_order AND :stale",
-        "history.order_id = present.order_id AND (:same_order OR 1 = 1) AND :stale",
+        STEPS,
+        'exp.and_(exp.not_(another_order("history", "present", "present")), stale_status(found))',
+        "stale_status(found)",
         "an order that was given an archived order's number takes that one's history",
     ),
     Mutant(
@@ -231,51 +234,46 @@ MUTANTS = (
     ),
     Mutant(
         "a_later_orders_metadata_follows_the_first",
-        POST,
-        '        if scope["history"] and any(created_later for *_, created_later in rows):\n',
-        "        if False:\n",
+        RETENTION,
+        "    if engine.fetchone(has_later_metadata()):\n",
+        "    if False:\n",
         "metadata that comes before its status is archived with the number's earlier order",
     ),
     Mutant(
         "metadata_of_a_namesake_counts_as_active",
-        RETENTION,
+        DUE,
         "WHERE active.order_id IS NULL OR mart.add_time <= departed.update_time",
         "WHERE active.order_id IS NULL",
         "the metadata of an earlier order stays in the mart for the later one",
     ),
     Mutant(
         "copies_stay_where_the_line_was",
-        POST,
-        '        if scope["short"] != "ecs":\n            execute(engine, clean_copies',
-        "        if False:\n            execute(engine, clean_copies",
-        "where the line of ageing moves back an order or a scan stands in mart and history",
+        RETENTION,
+        "return found.cutoff if moment is None else int(moment) + 1",
+        "return found.cutoff",
+        "where `retention_months` is raised an order or a scan stands in mart and history",
+        ("tests/marts/test_retention.py::test_a_line_that_was_moved_back_does_not_split_what_comes_again",),
     ),
     Mutant(
-        "scans_stay_where_the_line_was",
-        POST,
-        '        if scope["short"] != "ecs":\n            execute(engine, clean_copies',
-        '        if scope["short"] == "uti":\n            execute(engine, clean_copies',
-        "where the line of ageing moves back a scan stands in mart and history",
-    ),
-    Mutant(
-        "older_statuses_stay_where_the_line_was",
-        POST,
-        '        if scope["short"] == "uti":\n            execute(engine, outdated',
-        "        if False:\n            execute(engine, outdated",
-        "where the line of ageing moves back an older status stands in the mart beside history's newer one",
+        "the_line_moves_back",
+        "macros/periods.py",
+        "return epoch(year + (month + 1) // 12, (month + 1) % 12 + 1)",
+        "return int(date.replace(year=year, month=month + 1, day=28).timestamp())",
+        "where the day does not exist six months before, the line moves back",
+        ("tests/marts/test_retention.py::test_where_a_month_is_shorter_the_line_waits_and_never_moves_back",),
     ),
     Mutant(
         "newest_history_only",
-        POST,
-        "clean_statements(scope, returned)",
-        'clean_statements(scope, [max(scope["history"])])',
+        RETENTION,
+        "returned=tuple(sorted(returned))",
+        "returned=tuple(sorted(returned) and found.periods[-1:])",
         "only the newest half-year is cleaned",
     ),
     Mutant(
         "older_statuses_stay_unrouted",
-        RETENTION,
-        '        for period in sorted(scope["due"])\n        if may_hold(scope, period) is not None\n',
-        "        for period in routed(scope)\n",
+        STEPS,
+        "        if (copied := with_copy(found, due)) is not None\n",
+        "        if (copied := with_copy(found, due)) is not None and due.period in found.periods\n",
         "an old status that comes back from before history begins stays beside the newer one",
     ),
     Mutant(
@@ -287,16 +285,16 @@ MUTANTS = (
     ),
     Mutant(
         "raw_by_arrival_alone",
-        RETENTION,
+        STEPS,
         "WHERE raw.landed_at < :landed_before AND :event_before",
         "WHERE raw.landed_at < :landed_before",
         "what is dated into the future is forgotten and lands again",
     ),
     Mutant(
         "raw_before_it_was_consumed",
-        RETENTION,
-        'landed_before=timestamp(min(floor, scope["start"]))',
-        'landed_before=timestamp(scope["end"])',
+        STEPS,
+        "landed_before=timestamp(min(floor, found.start))",
+        "landed_before=timestamp(found.end)",
         "raw is deleted without looking at the interval",
     ),
     Mutant(
@@ -314,12 +312,12 @@ MUTANTS = (
         "no LEAST on the watermark",
     ),
     Mutant(
-        "every_piece_moves_the_watermark",
+        "every_chunk_moves_the_watermark",
         "extract/run.py",
         "moves_watermark=job.moves_watermark and whole",
         "moves_watermark=job.moves_watermark",
         "a load that dies has seen less than its newest row says",
-        ("tests/extract/test_pieces.py::test_only_the_last_piece_tells_how_far_was_seen",),
+        ("tests/extract/test_chunks.py::test_only_the_last_chunk_tells_how_far_was_seen",),
     ),
     Mutant(
         "no_buffer",
@@ -341,13 +339,13 @@ MUTANTS = (
     Mutant(
         "no_dedup_in_the_landing",
         "extract/landing.py",
-        "SELECT DISTINCT :narrowed",
-        "SELECT :narrowed",
+        "SELECT DISTINCT :names",
+        "SELECT :names",
         "a scan that the source holds twice lands twice",
     ),
     Mutant(
         "raw_alone_tells_what_is_held",
-        "extract/landing.py",
+        "extract/held.py",
         "if reaches_back else ()",
         "if False else ()",
         "what raw has forgotten lands again",
@@ -401,11 +399,11 @@ MUTANTS = (
     ),
     Mutant(
         "raw_forgets_by_the_clock_alone",
-        RETENTION,
-        'floor = max(scope["newest"] - max(',
-        'floor = max(scope["end"] - max(',
+        STEPS,
+        "floor = max(found.age_reference - max(",
+        "floor = max(found.end - max(",
         "one cycle under a clock that is ahead makes raw forget what an extract reads again",
-        tests=("tests/proof/test_lost_state.py::test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook",),
+        ("tests/proof/test_lost_state.py::test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook",),
     ),
     Mutant(
         "unjudged_exceptions_are_closed",
@@ -425,7 +423,7 @@ MUTANTS = (
     ),
     Mutant(
         "dev_writes_production",
-        POST,
+        "macros/production.py",
         '    if environment != "prod":\n',
         "    if False:\n",
         "a dev environment does what production has left to do",

@@ -228,7 +228,8 @@ class Oracle:
                 self.uti[order] = new
         cutoff = self.cutoff(end)
         for order in {version.row[0] for version in self.batch(UTI, start, end)} & self.history_uti.keys():
-            self.clean_uti(order, cutoff, end)
+            self.clean_uti(order, end)
+        unrouted: Counter[str] = Counter()
         for order, version in list(self.uti.items()):
             if version.row[3] >= cutoff:
                 continue
@@ -241,10 +242,11 @@ class Oracle:
                 del self.uti[order]
                 self.counts["archived"] += 1
             else:
-                self.unrouted("mart_uni_tracking_info", order, period, end)
+                unrouted[period] += 1
+        self.unrouted("mart_uni_tracking_info", unrouted, end)
         self.forget_raw(UTI, start, end)
 
-    def clean_uti(self, order: int, cutoff: int, end: int) -> None:
+    def clean_uti(self, order: int, end: int) -> None:
         """Of an order that came back its archived status leaves history; that of another order stays, and is told."""
         here = self.uti[order]
         kept, superseded = [], False
@@ -256,10 +258,10 @@ class Oracle:
             if age > uti_age(here):
                 superseded = superseded or each.version.row[1] == here.row[1]  # history holds a newer version
                 kept.append(each)
-            elif another or (age == uti_age(here) and here.row[3] < cutoff):
+            elif another or age == uti_age(here):
                 kept.append(each)
             else:
-                self.counts["came back"] += age < uti_age(here)  # it came back, or the line did
+                self.counts["came back"] += 1
         if kept:
             self.history_uti[order] = kept
         else:
@@ -307,10 +309,9 @@ class Oracle:
     def run_uts(self, start: int, end: int) -> None:
         cutoff = self.cutoff(end)
         for new in sorted(self.batch(UTS, start, end), key=lambda version: version.landed):
-            if new.row[1] >= cutoff:
-                self.history_uts.pop(new.row, None)  # the line came back
             if new.row not in self.uts and new.row not in self.history_uts:
                 self.uts[new.row] = new
+        unrouted: Counter[str] = Counter()
         for row, version in list(self.uts.items()):
             if row[1] >= cutoff:
                 continue
@@ -319,7 +320,8 @@ class Oracle:
                 self.history_uts[row] = Archived(period, version, end)
                 del self.uts[row]
             else:
-                self.unrouted("mart_uni_tracking_spath", row[0], period, end)
+                unrouted[period] += 1
+        self.unrouted("mart_uni_tracking_spath", unrouted, end)
         self.forget_raw(UTS, start, end)
 
     def forget_raw(self, table: str, start: int, end: int) -> None:
@@ -333,9 +335,14 @@ class Oracle:
 
     # Checks
 
-    def unrouted(self, mart: str, order: int, period: str, end: int) -> None:
-        detail = f"half-year {period} has no copy in history, which begins with {self.history_start}"
-        self.open[("archive_unrouted", f"order_tracking.{mart}", order, detail)] = end
+    def unrouted(self, mart: str, rows: Counter[str], end: int) -> None:
+        """One exception a half-year of what history cannot hold, with its count."""
+        for period, count in rows.items():
+            topic = f"half-year {period} has no copy in history, which begins with {self.history_start}"
+            check, table = "archive_unrouted", f"order_tracking.{mart}"
+            for key in [key for key in self.open if key[:2] == (check, table) and str(key[3]).startswith(topic)]:
+                del self.open[key]
+            self.open[(check, table, None, f"{topic} (rows: {count})")] = end
 
     def check(self, midnight: int, now: int) -> None:
         """The daily check: opens what it finds, and closes what it no longer finds of the orders that it judged."""
@@ -463,13 +470,12 @@ def half_year(moment: int) -> str:
 
 
 def months_before(moment: int, months: int) -> int:
-    """The same time of day so many months earlier, on the last day of a month that is too short."""
+    """The same time of day so many months earlier; of a day that the month lacks, the beginning of the month after."""
     then = dt.datetime.fromtimestamp(moment, dt.UTC)
-    year, month, day = then.year, then.month - months, then.day
+    year, month = then.year, then.month - months
     while month < 1:
         year, month = year - 1, month + 12
-    while True:
-        try:
-            return int(then.replace(year=year, month=month, day=day).timestamp())
-        except ValueError:
-            day -= 1
+    try:
+        return int(then.replace(year=year, month=month).timestamp())
+    except ValueError:
+        return int(dt.datetime(year, month + 1, 1, tzinfo=dt.UTC).timestamp())  # never of a December

@@ -25,9 +25,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from extract.config import load_config
 from extract.errors import ExtractFailed, SourceError
 from extract.source import SourceTable, TimeRange
+from extract.tables import load_config
 from scripts.exceptions import restore
 from tests.proof import engine, oracle
 from tests.proof.engine import MemorySource, memory_engine, project_models, utc

@@ -20,8 +20,8 @@ import duckdb
 import pytest
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
-from extract.config import PROJECT
 from extract.errors import ExtractFailed
+from extract.settings import PROJECT
 from extract.warehouse_duckdb import DuckDBWarehouse
 from scripts.exceptions import main as exceptions
 from tests.conftest import START

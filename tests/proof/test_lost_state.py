@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from extract.__main__ import main as extract_command
-from extract.config import PROJECT
 from extract.errors import ConfigurationError, CycleFailed
+from extract.settings import PROJECT
 from scripts.plan import main as plan
 from scripts.run_cycle import run_cycle
 from tests.conftest import START

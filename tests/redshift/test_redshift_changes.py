@@ -15,11 +15,11 @@ import pytest
 import redshift_connector
 
 from extract.clock import Clock
-from extract.config import PROJECT, load_config
 from extract.ensure_tables import ensure_tables
-from extract.redshift_settings import RedshiftSettings
 from extract.run import extract
+from extract.settings import PROJECT, RedshiftSettings
 from extract.source import open_source
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from tests.redshift_standin import refusals
 from tests.redshift_standin.lexer import without_head
@@ -66,7 +66,7 @@ with closing(Context(paths=".", gateway="redshift")) as context:
     context.plan({environment!r}, execution_time=dt.datetime.fromtimestamp({now}, dt.UTC), auto_apply=True,
                  no_prompts=True, no_diff=True, skip_tests=True, include_unmodified={environment != "prod"})
 """
-    environ = {**os.environ, "PYTHONPATH": str(project)}
+    environ = {"ORDER_TRACKING_START": "2025-08-30", **os.environ, "PYTHONPATH": str(project)}
     done = subprocess.run([sys.executable, "-c", code], cwd=project, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

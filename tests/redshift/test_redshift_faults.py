@@ -9,8 +9,8 @@ import pytest
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
 from extract.clock import Clock
-from extract.config import PROJECT
 from extract.errors import CycleFailed
+from extract.settings import PROJECT
 from scripts.run_cycle import _reached, _run
 from scripts.sqlmesh_session import sqlmesh_session
 from tests.redshift.test_redshift_loading import extract

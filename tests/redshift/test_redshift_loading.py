@@ -24,16 +24,16 @@ from sqlglot import parse_one
 
 from extract import lock_postgres
 from extract.clock import Clock
-from extract.config import load_config
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError, ExtractFailed, LockHeld, WarehouseError
 from extract.landing import log
 from extract.lock import assert_lock_held, run_lock
-from extract.redshift_settings import RedshiftSettings
 from extract.run import TableRun
 from extract.run import extract as run_extract
 from extract.s3_parts import S3Parts
+from extract.settings import RedshiftSettings
 from extract.source import open_source
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from extract.warehouse_redshift import RedshiftWarehouse
 from scripts.run_cycle import main as cycle_command

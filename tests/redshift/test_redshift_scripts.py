@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import ssl
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redshift_connector
 from sqlmesh.core.config import Config, load_configs
-from sqlmesh.core.engine_adapter.base import EngineAdapter
 
-from extract.config import PROJECT
-from extract.errors import CycleFailed, LockHeld, SourceError, WarehouseError
+from extract.errors import LockHeld, WarehouseError
 from extract.lock import run_lock
-from extract.redshift_settings import RedshiftSettings
+from extract.settings import PROJECT, RedshiftSettings
 from extract.warehouse import open_warehouse
 from scripts.exceptions import main as exceptions
 from scripts.redshift_maintain import main as maintain
 from scripts.redshift_smoke import NotAsNeeded, moves_nothing
 from scripts.redshift_smoke import main as smoke
 from tests.redshift.test_redshift_loading import extract
-from tests.support.certificates import certificate
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
-from tests.support.world import DAY, HOUR, World
+from tests.support.world import DAY, HOUR
 
 pytestmark = pytest.mark.xdist_group("redshift")
 
@@ -226,100 +220,6 @@ def test_the_extractors_own_state_user_takes_the_lock_and_is_told_who_holds_it(
 # config.yaml
 
 
-def test_alerts_go_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALERT_SLACK_WEBHOOK", "https://hooks.example.com/x")
-    monkeypatch.setenv("ALERT_SMTP_HOST", "mail.example.com")
-    monkeypatch.setenv("ALERT_SMTP_RECIPIENTS", "a@example.com, b@example.com")
-    targets = {target.type_: target for target in _config().notification_targets}
-    assert targets.keys() == {"slack_webhook", "smtp"}
-    assert targets["smtp"].recipients == {"a@example.com", "b@example.com"}
-    assert {str(event.value) for event in targets["smtp"].notify_on} == {
-        "run_failure",
-        "apply_failure",
-        "audit_failure",
-    }
-
-
-class Mailbox:
-    """An SMTP server with TLS on a free port, as a context manager; keeps what it is sent."""
-
-    def __init__(self, chain: Path, key: Path):
-        self.mails: list[str] = []
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(chain, key)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-
-    def __enter__(self) -> Mailbox:
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                plain, _ = self._listener.accept()
-                with self._context.wrap_socket(plain, server_side=True) as client, client.makefile("rwb") as lines:
-                    self._talk(lines)
-
-    def _talk(self, lines: Any) -> None:
-        self._answer(lines, b"220 here")
-        for line in lines:
-            command = line.split()[0].upper()
-            if command == b"DATA":
-                self._answer(lines, b"354 go on")
-                self.mails.append(b"".join(iter(lines.readline, b".\r\n")).decode())
-            special = {b"EHLO": b"250-here\r\n250 AUTH PLAIN", b"AUTH": b"235 yes", b"QUIT": b"221 bye"}
-            self._answer(lines, special.get(command, b"250 yes"))
-
-    def _answer(self, lines: Any, answer: bytes) -> None:
-        lines.write(answer + b"\r\n")
-        lines.flush()
-
-
-@pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Mailbox]:
-    """Where config.yaml sends its alerts."""
-    with Mailbox(*certificate(tmp_path, "127.0.0.1")) as mailbox:
-        for name, value in (("HOST", "127.0.0.1"), ("PORT", str(mailbox.port)), ("USER", "u"), ("PASSWORD", "p")):
-            monkeypatch.setenv(f"ALERT_SMTP_{name}", value)
-        monkeypatch.setenv("ALERT_SMTP_SENDER", "orders@example.com")
-        monkeypatch.setenv("ALERT_SMTP_RECIPIENTS", "a@example.com")
-        yield mailbox
-
-
-def test_a_run_that_fails_and_a_check_that_finds_something_are_told_and_a_failed_extract_is_not(
-    make_world: Callable[..., World], mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SQLMesh tells, so what it has no part in nobody is told: docs/redshift.md, 'Alerts'."""
-    world = make_world()
-    world.insert("uni_tracking_info", [(1, "T1", 100, START)])  # no metadata, no scans
-    world.cycle()
-    with pytest.raises(SourceError):
-        world.cycle(source="duckdb:////not/there")
-    assert mailbox.mails == []
-    world.cycle(START + 2 * DAY)
-    assert len(mailbox.mails) == 3
-    assert "order_without_ecs" in "".join(mailbox.mails)
-    mailbox.mails.clear()
-
-    execute = EngineAdapter._execute
-
-    def failing(self: Any, sql: str, *args: Any, **kwargs: Any) -> None:
-        if "INSERT INTO" in sql and "mart_uni_tracking_info__" in sql:
-            raise RuntimeError("disk full")
-        execute(self, sql, *args, **kwargs)
-
-    world.order(2, START + 2 * DAY)
-    monkeypatch.setattr(EngineAdapter, "_execute", failing)
-    with pytest.raises(CycleFailed):
-        world.cycle()
-    (mail,) = mailbox.mails
-    assert "SQLMesh run failed" in mail and "To: a@example.com" in mail
-
-
 BASE = {"REDSHIFT_HOST": "example.com", "REDSHIFT_DATABASE": "warehouse"}
 BASE |= {"REDSHIFT_S3_PREFIX": "s3://bucket/p", "REDSHIFT_COPY_ROLE": "default"}
 BASE |= {f"STATE_{name}": "x" for name in ("HOST", "DATABASE", "USER", "PASSWORD")}
@@ -365,11 +265,10 @@ def test_both_connections_sign_in_as_the_environment_says_and_verify_the_server(
 
 def test_a_local_user_needs_no_setting_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("REDSHIFT_", "STATE_", "ALERT_")):
+        if name.startswith(("REDSHIFT_", "STATE_")):
             monkeypatch.delenv(name)
     config = _config()
     assert set(config.gateways) == {"local"}
-    assert config.notification_targets == []
 
 
 def test_a_password_with_special_characters_reaches_sqlmesh_whole(

@@ -1,4 +1,4 @@
-"""A reading in pieces of bounded size, so that a source of any size lands in transactions of bounded size."""
+"""A reading in chunks of bounded size, so that a source of any size lands in transactions of bounded size."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 
-class Pieces:
-    """Batches, handed out in pieces of at most `limit` rows; the first piece may be empty.
+class Chunks:
+    """Batches, handed out in chunks of at most `limit` rows; the first chunk may be empty.
 
-    Each piece must be taken to its end before the next is asked for. `ended` is known once a piece was taken.
+    Each chunk must be taken to its end before the next is asked for. `ended` is known once a chunk was taken.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], limit: int):
@@ -20,8 +20,8 @@ class Pieces:
         self._limit = limit
         self._rest: pa.RecordBatch | None = None
 
-    def next(self) -> Iterator[pa.RecordBatch]:
-        """The batches of the next piece."""
+    def read_next(self) -> Iterator[pa.RecordBatch]:
+        """The batches of the next chunk."""
         left = self._limit
         while (batch := next(self._batches, None) if self._rest is None else self._rest) is not None:
             if not left:

@@ -1,4 +1,4 @@
-"""A long load lands in pieces while the rest is read: each whole, none twice, none after one that failed."""
+"""A long load lands in chunks while the rest is read: each whole, none twice, none after one that failed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import extract.run
 from bench.simulate import simulated_trace
 from bench.source_writer import SourceWriter
+from extract.chunks import Chunks
 from extract.clock import Clock
-from extract.config import load_config
 from extract.errors import ExtractFailed
-from extract.pieces import Pieces
 from extract.source import open_source
 from extract.source_mysql import Address
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
@@ -35,18 +35,18 @@ def batches(*sizes: int) -> list[pa.RecordBatch]:
 
 
 @pytest.mark.parametrize("sizes", [(), (0,), (4,), (5, 5), (3, 4, 0, 9), (1, 25, 2), (10, 0)])
-def test_pieces_hold_every_row_once_in_order_and_at_most_the_limit(sizes: tuple[int, ...]) -> None:
-    pieces, taken = Pieces(batches(*sizes), 5), []
-    while not pieces.ended:
-        taken.append([value for batch in pieces.next() for value in batch.column(0).to_pylist()])
-    assert [value for piece in taken for value in piece] == list(range(sum(sizes)))
-    assert all(len(piece) == 5 for piece in taken[:-1]) and len(taken[-1]) <= 5
-    assert len(taken) == max(1, -(-sum(sizes) // 5)), "a last piece without rows only where there are none at all"
-    assert pieces.rows == sum(sizes)
+def test_chunks_hold_every_row_once_in_order_and_at_most_the_limit(sizes: tuple[int, ...]) -> None:
+    chunks, taken = Chunks(batches(*sizes), 5), []
+    while not chunks.ended:
+        taken.append([value for batch in chunks.read_next() for value in batch.column(0).to_pylist()])
+    assert [value for chunk in taken for value in chunk] == list(range(sum(sizes)))
+    assert all(len(chunk) == 5 for chunk in taken[:-1]) and len(taken[-1]) <= 5
+    assert len(taken) == max(1, -(-sum(sizes) // 5)), "a last chunk without rows only where there are none at all"
+    assert chunks.rows == sum(sizes)
 
 
 def load(world: World, now: int, url: str, *, chunk_rows: int) -> dict[str, int]:
-    """An extract in pieces of so many rows; gives the rows landed."""
+    """An extract in chunks of so many rows; gives the rows landed."""
     config = replace(load_config(), chunk_rows=chunk_rows)
     with closing(open_source(url)) as source, closing(open_warehouse("local")) as warehouse:
         runs = extract.run.extract(source, warehouse, config, Clock(moment(now)))
@@ -62,7 +62,7 @@ def watermarks(world: World) -> list[int | None]:
     return [watermark for (watermark,) in logged]
 
 
-def test_a_scan_that_stands_twice_lands_once_although_pieces_lie_between(world: World, mysql_database: str) -> None:
+def test_a_scan_that_stands_twice_lands_once_although_chunks_lie_between(world: World, mysql_database: str) -> None:
     trace = simulated_trace(orders=300, months=8, seed=5, until=moment(START))
     with SourceWriter(mysql_database) as writer:
         writer.advance(trace, START)
@@ -75,10 +75,10 @@ def test_a_scan_that_stands_twice_lands_once_although_pieces_lie_between(world: 
         f"SELECT COUNT(*), COUNT(DISTINCT (order_id, pathtime, code, traceseq)) FROM order_tracking_raw.{SPATH}_raw"
     )
     assert rows == distinct == trace.num_rows
-    assert len(watermarks(world)) == -(-2 * trace.num_rows // 97), "a transaction a piece"
+    assert len(watermarks(world)) == -(-2 * trace.num_rows // 97), "a transaction a chunk"
 
 
-def test_only_the_last_piece_tells_how_far_was_seen(world: World) -> None:
+def test_only_the_last_chunk_tells_how_far_was_seen(world: World) -> None:
     """The rows come in any order: newest first here, so that a load that dies has seen less than its first rows say."""
     for order in range(1, 41):
         world.order(order, START - order * DAY)
@@ -86,7 +86,7 @@ def test_only_the_last_piece_tells_how_far_was_seen(world: World) -> None:
     assert watermarks(world) == [None] * 5 + [START - DAY]
 
 
-def test_nothing_lands_after_a_piece_that_failed_and_the_next_run_lands_the_rest(
+def test_nothing_lands_after_a_chunk_that_failed_and_the_next_run_lands_the_rest(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for order in range(1, 41):

@@ -1,0 +1,389 @@
+"""Everything that comes from the environment, typed and checked; config.yaml reads the same variables for SQLMesh.
+
+A field's name, in capitals and behind its class's prefix, is the variable's. An empty variable is not set. What is
+missing or wrong is named at once, by the variables' names alone: no value stands in a message.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from dotenv import load_dotenv
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from extract.errors import ConfigurationError
+from macros.periods import parse_period
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The project's folder: every relative path of a setting is relative to it, wherever a command is run."""
+
+WAREHOUSE_FILE = "warehouse.duckdb"
+EARLIER_WAREHOUSE_FILE = "order_tracking.duckdb"
+"""What the file was called by default before: a stem that is a schema's name too makes every query ambiguous."""
+
+APPLICATION = "order-tracking"
+KEEPALIVE_SECONDS = 30
+CONNECT_SECONDS = 30
+
+HINTS = {
+    "ORDER_TRACKING_SOURCE": "or --source: mysql://user:password@host:port/database or duckdb:///path/to/file",
+    "ORDER_TRACKING_GATEWAY": "or --gateway",
+    "REDSHIFT_CLUSTER_IDENTIFIER": "or REDSHIFT_SERVERLESS_WORK_GROUP",
+    "REDSHIFT_DB_USER": "or REDSHIFT_SERVERLESS_WORK_GROUP",
+}
+"""What else would do in place of a variable."""
+
+_ROLE = r"default|arn:aws[\w-]*:iam::\d{12}:role/[\w+=,.@/:-]+"
+_PREFIX = r"s3://[a-z0-9][a-z0-9.-]+(/[^'\\\s]*)?"
+
+PLAIN_LENGTH = 6
+"""A secret of so many characters is no part of other words by chance."""
+
+
+def _flag(value: Any) -> bool:
+    if value not in ("0", "1", True, False):
+        raise ValueError("is none of 0, 1")
+    return value in ("1", True)
+
+
+def _written_as(pattern: str, wanted: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"is no {wanted}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _encrypted(ssl: bool) -> bool:
+    if not ssl:
+        raise ValueError("may not be off with REDSHIFT_IAM")
+    return ssl
+
+
+def _period(value: str) -> str:
+    parse_period(value)
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Variables(BaseModel):
+    """A part of the environment; a subclass gives `alias_generator` the prefix of its variables."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class StateSettings(_Variables, alias_generator=lambda field: f"STATE_{field.upper()}"):
+    """The PostgreSQL database that holds SQLMesh's state and the run lock."""
+
+    host: str
+    port: Port = 5432
+    database: str
+    user: str
+    password: SecretStr
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "require"
+
+    def connection_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of psycopg2.connect."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.database,
+            "user": self.user,
+            "password": self.password.get_secret_value(),
+            "sslmode": self.sslmode,
+            "connect_timeout": CONNECT_SECONDS,
+            "keepalives": 1,
+            "keepalives_idle": KEEPALIVE_SECONDS,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+        }
+
+
+class _Redshift(_Variables, alias_generator=lambda field: f"REDSHIFT_{field.upper()}"):
+    """Variables of the warehouse."""
+
+
+class PasswordLogin(_Redshift):
+    user: str
+    password: SecretStr
+
+    def arguments(self) -> dict[str, Any]:
+        return {"user": self.user, "password": self.password.get_secret_value()}
+
+
+class _IamLogin(_Redshift):
+    region: str
+    ssl: Annotated[Flag, AfterValidator(_encrypted)] = True
+
+
+class ClusterLogin(_IamLogin):
+    cluster_identifier: str
+    db_user: str
+
+    def arguments(self) -> dict[str, Any]:
+        of_cluster = {"cluster_identifier": self.cluster_identifier, "db_user": self.db_user}
+        return {"iam": True, "region": self.region, **of_cluster}
+
+
+class ServerlessLogin(_IamLogin):
+    serverless_work_group: str
+    serverless_acct_id: str | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        account = {"serverless_acct_id": self.serverless_acct_id} if self.serverless_acct_id else {}
+        of_group = {"is_serverless": True, "serverless_work_group": self.serverless_work_group, **account}
+        return {"iam": True, "region": self.region, **of_group}
+
+
+def _kind_of_login(variables: Any) -> str:
+    if variables.get("REDSHIFT_IAM") != "1":
+        return "password"
+    return "serverless" if variables.get("REDSHIFT_SERVERLESS_WORK_GROUP") else "cluster"
+
+
+Login = Annotated[
+    Annotated[PasswordLogin, Tag("password")]
+    | Annotated[ClusterLogin, Tag("cluster")]
+    | Annotated[ServerlessLogin, Tag("serverless")],
+    Discriminator(_kind_of_login),
+]
+
+
+class RedshiftSettings(_Redshift):
+    """The warehouse, the way to S3, and the state database. Printed without passwords."""
+
+    host: str
+    port: Port = 5439
+    database: str
+    iam: Flag = False
+    ssl: Flag = True
+    sslmode: Literal["verify-full", "verify-ca"] = "verify-full"
+    region: str | None = None
+    s3_prefix: Annotated[str, _written_as(_PREFIX, "s3://bucket/prefix"), AfterValidator(lambda text: text.rstrip("/"))]
+    copy_role: Annotated[str, _written_as(_ROLE, "role (arn:aws:iam::<account>:role/<name>, or default)")]
+    s3_endpoint_url: str | None = None
+    s3_kms_key: str | None = None
+    login: Login
+    state: StateSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_environment(cls, variables: dict[str, Any]) -> dict[str, Any]:
+        """Each part looks for its own variables in all of them."""
+        return {**variables, "REDSHIFT_LOGIN": variables, "REDSHIFT_STATE": variables}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> RedshiftSettings:
+        """Reads and checks everything; one ConfigurationError names all that is missing or wrong."""
+        try:
+            return cls.model_validate(_variables(os.environ if environment is None else environment))
+        except ValidationError as error:
+            raise ConfigurationError(_in_one_message(mistakes_of(error))) from None
+
+    def connection_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of redshift_connector.connect."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "database": self.database,
+            "ssl": self.ssl,
+            **({"sslmode": self.sslmode} if self.ssl else {}),
+            "application_name": APPLICATION,
+            "tcp_keepalive": True,
+            "tcp_keepalive_idle": KEEPALIVE_SECONDS,
+            "tcp_keepalive_interval": 10,
+            "tcp_keepalive_count": 6,
+            **self.login.arguments(),
+        }
+
+    def without_secrets(self, text: str) -> str:
+        """A text, of an error say, in which no password of these settings stands."""
+        passwords = [self.state.password, *([self.login.password] if isinstance(self.login, PasswordLogin) else [])]
+        return without(text, [password.get_secret_value() for password in passwords])
+
+
+class Settings(_Variables, alias_generator=lambda field: f"ORDER_TRACKING_{field.upper()}"):
+    """What every command needs to know."""
+
+    gateway: Literal["local", "redshift"] = "local"
+    source: SecretStr | None = None
+    duckdb: str | None = None
+    history_start: Annotated[str, AfterValidator(_period)] = "2024_h1"
+    debug: Annotated[bool, BeforeValidator(bool)] = False
+    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(str.split)] = Field(default=(), alias="ALERT_URLS")
+    redshift: RedshiftSettings | None = None
+    """None on the gateway local, which needs none of it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_environment(cls, variables: dict[str, Any]) -> dict[str, Any]:
+        needed = variables.get("ORDER_TRACKING_GATEWAY") == "redshift"
+        return {**variables, "ORDER_TRACKING_REDSHIFT": variables if needed else None}
+
+
+def read_settings(gateway: str | None = None, source: str | None = None, *, needs_source: bool = False) -> Settings:
+    """Reads and checks all settings; one ConfigurationError names everything that is missing or wrong.
+
+    Args:
+        gateway, source: What the command line gives goes before the environment.
+        needs_source: The command reads the source.
+    """
+    given = {"ORDER_TRACKING_GATEWAY": gateway, "ORDER_TRACKING_SOURCE": source}
+    variables = _variables(os.environ) | {name: value for name, value in given.items() if value}
+    mistakes: list[Mistake] = []
+    settings = None
+    try:
+        settings = Settings.model_validate(variables)
+    except ValidationError as error:
+        mistakes = mistakes_of(error)
+    if needs_source and "ORDER_TRACKING_SOURCE" not in variables:
+        mistakes.append((("ORDER_TRACKING_SOURCE",), MISSING))
+    if variables.get("ORDER_TRACKING_GATEWAY", "local") == "local":
+        try:
+            warehouse_file()
+        except ConfigurationError as error:
+            mistakes.append((("ORDER_TRACKING_DUCKDB",), str(error)))
+    if settings is None or mistakes:
+        raise ConfigurationError(_in_one_message(mistakes))
+    return settings
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value}
+
+
+# Mistakes
+
+MISSING = "is missing"
+WORDS = {
+    "missing": MISSING,
+    "value_error": "{error}",
+    "literal_error": "is not {expected}",
+    "int_parsing": "is no number",
+    "int_type": "is no number",
+    "string_type": "is no text",
+    "string_too_short": "is empty",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is more than {le}",
+    "extra_forbidden": "is not known",
+    "model_type": "has nothing below it",
+}
+"""Pydantic's kind of a mistake -> what a message says of it, after the name. None shows the value."""
+
+Mistake = tuple[tuple[str, ...], str]
+"""Where, as names from the outermost to the innermost, and what is wrong there."""
+
+
+def mistakes_of(error: ValidationError) -> list[Mistake]:
+    """All of them, each once."""
+    found = [
+        (
+            tuple(str(name) for name in each["loc"]),
+            WORDS.get(each["type"], f"is wrong ({each['msg']})").format(**each.get("ctx", {})),
+        )
+        for each in error.errors(include_url=False, include_input=False)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _in_one_message(mistakes: list[Mistake]) -> str:
+    """By the variables' names; one that two parts look for is named once."""
+    named = [(f"{name} ({HINTS[name]})" if name in HINTS else name, words) for (*_, name), words in mistakes]
+    missing = dict.fromkeys(name for name, words in named if words == MISSING)
+    wrong = dict.fromkeys(f"{name} {words}" for name, words in named if words != MISSING)
+    said = [*([f"Not set: {', '.join(missing)}"] if missing else []), *wrong]
+    return (
+        f"Settings are missing or wrong; nothing was done. {'. '.join(each.rstrip('.') for each in said)}. "
+        "Set these in the environment or in .env (.env.example explains each), then run this again."
+    )
+
+
+# Paths
+
+
+def in_project(path: str | Path) -> Path:
+    """An absolute path; a relative one is relative to the project's folder, whatever the current one is."""
+    return PROJECT / path
+
+
+def warehouse_file() -> Path:
+    """The local warehouse's file, absolute, from ORDER_TRACKING_DUCKDB.
+
+    ConfigurationError if it is not set, and the file of an earlier version stands there instead of the default one.
+    """
+    if given := os.environ.get("ORDER_TRACKING_DUCKDB"):
+        return in_project(given)
+    file, earlier = in_project(WAREHOUSE_FILE), in_project(EARLIER_WAREHOUSE_FILE)
+    if earlier.exists() and not file.exists():
+        raise ConfigurationError(
+            f"The warehouse of an earlier version stands in {earlier}, and by default the file is now called "
+            f"{WAREHOUSE_FILE}; nothing was done, for an empty warehouse would begin beside it. To go on with it, set "
+            f"ORDER_TRACKING_DUCKDB={earlier.name} in .env; to begin anew, move it elsewhere."
+        )
+    return file
+
+
+def share_warehouse_file(gateway: str) -> None:
+    """Tells SQLMesh where the local warehouse stands, for it reads the environment by itself. Before any Context."""
+    if gateway == "local":
+        os.environ["ORDER_TRACKING_DUCKDB"] = str(warehouse_file())
+
+
+def load_settings_file() -> None:
+    """Takes what the environment does not set from the project's .env file, if there is one.
+
+    SQLMesh reads the same file by itself, but lets it override the environment; so it is told not to.
+    """
+    load_dotenv(PROJECT / ".env", override=False)
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+
+
+# Secrets
+
+
+def without_secrets(text: str, source: str | None = None) -> str:
+    """A text in which no password of the environment, nor of the source's URL as given, stands."""
+    secrets = [value for name, value in os.environ.items() if name.endswith("_PASSWORD")]
+    secrets += os.environ.get("ALERT_URLS", "").split()
+    for url in (os.environ.get("ORDER_TRACKING_SOURCE"), source):
+        with suppress(ValueError):
+            password = urlsplit(url or "").password or ""
+            secrets += [password, unquote(password)]
+    return without(text, secrets)
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """A text in which `***` stands for each secret. One of a few letters may be a part of any word: of it only the
+    place of a password is hidden.
+
+    Example:
+        >>> without("no way to mysql://a:a@a, says a", ["a"])
+        'no way to mysql://a:***@a, says a'
+    """
+    for secret in filter(None, secrets):
+        if len(secret) >= PLAIN_LENGTH:
+            text = text.replace(secret, "***")
+        else:
+            text = re.sub(rf"(?<=[:=]){re.escape(secret)}(?=[@\s]|$)", "***", text)
+    return text

@@ -1,0 +1,233 @@
+"""What is extracted: the tables, their columns and how they are read, from external_models.yaml and tables.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from extract.column_types import KNOWN, arrow_type
+from extract.errors import ConfigurationError
+from extract.settings import PROJECT, mistakes_of
+from extract.source import SourceTable
+from macros.marts import RAW_SCHEMA, Mart, mart_of, marts, scan_key
+from macros.periods import parse_period
+
+EXTRACTED = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
+"""The tables of tables.yaml, the anchor first."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One extracted table: its source, its raw table and the mart that consumes it."""
+
+    name: str
+    source: SourceTable
+    columns: dict[str, exp.DataType]
+    mart: Mart
+    id_overlap: int | None = None
+
+    @property
+    def raw(self) -> str:
+        return self.mart.raw
+
+    @property
+    def time(self) -> str:
+        return self.mart.event_time
+
+    @property
+    def identity(self) -> list[str]:
+        """The columns in which a row that is held already agrees: for a scan its key, otherwise the whole content."""
+        return list(self.columns) if self.mart.one_row_per_order else scan_key()
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    tables: tuple[Table, ...]
+    buffer_seconds: int
+    chunk_rows: int | None
+    """None: as many as suit the warehouse."""
+    history_start: str
+    """The first half-year that has history tables."""
+
+    def select(self, names: Sequence[str] | None) -> tuple[Table, ...]:
+        """The tables named, in the configured order; all of them without names."""
+        known = [table.name for table in self.tables]
+        unknown = sorted({*(names or ())} - {*known})
+        if unknown:
+            raise ConfigurationError(f"No such table: {', '.join(unknown)}. There are: {', '.join(known)}.")
+        return tuple(table for table in self.tables if not names or table.name in names)
+
+
+class _Entry(BaseModel):
+    """How tables.yaml says that a table is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    source: str = Field(min_length=1)
+    time: str = Field(min_length=1)
+    id_column: str | None = None
+    id_overlap: int = Field(default=10_000, ge=0)
+    cursor: Literal["time", "id"] = "time"
+
+    @field_validator("cursor")
+    @classmethod
+    def _an_id_has_a_column(cls, cursor: str, read_before: ValidationInfo) -> str:
+        if cursor == "id" and not read_before.data.get("id_column"):
+            raise ValueError("is id, but there is no id_column")
+        return cursor
+
+
+class _Versions(_Entry):
+    """The rows change, each under the id that it has."""
+
+    @field_validator("cursor")
+    @classmethod
+    def _they_are_read_by_time(cls, cursor: str) -> str:
+        if cursor == "id":
+            raise ValueError("is id, which would miss every change of a row; write time")
+        return cursor
+
+
+class _Tables(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uni_tracking_info: _Versions
+    ecs_order_info: _Versions
+    uni_tracking_spath: _Entry
+
+
+class _File(BaseModel):
+    """tables.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    buffer_minutes: int = Field(ge=1)
+    chunk_rows: int | None = Field(default=None, ge=1)
+    tables: _Tables
+
+
+def load_config(project: Path = PROJECT, settings: Path | None = None) -> ExtractConfig:
+    """Reads both files and the variables of config.yaml; one ConfigurationError names every mistake in them."""
+    mistakes: list[str] = []
+    columns = _read_columns(project / "external_models.yaml", mistakes)
+    content = _read_settings(settings or project / "extract" / "tables.yaml", mistakes)
+    history_start = _read_history_start(project, mistakes)
+    if content is None or mistakes:
+        raise ConfigurationError(f"The extract configuration is wrong; nothing was read. {'; '.join(mistakes)}.")
+    return ExtractConfig(
+        tables=tuple(_table(name, getattr(content.tables, name), columns[name]) for name in EXTRACTED),
+        buffer_seconds=content.buffer_minutes * 60,
+        chunk_rows=content.chunk_rows,
+        history_start=history_start,
+    )
+
+
+def project_variables(project: Path = PROJECT) -> dict[str, Any]:
+    """The variables of config.yaml, read the way SQLMesh reads them."""
+    text = _template((project / "config.yaml").read_text()).render(
+        env_var=lambda name, default="": os.environ.get(name) or default
+    )
+    return dict(_parsed(text)["variables"])
+
+
+def _table(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> Table:
+    by_id = entry.cursor == "id"
+    return Table(
+        name=name,
+        source=SourceTable(
+            name=entry.source,
+            time_column=entry.time,
+            columns=tuple(columns),
+            id_column=entry.id_column if by_id else None,
+        ),
+        columns=columns,
+        mart=mart_of(f"order_tracking.mart_{name}"),
+        id_overlap=entry.id_overlap if by_id else None,
+    )
+
+
+def _read_history_start(project: Path, mistakes: list[str]) -> str:
+    try:
+        start = str(project_variables(project)["history_start"])
+        parse_period(start)
+        return start
+    except ValueError as error:
+        mistakes.append(f"config.yaml: history_start (ORDER_TRACKING_HISTORY_START) {error}")
+    except (OSError, YAMLError, TypeError, KeyError) as error:
+        mistakes.append(f"{project / 'config.yaml'} cannot be read: {error}")
+    return ""
+
+
+def _read_settings(file: Path, mistakes: list[str]) -> _File | None:
+    try:
+        return _File.model_validate(_read_yaml(file))
+    except _Unreadable as error:
+        mistakes.append(str(error))
+    except ValidationError as error:
+        mistakes += [f"{file.name}: {'.'.join(place) or 'the file'} {words}" for place, words in mistakes_of(error)]
+    return None
+
+
+def _read_columns(file: Path, mistakes: list[str]) -> dict[str, dict[str, exp.DataType]]:
+    """Table -> its columns (lower case) with their types, without landed_at."""
+    try:
+        listed = {model["name"]: dict(model["columns"]) for model in _read_yaml(file)}
+    except _Unreadable as error:
+        mistakes.append(str(error))
+        return {}
+    except (TypeError, KeyError, ValueError):
+        mistakes.append(f"{file.name} is no list of models, each with name and columns")
+        return {}
+    return {name: _typed(f"{RAW_SCHEMA}.{name}_raw", listed, mistakes) for name in EXTRACTED}
+
+
+def _typed(model: str, listed: dict[str, dict[str, Any]], mistakes: list[str]) -> dict[str, exp.DataType]:
+    where, columns = f"external_models.yaml: {model}", {}
+    for name, written in listed.get(model, {}).items():
+        try:
+            columns[name.lower()] = exp.DataType.build(str(written), dialect="redshift")
+        except (SqlglotError, ValueError):
+            mistakes.append(f"{where} has {name} as {written}, which is no type")
+    columns.pop("landed_at", None)
+    if not columns:
+        mistakes.append(f"{where} has no columns")
+    for name, kind in columns.items():
+        if arrow_type(kind) is None:
+            mistakes.append(f"{where} has {name} as {kind.sql('redshift')}; an extract lands {KNOWN}")
+    for name in ("order_id", next(mart.event_time for mart in marts() if mart.raw == model)):
+        if name in columns and not columns[name].is_type("BIGINT"):
+            mistakes.append(f"{where} has {name} as {columns[name].sql('redshift')}; it must be BIGINT")
+    return columns
+
+
+class _Unreadable(Exception):
+    """A file is not there or no YAML."""
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        return _parsed(file.read_text())
+    except (OSError, YAMLError) as error:
+        raise _Unreadable(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+
+
+@cache
+def _template(text: str) -> jinja2.Template:
+    return jinja2.Template(text)
+
+
+@cache
+def _parsed(text: str) -> Any:
+    """What a text says; to be read only, for the next cycle of the process gets the same."""
+    return YAML(typ="safe", pure=True).load(text)

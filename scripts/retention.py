@@ -1,0 +1,82 @@
+"""What the next cycle would archive, check, trim and forget: the statements of retention, with counts; none is run."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extract.clock import QUARTER_HOUR
+from extract.errors import ConfigurationError
+from extract.settings import PROJECT
+from extract.tables import project_variables
+from macros.due import Retention
+from macros.marts import marts
+from macros.retention import read_retention
+from macros.steps import archive, check, clean, forget_raw, trim
+
+STEPS = {step.__name__: step for step in (clean, archive, check, trim, forget_raw)}
+
+
+@dataclass(frozen=True)
+class PlannedRetention:
+    """What one mart's retention has found, and each of its steps with the statements that it would run, as text."""
+
+    found: Retention
+    steps: Sequence[tuple[str, Sequence[str]]]
+
+
+def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterator[PlannedRetention]:
+    """The retention of each mart as a cycle at `now` (epoch seconds) would run it on what has landed by now.
+
+    `context` is SQLMesh's. It reads, and makes temporary tables; nothing that lasts is changed. Rows that the cycle
+    itself would land are not there yet. Raises ConfigurationError before the first plan.
+    """
+    environment = context.state_reader.get_environment("prod")
+    snapshots = context.state_reader.get_snapshots(environment.snapshots).values() if environment else []
+    planned = {snapshot.model.name: snapshot for snapshot in snapshots if snapshot.is_model}
+    if any(mart.name not in planned for mart in marts()):
+        raise ConfigurationError("There are no marts yet, so nothing leaves them. Run a cycle first.")
+    variables = project_variables(project)
+    engine = context.engine_adapter
+    tables = {mart.alias: planned[mart.name].table_name() for mart in marts()}
+    end = now // QUARTER_HOUR * QUARTER_HOUR
+    for mart in marts():
+        snapshot = planned[mart.name]
+        reached = snapshot.intervals[-1][1] // 1000 if snapshot.intervals else end
+        found = read_retention(
+            engine,
+            snapshot.model,
+            table=tables[mart.alias],
+            anchor=tables["uti"],
+            start=min(reached, end) - QUARTER_HOUR,
+            end=max(reached, end),
+            history_start=str(variables["history_start"]),
+            retention_months=int(variables["retention_months"]),
+            raw_retention_days=int(variables["raw_retention_days"]),
+        )
+        (call,) = snapshot.model.post_statements
+        steps = [
+            (name, [each.sql(dialect=engine.dialect, pretty=True) for each in STEPS[name](found)])
+            for name in (step.name for step in call.this.expressions)
+        ]
+        yield PlannedRetention(found, steps)
+
+
+def report(planned: PlannedRetention) -> Iterator[str]:
+    """The lines that say what leaves one mart, and the statements of each step."""
+    found = planned.found
+    line = dt.datetime.fromtimestamp(found.cutoff, dt.UTC)
+    yield f"-- {found.mart.name}: {sum(due.rows for due in found.due):,} rows leave"
+    if not found.mart.follows_anchor:
+        yield f"--   older than {line:%Y-%m-%d %H:%M:%S} UTC, {found.mart.event_time} < {found.cutoff}"
+    for due in found.due:
+        where = due.period if due.period in found.periods else f"nowhere: history begins with {found.history_start}"
+        yield f"--   {due.rows:,} rows of {due.period} to {where}"
+    for name, statements in planned.steps:
+        yield f"\n-- {name}{'' if statements else ': nothing to do'}"
+        for sql in statements:
+            yield f"{sql};"
+    yield ""
