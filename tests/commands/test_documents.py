@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.config import PROJECT
+from extract.settings import PROJECT
 
 PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
 CODE = sorted(
