@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pymysql
 
-from bench.source_tables import ECS, MYSQL_KEYS, SOURCE_TABLES, SPATH, UTI
+from bench.source_tables import ECS, MYSQL_KEYS, SOURCE_TABLES, SPATH, UTI, invented_values
 from extract.errors import SourceError
 from extract.source import duckdb_path
 from extract.source_mysql import Address
@@ -66,15 +66,17 @@ def rows_of(arrived: pa.Table) -> Rows:
 
         return Rows(
             uti=query(
-                "SELECT order_id, 'TN' || order_id AS tno, code AS status, path_time AS update_time "
-                f"FROM arrived QUALIFY row_number() OVER ({_NEWEST}) = 1 ORDER BY update_time, order_id"
+                "SELECT order_id, 'TN' || order_id AS tno, code AS status, path_time AS update_time"
+                f"{invented_values(UTI)} FROM arrived "
+                f"QUALIFY row_number() OVER ({_NEWEST}) = 1 ORDER BY update_time, order_id"
             ),
             ecs=query(
-                "SELECT order_id, partner_id, path_time AS add_time FROM arrived "
+                f"SELECT order_id, partner_id, path_time AS add_time{invented_values(ECS)} FROM arrived "
                 f"QUALIFY row_number() OVER ({_FIRST}) = 1 ORDER BY add_time, order_id"
             ),
             spath=query(
-                'SELECT order_id, path_time AS "pathTime", code, trace_seq AS "traceSeq" FROM arrived '
+                f'SELECT order_id, path_time AS "pathTime", code, trace_seq AS "traceSeq"{invented_values(SPATH)} '
+                "FROM arrived "
                 "ORDER BY arrival_time, order_id, trace_seq"
             ),
         )
@@ -319,13 +321,13 @@ class _MySQL:
             return list(cursor.fetchall())
 
     def _insert(self, table: str, rows: pa.Table, suffix: str) -> None:
-        """Multi-row INSERTs whose text Arrow joins: the values are our own integers and tracking numbers."""
+        """Multi-row INSERTs whose text Arrow joins: the values are our own, and need no escapes."""
         columns = ", ".join(rows.column_names)
         for start in range(0, rows.num_rows, self.STATEMENT_ROWS):
             part = rows.slice(start, self.STATEMENT_ROWS).combine_chunks()
             texts = [
-                pc.binary_join_element_wise("'", column, "'", "")
-                if pa.types.is_string(column.type)
+                pc.binary_join_element_wise("'", column.cast(pa.string()), "'", "")
+                if pa.types.is_string(column.type) or pa.types.is_temporal(column.type)
                 else column.cast(pa.string())
                 for column in part.columns
             ]

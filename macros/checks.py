@@ -7,14 +7,15 @@ from sqlmesh import macro
 
 from macros.marts import NUMBER_USED_AGAIN, mart_of
 from macros.periods import half_open
-from macros.sql import statement, timestamp
+from macros.sql import statement, timestamp, union_all
 
+CHECKED = ("check_name", "table_name", "order_id", "detail")
 GRACE_SECONDS = 2 * 900
 TURN_SECONDS = 28 * 86400
 
 
 @macro()
-def settled_before(evaluator):  # type: ignore[no-untyped-def]
+def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
     """What landed before this moment has had two cycles to reach its place.
 
     Example:
@@ -22,7 +23,7 @@ def settled_before(evaluator):  # type: ignore[no-untyped-def]
         >>> from sqlmesh.core.macros import MacroEvaluator
         >>> evaluator = MacroEvaluator("redshift")
         >>> evaluator.locals["execution_dt"] = dt.datetime(2025, 9, 2, 0, 20, tzinfo=dt.UTC)
-        >>> settled_before(evaluator).sql("redshift")
+        >>> grace_cutoff(evaluator).sql("redshift")
         "CAST('2025-09-01 23:45:00' AS TIMESTAMP)"
     """
     now = int(evaluator.locals["execution_dt"].timestamp())
@@ -32,9 +33,7 @@ def settled_before(evaluator):  # type: ignore[no-untyped-def]
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     """Query of the orders whose status or scans landed within the grace: the checks pass them over."""
     queries = [
-        statement(
-            "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=settled_before(evaluator)
-        )
+        statement("SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=grace_cutoff(evaluator))
         for raw in (mart_of("uti").raw, mart_of("uts").raw)
     ]
     return exp.union(*queries)
@@ -87,3 +86,16 @@ def number_used_again(evaluator):  # type: ignore[no-untyped-def]
         "CAST('history holds another order under this n"
     """
     return exp.cast(exp.Literal.string(NUMBER_USED_AGAIN), "VARCHAR(4096)")
+
+
+@macro()
+def failures_of(evaluator, *checks: exp.Column):  # type: ignore[no-untyped-def]
+    """What the checks find, one after another; each is the model that bears its name.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> failures_of(MacroEvaluator("redshift"), exp.column("a"), exp.column("b")).sql("redshift")[:61]
+        'SELECT check_name, table_name, order_id, detail FROM order_tra'
+    """
+    return union_all([exp.select(*CHECKED).from_(f"order_tracking.{check.name}") for check in checks])

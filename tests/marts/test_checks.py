@@ -1,6 +1,7 @@
 """The daily checks, the exceptions they keep, and what an operator does about them.
 
-The numbers are the places of the audits in models/consistency_failures.sql.
+The numbers are the places of the checks in models/consistency_failures.sql; each check by itself is tested in
+test_consistency_failures.yaml.
 """
 
 from __future__ import annotations
@@ -140,6 +141,29 @@ def test_6_what_landed_and_is_nowhere_is_found(world: World) -> None:
     daily(world, 1)
     landed = [row for row in failures(world) if row[0] == "landed_but_missing"]
     assert landed == [("landed_but_missing", ECS, 2), ("landed_but_missing", UTI, 1), ("landed_but_missing", UTS, 3)]
+
+
+def test_6_what_landed_may_be_in_history_or_replaced_by_a_newer_version_but_not_by_an_older_one(world: World) -> None:
+    for order in (1, 2, 3, 4):
+        world.order(order, START)
+        world.status(order, 200, START + MINUTE)
+    world.cycle()
+    world.cycle(START + 2 * HOUR)
+    older = f"UPDATE {physical(world, UTI)} SET landed_at = landed_at - INTERVAL 1 HOUR WHERE order_id = 2"
+    moved = {"uti": UTI, "ecs": ECS, "uts": UTS}
+    for short, mart in moved.items():
+        world.execute(
+            f"INSERT INTO {HISTORY}.hist_{short}_2025_h2 BY NAME "
+            f"SELECT *, landed_at AS archived_at FROM {physical(world, mart)} WHERE order_id = 3"
+        )
+        world.execute(f"DELETE FROM {physical(world, mart)} WHERE order_id = 3")
+    world.execute(older)
+    world.execute(
+        "INSERT INTO order_tracking_raw.uni_tracking_info_raw BY NAME SELECT * REPLACE (99 AS order_id, "
+        "TIMESTAMP '2025-09-02 00:16:00' AS landed_at) FROM order_tracking_raw.uni_tracking_info_raw LIMIT 1"
+    )
+    daily(world, 1)
+    assert [row for row in failures(world) if row[0] == "landed_but_missing"] == [("landed_but_missing", UTI, 2)]
 
 
 def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World) -> None:

@@ -26,11 +26,11 @@ from extract.tables import ExtractConfig, load_config
 from extract.warehouse import Staged, Standing
 from macros.exceptions import close_cleared_exceptions, record_exceptions
 from macros.history import history_table, history_view
-from macros.marts import mart_of
+from macros.marts import mart_of, marts
 from macros.retention import read_retention
-from macros.sql import execute, statement
+from macros.sql import execute
 from macros.steps import archive, check, clean, forget_raw, trim
-from macros.suspects import ALONE, DOUBLED, compare, no_suspects, range_starts, reach
+from macros.suspects import comparisons, no_suspects, range_starts, reach
 from scripts.exceptions import open_exceptions, resolve, restore
 from scripts.redshift_maintain import TableInfo, statements_for, table_infos
 from tests.conftest import START
@@ -199,17 +199,13 @@ def test_what_keeps_the_exceptions_passes() -> None:
     assert_takes(warehouse, at_least=3)
 
 
-def test_what_looks_for_suspects_passes() -> None:
+def test_what_finds_suspects_passes() -> None:
     warehouse = Redshift()
-    names = ("all_uti", "all_ecs", "all_uts", "hist_uti", "hist_ecs", "raw_uti", "raw_ecs")
-    tables = {name: f"order_tracking.{name}" for name in names}
-    assert range_starts(tables, warehouse) == []
-    execute(warehouse, no_suspects())
+    names = {mart.alias: mart.name for mart in marts()}
+    assert range_starts(names["uti"], warehouse) == []
     ages = {"uti": ["update_time", "landed_at", "tno", "status"], "ecs": ["add_time", "landed_at", "partner_id"]}
-    compare(tables, ages, [10, 20], warehouse)
-    # Only where the counts say so:
-    execute(warehouse, [statement(query, tables, in_range=reach(10, 20)) for query in (ALONE, DOUBLED)])
-    assert_takes(warehouse, at_least=23)
+    execute(warehouse, [*no_suspects(), *comparisons(names, ages, reach(10, 20))])
+    assert_takes(warehouse, at_least=9)
 
 
 def test_the_queries_of_models_and_audits_pass(context: Context) -> None:

@@ -62,12 +62,17 @@ class MemorySource(DuckDBSource):
 
 
 @cache
-def project_models() -> dict[str, Model]:
-    """The models by the last part of their name, as SQLMesh loads them."""
+def project_context() -> Context:
+    """The project as SQLMesh loads it."""
     constants.MAX_FORK_WORKERS = 1
     with mock.patch.dict(os.environ, {"ORDER_TRACKING_DUCKDB": ":memory:"}):
-        context = Context(paths=str(PROJECT), gateway="local")
-    return {model.name.split(".")[-1]: model for model in context.models.values()}
+        return Context(paths=str(PROJECT), gateway="local")
+
+
+@cache
+def project_models() -> dict[str, Model]:
+    """The models by the last part of their name."""
+    return {model.name.split(".")[-1]: model for model in project_context().models.values()}
 
 
 def utc(moment: int) -> dt.datetime:
@@ -91,7 +96,8 @@ def stencil_of(name: str) -> str | None:
 
 
 def render(name: str, start: int, end: int, now: int) -> str:
-    query = project_models()[name].render_query(start=utc(start), end=utc(end), execution_time=utc(now))
+    moments = {"start": utc(start), "end": utc(end), "execution_time": utc(now)}
+    query = project_models()[name].render_query(**moments, snapshots=project_context().snapshots)
     assert query is not None
     return query.sql("duckdb", identify=True).replace('"memory".', "")
 
@@ -212,7 +218,7 @@ class Engine:
         if name == CHECKS:
             (call,) = model.pre_statements
             with quickly():
-                suspects.look_for_suspects(self.evaluation(model, start, end, now), *call.this.expressions)
+                suspects.find_suspects(self.evaluation(model, start, end, now), *call.this.expressions)
             insert = self.adapter.execute  # a temporary table is seen by the adapter's cursor alone
         for sql in insert_statements(model, rendered(name, start, end, now), start, end):
             insert(sql)
