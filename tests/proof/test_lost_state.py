@@ -26,8 +26,8 @@ def lose_state(world: World) -> None:
 
 
 def run_steps(world: World, heading: str, **instead: str) -> None:
-    """Executes the SQL that docs/operations.md tells under this heading, with other names where these are meant."""
-    text = (PROJECT / "docs" / "operations.md").read_text().partition(f"\n{heading}\n")[2]
+    """Executes the SQL that docs/recovery.md tells under this heading, with other names where these are meant."""
+    text = (PROJECT / "docs" / "recovery.md").read_text().partition(f"\n{heading}\n")[2]
     sql = text.partition("```sql")[2].partition("```")[0].replace("order_tracking_state.", "sqlmesh.")
     for written, meant in instead.items():
         assert written in sql
@@ -157,7 +157,7 @@ def test_state_lost_after_raw_was_trimmed_is_made_good_by_the_runbook(world: Wor
     world.status(4, 900, START + 40 * DAY - HOUR)
     with pytest.raises(CycleFailed, match="would be built anew"):
         world.cycle()
-    run_steps(world, "## The state was lost")
+    run_steps(world, "### The state was lost")
     world.cycle()
     after = marts(world)
     assert world.uti().pop(4) == (900, START + 40 * DAY - HOUR)
@@ -204,7 +204,7 @@ def test_a_state_from_a_backup_that_raw_does_not_reach_refuses_until_the_runbook
         with pytest.raises(CycleFailed, match=r"would be built anew since 2025-09-01 00:00 UTC.*lacks \d of"):
             world.cycle()
         assert marts(world) == before
-    run_steps(world, "## The state was lost")
+    run_steps(world, "### The state was lost")
     world.cycle()
     assert marts(world) == before
     world.assert_whole()
@@ -222,7 +222,7 @@ def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World)
     world.order(4, START + 50 * MINUTE)
     with pytest.raises(ConfigurationError, match="A clock was ahead"):
         world.cycle(START + HOUR + MINUTE)
-    run_steps(world, "## A clock was ahead")
+    run_steps(world, "### A clock was ahead")
     for now in (HOUR + MINUTE, HOUR + 16 * MINUTE, DAY + 20 * MINUTE, 40 * DAY, 365 * DAY, 365 * DAY + 15 * MINUTE):
         world.order(now, START + now - HOUR)
         world.cycle(START + now, reconcile_since=1)

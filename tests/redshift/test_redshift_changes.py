@@ -174,12 +174,12 @@ def test_a_varchar_is_widened_by_the_runbook(redshift_world: RedshiftWorld, proj
         ((definition,),) = cursor.execute(find_mart).fetchall()
         tables = re.findall(r"sqlmesh__order_tracking\.order_tracking__mart_uni_tracking_info__\d+", definition)
         tables += [f"{schema}.{name}" for schema, name in cursor.execute(find_others).fetchall()]
-        assert len(set(tables)) == len(tables) == 4, tables
+        history = [table for table in tables if "hist_uti_" in table]
+        assert len(set(tables)) == len(tables) == len(history) + 2 and len(history) > 1, tables
         for table in tables:
             example = next(sql for sql in alter if table[:32] in sql)
             cursor.execute(example.replace(example.split()[2], table))
-    for file in ("external_models.yaml", "models/mart_uni_tracking_info.sql", "models/order_status.sql"):
-        edit(project / file, ("VARCHAR(64)", "VARCHAR(128)"))
+    edit(project / "external_models.yaml", ("VARCHAR(64)", "VARCHAR(128)"))
     world.standin.statements.clear()
     plan(project, world.now)
     assert not [sql for sql in world.standin.statements if without_head(sql).startswith("ALTER TABLE")]
@@ -191,4 +191,4 @@ def test_a_varchar_is_widened_by_the_runbook(redshift_world: RedshiftWorld, proj
         "SELECT table_schema, table_name, character_maximum_length FROM information_schema.columns "
         "WHERE column_name = 'tno' AND table_schema <> 'sqlmesh__order_tracking'"
     )
-    assert len(lengths) == 6 and {length for *_, length in lengths} == {128}, lengths
+    assert len(lengths) == len(history) + 4 and {length for *_, length in lengths} == {128}, lengths
