@@ -101,7 +101,7 @@ def run_cycle(
     if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
         cycle.warnings.append(
             f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
-            "(docs/operations.md, 'A cycle is slow')"
+            "(docs/recovery.md, 'A cycle is slow')"
         )
     if report:
         if named := slowest(cycle.statements):
