@@ -74,12 +74,13 @@ def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
 
 
 def read_retention(  # type: ignore[no-untyped-def]
-    engine, model, *, table, anchor, start, end, history_start, retention_months, raw_retention_days
+    engine, model, *, table, anchor, start, end, history_start, retention_months, raw_retention_days, reference=None
 ):
     """Reads, and gathers in temporary tables, all that the steps need to know. Changes nothing that lasts.
 
     `table` and `anchor` name the physical tables of the mart and of uti; `start` and `end` are the interval, half-open,
-    in epoch seconds; the others are the variables of config.yaml.
+    in epoch seconds; `reference` is what age is counted from, if not from the newest status; the others are the
+    variables of config.yaml.
     """
     mart = mart_of(model.name)
     found = Retention(
@@ -99,7 +100,7 @@ def read_retention(  # type: ignore[no-untyped-def]
         due=(),
         copies=(),
     )
-    reference = age_reference(found, engine)
+    reference = age_reference(found, engine) if reference is None else reference
     line = months_before(reference, retention_months) if reference else 0
     # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
     periods = periods_between(period_bounds(history_start)[0], reference)

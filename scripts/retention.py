@@ -29,10 +29,10 @@ class PlannedRetention:
 
 
 def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterator[PlannedRetention]:
-    """The retention of each mart as a cycle at `now` (epoch seconds) would run it on what has landed by now.
+    """The retention of each mart as a cycle at `now` (epoch seconds) would run it, if it brought a status of then.
 
-    `context` is SQLMesh's. It reads, and makes temporary tables; nothing that lasts is changed. Rows that the cycle
-    itself would land are not there yet. Raises ConfigurationError before the first plan.
+    `context` is SQLMesh's. It reads, and makes temporary tables; nothing that lasts is changed. Other rows that the
+    cycle would land are not there yet. Raises ConfigurationError before the first plan.
     """
     environment = context.state_reader.get_environment("prod")
     snapshots = context.state_reader.get_snapshots(environment.snapshots).values() if environment else []
@@ -56,6 +56,7 @@ def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterat
             history_start=str(variables["history_start"]),
             retention_months=int(variables["retention_months"]),
             raw_retention_days=int(variables["raw_retention_days"]),
+            reference=max(reached, end),
         )
         (call,) = snapshot.model.post_statements
         steps = [

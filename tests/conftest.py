@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +25,7 @@ from tests.support.world import World, at, make_tables, moment
 pytest_plugins = ["tests.support.conftest_mysql", "tests.support.conftest_redshift"]
 
 START = at("2025-09-01T00:00:00")
+BEGUN = time.monotonic()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -112,9 +116,26 @@ def world(make_world: Callable[..., World]) -> World:
     return make_world()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, or one process would wait for the other at the end (pyproject.toml keeps this order)."""
-    items.sort(key=lambda item: item.path.name != "test_traces.py")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--budget", type=float, help="seconds after which no further test begins; what was left is named")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first, or one process would wait for the other at the end (pyproject.toml keeps this order).
+
+    Within a budget another part of them comes first with every commit.
+    """
+    if config.getoption("--budget"):
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout
+        items.sort(key=lambda item: hashlib.sha256(f"{commit}{item.nodeid}".encode()).digest())
+    else:
+        items.sort(key=lambda item: item.path.name != "test_traces.py")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    budget = item.config.getoption("--budget")
+    if budget and time.monotonic() - BEGUN > budget:
+        pytest.skip("the time for slow tests is up; make soak runs all of them")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

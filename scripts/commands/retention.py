@@ -16,7 +16,8 @@ from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_optio
 def command(dry_run: bool, gateway: str | None, at: dt.datetime | None) -> None:
     """See what the next cycle would clean, archive, check, trim and forget: the statements, with counts.
 
-    Retention itself runs in each cycle, behind each mart's insert. What the next cycle will land is not counted.
+    Retention itself runs in each cycle, behind each mart's insert. This counts as if the cycle at --at (default: now)
+    brought a status of that moment, from which ages are counted; other rows that it will land are not counted.
 
     Changes nothing: it reads, and makes temporary tables.
 

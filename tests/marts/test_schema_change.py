@@ -115,6 +115,22 @@ def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(copy:
     assert held == [(Decimal("2.500"),)], "a version differs by any of its columns"
 
 
+def test_the_simulated_source_has_the_columns_of_the_file_too(copy: Copy) -> None:
+    for table in TABLES:
+        copy.add_columns(table, *ADDED)
+    copy.world.source_file.unlink()
+    code = "from scripts.cli import main; raise SystemExit(main())"
+    simulate = ["simulate", "--source", copy.world.source_url, "--orders", "50", "--months", "2", "--seed", "1"]
+    command = [sys.executable, "-c", code, *simulate, "--at", "2025-09-01T00:15:00"]
+    done = subprocess.run(command, cwd=copy.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    copy.cycle("2025-09-01T00:20:00")
+    for table in TABLES:
+        counted = ", ".join(f"COUNT({name})" for name in NAMES.split(", "))
+        (counts,) = copy.world.query(f"SELECT COUNT(*), {counted} FROM order_tracking.mart_{table}")
+        assert len(set(counts)) == 1 and counts[0] > 0, (table, counts)
+
+
 def test_taking_an_added_column_back_is_refused_and_costs_nothing(copy: Copy) -> None:
     """Rolling back the file does not roll back the tables: the plan refuses, and cycles go on as planned before."""
     world = copy.world

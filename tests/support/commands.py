@@ -16,6 +16,7 @@ def _command(*name: str) -> Command:
 cycle = _command("cycle")
 extract = _command("extract")
 plan = _command("plan")
+retention = _command("retention")
 exceptions = _command("exceptions")
 simulate = _command("simulate")
 maintain = _command("redshift", "maintain")
