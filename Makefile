@@ -20,8 +20,8 @@ help: ## Show this list
 	@echo
 	@echo "  ARGS=... is handed on to what a task starts: make cycle ARGS='--at 2025-09-01T12:15:30'"
 
-demo: $(RUNTIME) ## A simulated source, its first load and a day of 15-minute cycles, in about a minute
-	@$(BIN)/python -m scripts.demo $(ARGS)
+demo: $(RUNTIME) ## A simulated source: first load, quarter-hour cycles, a night, in half a minute
+	@$(BIN)/order-tracking demo $(ARGS)
 
 # Tests never read a .env file, and never write the warehouse that it names.
 test: $(TOOLS) ## The tests; what could not run, or was only sampled, is named at the end
@@ -60,13 +60,13 @@ format: $(TOOLS) ## Rewrite Python and SQL in the project's style
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/sqlmesh format
 
 plan: $(RUNTIME) ## Show what a change of the models does, and apply it after asking
-	@$(BIN)/python -m scripts.plan $(ARGS)
+	@$(BIN)/order-tracking plan $(ARGS)
 
 cycle: $(RUNTIME) ## One cycle: extract, then the marts
-	@$(BIN)/python -m scripts.run_cycle $(ARGS)
+	@$(BIN)/order-tracking cycle $(ARGS)
 
 audit: $(RUNTIME) ## List the open exceptions; fails while there are any
-	@$(BIN)/python -m scripts.exceptions list --fail $(ARGS)
+	@$(BIN)/order-tracking exceptions list --fail $(ARGS)
 
 lock: ## Pin what a clean environment of today installs (after a change of pyproject.toml)
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock

@@ -1,6 +1,6 @@
 """Times whole cycles at a fraction of peak volume, as cron runs them: a process each.
 
-    python -m bench [--scale 0.1] [--folder F] [--keep] [--kinds steady ageing "bare ageing" …] [--rounds N]
+    python -m bench [--scale 0.1] [--folder F] [--keep] [--kind steady --kind "bare ageing" …] [--rounds N]
 
 Fills a warehouse (bench/fill.py), unless --keep finds one in the folder, and writes docs/bench/*.csv and *.svg.
 Kinds of cycles, each measured on the one warehouse, taking turns:
@@ -14,7 +14,6 @@ Kinds of cycles, each measured on the one warehouse, taking turns:
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -26,6 +25,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import click
 
 from bench.fill import MODELS_START
 from bench.report import KEPT, write_report
@@ -167,31 +168,31 @@ def machine() -> dict[str, Any]:
     return {"commit": commit, "cores": os.cpu_count(), "memory_gb": round(memory)}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=0.1)
-    parser.add_argument("--folder", type=Path, help="default: build/bench_SCALE")
-    parser.add_argument("--keep", action="store_true", help="go on with the warehouse that is in the folder")
-    parser.add_argument("--kinds", nargs="+", choices=[*ROUNDS])
-    parser.add_argument("--rounds", type=int, help=f"so many of each kind (default: {ROUNDS})")
-    parser.add_argument("--results", type=Path, default=KEPT, help="folder of the results (default: docs/bench)")
-    options = parser.parse_args(arguments)
-    folder = (options.folder or Path("build") / f"bench_{options.scale:g}").absolute()
-    kinds = options.kinds or [kind for kind in ROUNDS if kind != "catch-up" or options.scale <= 0.1]
-    bench, where = Bench(folder, options.scale), machine()
-    if not (options.keep and bench.resume()):
-        print(f"filling {folder} at {options.scale:g} of peak volume", flush=True)
+@click.command(help=__doc__)
+@click.option("--scale", type=float, default=0.1, show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), help="Default: build/bench_SCALE.")
+@click.option("--keep", is_flag=True, help="Go on with the warehouse that is in the folder.")
+@click.option("--kind", "chosen", type=click.Choice([*ROUNDS]), multiple=True, help="Only this; may be repeated.")
+@click.option("--rounds", type=int, help=f"So many of each kind (default: {ROUNDS}).")
+@click.option("--results", type=click.Path(path_type=Path), default=KEPT, help="Folder of the results: docs/bench.")
+def main(
+    scale: float, folder: Path | None, keep: bool, chosen: tuple[str, ...], rounds: int | None, results: Path
+) -> None:
+    folder = (folder or Path("build") / f"bench_{scale:g}").absolute()
+    kinds = list(chosen) or [kind for kind in ROUNDS if kind != "catch-up" or scale <= 0.1]
+    bench, where = Bench(folder, scale), machine()
+    if not (keep and bench.resume()):
+        print(f"filling {folder} at {scale:g} of peak volume", flush=True)
         bench.fill()
-    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
-    for kind in turn_about({kind: options.rounds or ROUNDS[kind] for kind in kinds}):
+    costs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    for kind in turn_about({kind: rounds or ROUNDS[kind] for kind in kinds}):
         bench.measure("steady")  # what a cycle follows is an ordinary one
         cost = bench.measure(kind)
-        results[kind].append(cost)
+        costs[kind].append(cost)
         print(f"{kind}: {cost['wall']:.1f} s, CPU {cost['cpu']:.1f} s, {cost['peak_mb']:,.0f} MB", flush=True)
-    measured = {kind: ({**middle(each), "runs": len(each)}, statement_shares(each)) for kind, each in results.items()}
-    write_report(options.results, options.scale, measured, where)
-    return 0
+    measured = {kind: ({**middle(each), "runs": len(each)}, statement_shares(each)) for kind, each in costs.items()}
+    write_report(results, scale, measured, where)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

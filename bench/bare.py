@@ -8,16 +8,18 @@ and merges the batch, archives, checks and trims as the cycle at T would have, s
 
 from __future__ import annotations
 
-import argparse
 import csv
+import datetime as dt
 import time
 from pathlib import Path
 
+import click
 import duckdb
 
 from bench.tables import SOURCE_TABLES, mart_tables
-from extract.clock import landing_stamp, parse_time
+from extract.clock import landing_stamp
 from macros.periods import months_before, period_of
+from scripts.options import Time
 
 QUARTER, BUFFER = 900, 1800
 RAW_DAYS = 35
@@ -144,21 +146,20 @@ def moment(epoch: int) -> str:
     return f"make_timestamp({epoch * 1_000_000})"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--at", type=parse_time, required=True)
-    parser.add_argument("--statements", type=Path)
-    options = parser.parse_args()
-    with duckdb.connect(str(options.folder / "warehouse.duckdb")) as session:
-        session.execute(f"ATTACH '{options.folder / 'source.duckdb'}' AS source (READ_ONLY)")
-        cycle = BareCycle(session, int(options.at.timestamp()))
+@click.command(help=__doc__)
+@click.option("--folder", type=click.Path(path_type=Path), required=True)
+@click.option("--at", type=Time(), required=True)
+@click.option("--statements", type=click.Path(path_type=Path))
+def main(folder: Path, at: dt.datetime, statements: Path | None) -> None:
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as session:
+        session.execute(f"ATTACH '{folder / 'source.duckdb'}' AS source (READ_ONLY)")
+        cycle = BareCycle(session, int(at.timestamp()))
         cycle.run()
         started = time.monotonic()
         session.execute("CHECKPOINT")
         cycle.seconds.append((time.monotonic() - started, "CHECKPOINT"))
-    if options.statements:
-        with options.statements.open("w", newline="") as out:
+    if statements:
+        with statements.open("w", newline="") as out:
             lines = csv.writer(out)
             lines.writerow(["seconds", "what"])
             lines.writerows([f"{seconds:.4f}", what] for seconds, what in cycle.seconds)

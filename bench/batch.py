@@ -6,15 +6,16 @@ python -m bench.batch --folder F --scale 0.1 --at T age
 
 from __future__ import annotations
 
-import argparse
+import datetime as dt
 from pathlib import Path
 
+import click
 import duckdb
 
 from bench.fill import END, FIRST_ARCHIVED_ORDER, SCANS, Volume, stamp
 from bench.tables import ECS, SPATH, UTI, mart_tables
-from extract.clock import parse_time
 from macros.periods import months_before
+from scripts.options import Time
 
 CHANGES = 10_000
 NEW_ORDERS = 10_000
@@ -86,18 +87,20 @@ def age_a_day(warehouse: duckdb.DuckDBPyConnection, volume: Volume, at: int) -> 
     warehouse.execute("CHECKPOINT")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["batch", "age"])
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--scale", type=float, required=True)
-    parser.add_argument("--at", type=parse_time, required=True)
-    parser.add_argument("--quarters", type=int, default=1)
-    options = parser.parse_args()
-    at = int(options.at.timestamp())
-    if options.action == "batch":
-        with duckdb.connect(str(options.folder / "source.duckdb")) as connection:
-            write_batch(connection, Volume(options.scale), at, options.quarters)
+@click.command(help=__doc__)
+@click.argument("action", type=click.Choice(["batch", "age"]))
+@click.option("--folder", type=click.Path(path_type=Path), required=True)
+@click.option("--scale", type=float, required=True)
+@click.option("--at", type=Time(), required=True)
+@click.option("--quarters", type=int, default=1)
+def main(action: str, folder: Path, scale: float, at: dt.datetime, quarters: int) -> None:
+    if action == "batch":
+        with duckdb.connect(str(folder / "source.duckdb")) as connection:
+            write_batch(connection, Volume(scale), int(at.timestamp()), quarters)
     else:
-        with duckdb.connect(str(options.folder / "warehouse.duckdb")) as connection:
-            age_a_day(connection, Volume(options.scale), at)
+        with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+            age_a_day(connection, Volume(scale), int(at.timestamp()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """MySQL to landed rows: how many rows a second, and what memory, on a table of five columns in a real MariaDB.
 
-    python -m bench.extract [--rows 1000000 10000000] [--rounds 5]
+    python -m bench.extract [--rows 1000000 --rows 10000000] [--rounds 5]
 
 Each round is the first load of one table into an empty DuckDB warehouse, in a process of its own: opening, reading,
 judging, comparing with what is held, landing in transactions of 245,760 rows, checkpoint. The rate counts all of that;
@@ -12,7 +12,6 @@ them away.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -23,6 +22,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import click
 
 from bench.report import KEPT, write_extract
 from bench.tables import SOURCE_TABLES
@@ -116,36 +117,34 @@ def _measured(command: list[str], folder: Path, environment: dict[str, str], out
     return result, told
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--results", type=Path, default=KEPT)
-    parser.add_argument("--child", metavar="URL", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        load(options.child, options.folder)
-        return 0
+@click.command(help=__doc__)
+@click.option("--rows", "sizes", type=int, multiple=True, default=(1_000_000, 10_000_000), show_default=True)
+@click.option("--rounds", type=int, default=5, show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=KEPT)
+@click.option("--child", metavar="URL", hidden=True)
+@click.option("--folder", "child_folder", type=click.Path(path_type=Path), hidden=True)
+def main(sizes: tuple[int, ...], rounds: int, results: Path, child: str | None, child_folder: Path | None) -> None:
+    if child and child_folder:
+        load(child, child_folder)
+        return
     from bench.__main__ import machine
     from tests.support.mariadb_server import MariaDB
 
     with MariaDB() as server, tempfile.TemporaryDirectory() as folder:
-        for rows in options.rows:
+        for rows in sizes:
             database = f"bench_{rows}"
             fill(server, database, rows)
             url, alone, loads = server.url(database), [], []
-            for _ in range(options.rounds):
+            for _ in range(rounds):
                 alone.append(read_alone(url, Path(folder), rows))
                 loads.append(measure(url, Path(folder), rows))
-            write_extract(options.results, rows, READING_ALONE, alone, machine())
-            write_extract(options.results, rows, "MySQL to landed", loads, machine())
+            write_extract(results, rows, READING_ALONE, alone, machine())
+            write_extract(results, rows, "MySQL to landed", loads, machine())
             pairs = zip(loads, alone, strict=True)
             share = statistics.median(load["rows_per_second"] / read["rows_per_second"] for load, read in pairs)
             print(f"landed at {share:.0%} of the rate at which that client reads alone")
             server.execute(f"DROP DATABASE {database}")
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -13,20 +13,17 @@ profit from a finer order than that.
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import click
 import duckdb
-from tqdm import tqdm
 
 from bench.tables import ECS, SOURCE_TABLES, SPATH, UTI, mart_tables
 from extract.clock import parse_time
 from macros.periods import months_before, period_bounds, periods_between
+from scripts.progress import with_progress
 from scripts.run_cycle import run_cycle
 
 END = int(parse_time("2025-09-15T12:00:00").timestamp())
@@ -40,11 +37,6 @@ FIRST_ARCHIVED = period_bounds("2024_h1")[0]
 FIRST_ORDER = 10_000_000_000
 FIRST_ARCHIVED_ORDER = 1_000_000_000
 SHUFFLE = 1_000_003  # a prime that divides no week's number of orders
-
-
-def slices(items: Iterable[Any], what: str, unit: str = "half-day") -> tqdm:
-    """The items behind a progress bar; in a log a line every half minute instead."""
-    return tqdm(items, desc=what, unit=unit, mininterval=0.1 if sys.stderr.isatty() else 30)
 
 
 @dataclass(frozen=True)
@@ -107,9 +99,9 @@ class Filling:
 
     def fill(self) -> None:
         half_days = range(self._volume.half_days)
-        for half_day in slices(half_days, "scans"):
+        for half_day in with_progress(half_days, "scans"):
             self._scans(half_day)
-        for block in slices(range(self._volume.half_days + SCANS - 1), "orders"):
+        for block in with_progress(range(self._volume.half_days + SCANS - 1), "orders"):
             self._orders(block)
         self._statuses()
         self._archive()
@@ -151,7 +143,7 @@ class Filling:
 
     def _statuses(self) -> None:
         """An order's status is its newest scan: of the last half-day's scans every one is, before that the 13th."""
-        for half_day in slices(range(self._volume.half_days), "statuses"):
+        for half_day in with_progress(range(self._volume.half_days), "statuses"):
             newest = "{step} = 0" if half_day < self._volume.half_days - 1 else "True"
             self._insert(self._marts["uni_tracking_info"], self._status_query(half_day, newest))
 
@@ -159,7 +151,7 @@ class Filling:
         """Orders archived since FIRST_ARCHIVED, evenly; their scans are left out."""
         span = self._volume.begin - FIRST_ARCHIVED
         rows = self._volume.archived
-        for period in slices(periods_between(FIRST_ARCHIVED, self._volume.begin - 1), "history", "half-year"):
+        for period in with_progress(periods_between(FIRST_ARCHIVED, self._volume.begin - 1), "history"):
             first, last = (min((edge - FIRST_ARCHIVED) * rows // span, rows) for edge in period_bounds(period))
             order_id, time = f"({FIRST_ARCHIVED_ORDER} + r)", f"({FIRST_ARCHIVED} + r * {span} // {rows})"
             landed, archived = stamp(time), stamp(f"({time} + 184 * 86400)")
@@ -214,7 +206,10 @@ class Filling:
         )
 
 
-def fill(folder: Path, scale: float) -> None:
+@click.command(help=__doc__)
+@click.option("--folder", type=click.Path(path_type=Path), required=True)
+@click.option("--scale", type=float, required=True)
+def main(folder: Path, scale: float) -> None:
     """Makes warehouse.duckdb and source.duckdb in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     source, warehouse = folder / "source.duckdb", folder / "warehouse.duckdb"
@@ -234,8 +229,4 @@ def fill(folder: Path, scale: float) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--scale", type=float, required=True)
-    options = parser.parse_args()
-    fill(options.folder, options.scale)
+    main()

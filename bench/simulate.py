@@ -1,31 +1,24 @@
-"""Writes a simulated source: three tables as a logistics company's MySQL would hold them at a moment.
+"""A simulated source: three tables as a logistics company's MySQL would hold them at a moment.
 
-python -m bench.simulate --source URL --orders N --months M --seed S [--at T]
-
-The first write holds about N orders created in the M months before T. The same seed and a later T continue
-the same history: older rows stay, nothing already scanned changes.
+`order-tracking simulate` writes it. The first write holds about N orders created in the M months before T. The same
+seed and a later T continue the same history: older rows stay, nothing already scanned changes.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
-from bench.lifecycles import TRACE_SCHEMA, chunks, months_before, scans
+from bench.lifecycles import TRACE_SCHEMA, Chunk, chunks, months_before, scans
 from bench.source_writer import SourceWriteError, SourceWriter
-from extract.clock import Clock
-from extract.errors import ConfigurationError
-from scripts.command import moment_argument, run_command
 
 MONTHS_MOST = 480
 ORDERS_PER_MONTH_MOST = 95_000_000  # on average: a month of 31 days has a little more, and its ids must suffice
-LONG_SECONDS = 10  # off a terminal, a bar shows only in runs longer than this, and moves as rarely
+
+Progress = Callable[[Collection[Chunk]], Iterable[Chunk]]
+"""Gives the chunks one by one, and may show how far it is."""
 
 
 def simulated_trace(
@@ -42,14 +35,21 @@ def simulated_trace(
     write, or before `until` where there is no `since`.
     """
     first = started or months_before(since or until, months)
-    parts = _parts(orders, months, seed, _epoch(first), _epoch(since) if since else None, _epoch(until), None)
+    parts = _parts(orders, months, seed, _epoch(first), _epoch(since) if since else None, _epoch(until))
     return pa.concat_tables([TRACE_SCHEMA.empty_table(), *parts]).sort_by(
         [("arrival_time", "ascending"), ("order_id", "ascending"), ("trace_seq", "ascending")]
     )
 
 
 def simulate(
-    source: str, *, orders: int, months: int, seed: int, at: datetime, progress: bool = True
+    source: str,
+    *,
+    orders: int,
+    months: int,
+    seed: int,
+    at: datetime,
+    report: Callable[[str], None] | None = None,
+    progress: Progress = iter,
 ) -> dict[str, int]:
     """Writes the source as of `at` and returns the rows per table.
 
@@ -73,18 +73,15 @@ def simulate(
         if there and there.parameters == parameters and there.written_until is not None:
             if until < there.written_until:
                 raise SourceWriteError(
-                    f"{_shown(until)} is earlier than {_shown(there.written_until)}, "
+                    f"{shown(until)} is earlier than {shown(there.written_until)}, "
                     "up to which this source is written. "
                     "Nothing was changed. Give a later --at, or another file or database."
                 )
             after = there.written_until
             writer.add(_parts(orders, months, seed, there.started, after, until, progress), until)
             return writer.counts()
-        if there:
-            _say(
-                progress,
-                f"The source held another simulation ({there.parameters}); its tables are written anew.",
-            )
+        if there and report:
+            report(f"The source held another simulation ({there.parameters}); its tables are written anew.")
         started = _epoch(months_before(at, months))
         writer.begin(parameters, started)
         for part in _parts(orders, months, seed, started, None, until, progress):
@@ -93,49 +90,11 @@ def simulate(
         return writer.counts()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 written, 1 the source failed, 2 bad usage."""
-    parser = argparse.ArgumentParser(prog="python -m bench.simulate", description=__doc__.splitlines()[0])
-    parser.add_argument("--source", required=True, help="duckdb:///FILE or mysql://user:password@host:port/db")
-    parser.add_argument("--orders", type=int, required=True, help="orders that exist at T, about")
-    parser.add_argument("--months", type=int, required=True, help="months of history before T")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--at", type=moment_argument, metavar="T", help="T, ISO, UTC (default: now)")
-    parser.set_defaults(gateway="local")
-    return run_command(parser, _simulate, arguments)
-
-
-def _simulate(given: Any) -> int:
-    at = Clock(given.at).now_utc()
-    try:
-        counts = simulate(given.source, orders=given.orders, months=given.months, seed=given.seed, at=at)
-    except SourceWriteError as error:
-        raise ConfigurationError(str(error)) from error
-    for table, rows in counts.items():
-        print(f"{table:<20} {rows:>14,} rows")
-    started = months_before(at, given.months)
-    print(f"as of {_shown(_epoch(at))}; the first write reaches {given.months} months back from its own moment")
-    source = "" if given.source.startswith("mysql") else f" --source {given.source}"
-    print(f"next: python -m extract{source} --since {started:%Y-%m-%dT%H:%M:%SZ} --at {at:%Y-%m-%dT%H:%M:%SZ}")
-    if not source:  # the URL holds a password, and a terminal's history is no place for one
-        print("      with ORDER_TRACKING_SOURCE set to the same URL")
-    return 0
-
-
 def _parts(
-    orders: int, months: int, seed: int, started: int, after: int | None, until: int, progress: bool | None
+    orders: int, months: int, seed: int, started: int, after: int | None, until: int, progress: Progress = iter
 ) -> Iterator[pa.Table]:
     work = list(chunks(orders / months, started, after, until))
-    terminal = sys.stderr.isatty()
-    bar = tqdm(
-        work,
-        desc="simulating",
-        unit="chunk",
-        disable=not progress,
-        delay=0 if terminal else LONG_SECONDS,
-        mininterval=0.1 if terminal else LONG_SECONDS,
-    )
-    return (scans(seed, chunk, started, after, until) for chunk in bar)
+    return (scans(seed, chunk, started, after, until) for chunk in progress(work))
 
 
 def _epoch(moment: datetime) -> int:
@@ -144,14 +103,6 @@ def _epoch(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def _shown(epoch: int) -> str:
+def shown(epoch: int) -> str:
+    """An epoch second as text, UTC."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _say(progress: bool, text: str) -> None:
-    if progress:
-        print(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -121,7 +121,7 @@ def refuse_to_go_back(warehouse: Warehouse, now: int) -> None:
         f"It is {dt.datetime.fromtimestamp(now, dt.UTC):%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but "
         f"rows have landed for {newest:%Y-%m-%d %H:%M} UTC already, and what lands behind them would never reach the "
         "marts; nothing was done. Give a later --at, or none, or set the clock; if it was wrong at that landing, see "
-        "docs/operations.md, 'A clock was ahead'."
+        "docs/recovery.md, 'A clock was ahead'."
     )
 
 

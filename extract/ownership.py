@@ -76,7 +76,7 @@ def refuse_foreign(foreign: Sequence[Foreign]) -> None:
                 *(f"  {each}" for each in foreign),
                 "Nothing was made, changed or dropped. Rename them, or copy them to another schema and drop them here:",
                 *renames,
-                f"Or give the project another {where}. See docs/operations.md, 'A name is taken'.",
+                f"Or give the project another {where}. See docs/recovery.md, 'A name is taken'.",
             ]
         )
     )

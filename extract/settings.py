@@ -78,6 +78,16 @@ def _encrypted(ssl: bool) -> bool:
     return ssl
 
 
+def split_urls(text: str) -> list[str]:
+    """The URLs of a text that has commas or white space between them.
+
+    Example:
+        >>> split_urls("json://a/?x=1,2,slack://b  mailto://c")
+        ['json://a/?x=1,2', 'slack://b', 'mailto://c']
+    """
+    return [url for url in re.split(r"\s+|,(?=\s*[\w+]+://)", text.strip(" \t\r\n,")) if url]
+
+
 def _period(value: str) -> str:
     parse_period(value)
     return value
@@ -231,7 +241,7 @@ class Settings(_Variables, alias_generator=lambda field: f"ORDER_TRACKING_{field
     duckdb: str | None = None
     history_start: Annotated[str, AfterValidator(_period)] = "2024_h1"
     debug: Annotated[bool, BeforeValidator(bool)] = False
-    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(str.split)] = Field(default=(), alias="ALERT_URLS")
+    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(split_urls)] = Field(default=(), alias="ALERT_URLS")
     redshift: RedshiftSettings | None = None
     """None on the gateway local, which needs none of it."""
 
@@ -267,6 +277,12 @@ def read_settings(gateway: str | None = None, source: str | None = None, *, need
     if settings is None or mistakes:
         raise ConfigurationError(_in_one_message(mistakes))
     return settings
+
+
+def configured_source(url: str | None, gateway: str) -> str:
+    """The source's URL, as given or from the environment; what is missing is named with all other settings."""
+    source = read_settings(gateway, url, needs_source=True).source
+    return source.get_secret_value() if source else ""
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -365,7 +381,7 @@ def load_settings_file() -> None:
 def without_secrets(text: str, source: str | None = None) -> str:
     """A text in which no password of the environment, nor of the source's URL as given, stands."""
     secrets = [value for name, value in os.environ.items() if name.endswith("_PASSWORD")]
-    secrets += os.environ.get("ALERT_URLS", "").split()
+    secrets += split_urls(os.environ.get("ALERT_URLS", ""))
     for url in (os.environ.get("ORDER_TRACKING_SOURCE"), source):
         with suppress(ValueError):
             password = urlsplit(url or "").password or ""

@@ -36,7 +36,7 @@ class DuckDBSource:
         if not Path(path).is_file():
             raise SourceError(
                 f"The source file {path} does not exist; nothing was read. Create it with "
-                f"`python -m bench.simulate --source duckdb:///{path} --orders N --months M --seed S`, "
+                f"`order-tracking simulate --source duckdb:///{path} --orders N --months M --seed S`, "
                 "or name another --source."
             )
         with self._errors("be opened"):

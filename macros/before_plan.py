@@ -34,6 +34,6 @@ def refuse_taken_names(evaluator):  # type: ignore[no-untyped-def]
     if taken:
         raise SQLMeshError(
             f"SQLMesh did not make what stands under names of this project: {', '.join(taken)}. A plan would drop it; "
-            "nothing was made or changed. `make plan` says how to make room (docs/operations.md, 'A name is taken')."
+            "nothing was made or changed. `make plan` says how to make room (docs/recovery.md, 'A name is taken')."
         )
     return nothing

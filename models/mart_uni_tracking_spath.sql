@@ -34,7 +34,10 @@ WITH batch AS (
   /* A scan that landed twice within the batch counts once, with its first arrival. */
   SELECT
     @raw_columns(uts),
-    ROW_NUMBER() OVER (PARTITION BY order_id, pathtime, code, traceseq ORDER BY landed_at) AS first_arrival
+    ROW_NUMBER() OVER (
+      PARTITION BY order_id, pathtime, code, traceseq
+      ORDER BY landed_at, @raw_columns(uts)
+    ) AS first_arrival
   FROM batch
 )
 SELECT

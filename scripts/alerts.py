@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from extract.errors import LockHeld, in_words
-from extract.settings import without_secrets
+from extract.settings import split_urls, without_secrets
 
 
 def send_alert(title: str, body: str) -> list[str]:
@@ -17,11 +17,10 @@ def send_alert(title: str, body: str) -> list[str]:
 
     ALERT_URLS: Apprise's URLs (slack://…, mailtos://…, json://…), with commas or white space between them.
     """
-    urls = re.split(r"\s+|,(?=\s*[\w+]+://)", os.environ.get("ALERT_URLS", "").strip(" \t\r\n,"))
     return [
         f"an alert could not be delivered: URL {number} of ALERT_URLS ({scheme(url)}) {fault}. See why with: "
         "apprise -vv -b test URL"
-        for number, url in enumerate(filter(None, urls), start=1)
+        for number, url in enumerate(split_urls(os.environ.get("ALERT_URLS", "")), start=1)
         if (fault := _send(url, title, body))
     ]
 

@@ -1,22 +1,16 @@
-"""The exceptions that the checks keep, and what an operator does about them.
+"""The exceptions that the checks keep, and what an operator does about them: list, restore, resolve.
 
-    python -m scripts.exceptions list [--markdown] [--fail]
-    python -m scripts.exceptions restore ORDER_ID ... | --all
-    python -m scripts.exceptions resolve KEY --note TEXT
-
-list shows what is open (--fail: exit code 1 while anything is). restore brings the archived metadata of orders that
-came back into raw again: the next cycle takes it into the mart, and the next check closes the exception. resolve
-closes one exception by hand; a check that still fails opens a new one, except for a rejected row, which is settled so.
+As `order-tracking exceptions`: scripts/commands/exceptions.py.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
-from contextlib import closing, nullcontext
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 from sqlglot import exp
 
@@ -25,9 +19,9 @@ from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
 from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
-from extract.settings import warehouse_file
-from extract.tables import ExtractConfig, Table, load_config
+from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse
+from extract.warehouse_duckdb import warehouse_file
 from macros.exceptions import EXCEPTIONS
 from macros.history import history_view
 from macros.marts import ECS, HISTORY_SCHEMA, UTI
@@ -189,86 +183,25 @@ def resolve(warehouse: Warehouse, key: str, note: str, clock: Clock) -> OpenExce
     return found[0]
 
 
-def as_text(exceptions: Sequence[OpenException]) -> str:
-    """A table for a terminal: a line per exception, and what to do about the restorable ones."""
-    if not exceptions:
-        return "No exception is open."
-    lines = [f"{'KEY':<10}  {'CHECK':<22}{'ORDER':>14}  {'SEEN':>4}  {'SINCE':<16}  DETAIL"]
-    lines += [
-        f"{e.key}  {e.check_name:<22}{e.order_id if e.order_id is not None else '-':>14}  {e.times_seen:>4}  "
-        f"{e.first_seen_at:%Y-%m-%d %H:%M}  {e.table_name}: {e.detail}"
-        for e in exceptions
-    ]
-    lines.append(f"{len(exceptions)} open.")
-    if any(e.check_name == RESTORABLE_CHECK for e in exceptions):
-        lines.append("Orders that came back: python -m scripts.exceptions restore ORDER_ID ... (or --all)")
-    return "\n".join(lines)
+@contextmanager
+def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks: bool) -> Iterator[Warehouse]:
+    """The warehouse, under the run lock, with the exceptions' table in place.
 
-
-def as_markdown(exceptions: Sequence[OpenException]) -> str:
-    """A table for a CI summary."""
-    if not exceptions:
-        return "### No exception is open"
-    lines = [f"### {len(exceptions)} open exceptions", "", "| key | check | table | order | since | seen | detail |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    lines += [
-        f"| {e.key} | {e.check_name} | {e.table_name} | {'-' if e.order_id is None else e.order_id} "
-        f"| {e.first_seen_at:%Y-%m-%d %H:%M} | {e.times_seen} | {e.detail.replace('|', chr(92) + '|')} |"
-        for e in exceptions
-    ]
-    return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import add_common_options, command_line, run_command
-
-    parser = command_line("scripts.exceptions", __doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="what is open")
-    listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
-    listing.add_argument("--fail", action="store_true", help="exit with 1 while anything is open")
-    restoring = actions.add_parser("restore", help="bring the archived metadata of orders that came back")
-    restoring.add_argument("orders", nargs="*", type=int, metavar="ORDER_ID")
-    restoring.add_argument("--all", action="store_true", help="every order that the check has found restorable")
-    resolving = actions.add_parser("resolve", help="close one exception by hand")
-    resolving.add_argument("key", metavar="KEY")
-    resolving.add_argument("--note", required=True, metavar="TEXT", help="what was done")
-    for action in (listing, restoring, resolving):
-        add_common_options(action)
-
-    def command(options: Any) -> int:
-        if options.action == "restore" and bool(options.orders) == options.all:
-            raise ConfigurationError("Name the orders to restore, or give --all; nothing was changed.")
-        config = load_config()
-        clock = Clock(options.at)
-        if options.gateway == "local" and not warehouse_file().is_file():
-            raise ConfigurationError(NOTHING_CHECKED.format(f"There is no warehouse file {warehouse_file()}"))
-        # A question changes nothing, so on Redshift it need not wait for a cycle; a DuckDB file belongs to one process.
-        asks = options.action == "list" and options.gateway != "local"
-        lock = nullcontext() if asks else run_lock(options.gateway)
-        with lock, closing(open_warehouse(options.gateway)) as warehouse:
-            if UTI not in warehouse.columns_of_schemas([UTI.split(".")[0]]):
-                raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
-            if not asks:
-                ensure_tables(warehouse, config, clock.now())
-            if options.action == "list":
-                exceptions = open_exceptions(warehouse)
-                print(as_markdown(exceptions) if options.markdown else as_text(exceptions))
-                return 1 if exceptions and options.fail else 0
-            if options.action == "resolve":
-                done = resolve(warehouse, options.key, options.note, clock)
-                print(f"Resolved {done.key}: {done.check_name}, order {done.order_id}.")
-                return 0
-            orders = restorable_orders(warehouse) if options.all else options.orders
-            faults = restore(warehouse, config, orders, clock)
-            for order, fault in faults.items():
-                print(f"order {order}: {'landed; the next cycle takes it into the mart' if fault is None else fault}")
-            if not faults:
-                print("No order is restorable.")
-            return 1 if any(faults.values()) else 0
-
-    return run_command(parser, command, arguments)
+    What only asks takes no lock on Redshift, so that it need not wait for a cycle. A DuckDB file has one user.
+    Raises ConfigurationError where nothing has been checked yet.
+    """
+    if gateway == "local" and not warehouse_file().is_file():
+        raise ConfigurationError(NOTHING_CHECKED.format(f"There is no warehouse file {warehouse_file()}"))
+    asks = asks and gateway != "local"
+    with nullcontext() if asks else run_lock(gateway), closing(open_warehouse(gateway)) as warehouse:
+        if UTI not in warehouse.columns_of_schemas([UTI.split(".")[0]]):
+            raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
+        if not asks:
+            ensure_tables(warehouse, config, clock.now())
+        yield warehouse
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from scripts.cli import main
+
+    raise SystemExit(main(["exceptions", *sys.argv[1:]]))

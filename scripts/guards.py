@@ -53,7 +53,7 @@ def refuse_behind_the_marts(reached: Iterable[dt.datetime], clock: Clock) -> Non
         f"It is {clock.now_utc():%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but a plan or a cycle has "
         f"worked for {furthest:%Y-%m-%d %H:%M} UTC already, and what lands behind "
         "that would never reach the marts; nothing was done. Give a later --at, or none, or set the clock; if it was "
-        "wrong then, see docs/operations.md, 'A clock was ahead'."
+        "wrong then, see docs/recovery.md, 'A clock was ahead'."
     )
 
 
@@ -64,5 +64,5 @@ def refuse_without_the_marts(warehouse: Warehouse, marts: Iterable[str]) -> None
     except WarehouseError as error:
         raise CycleFailed(
             f"A mart cannot be read: {error} Nothing was landed, for SQLMesh would make a mart that is gone anew, of "
-            "the last rows alone; see docs/operations.md, 'A mart is gone'."
+            "the last rows alone; see docs/recovery.md, 'A mart is gone'."
         ) from error

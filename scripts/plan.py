@@ -1,15 +1,10 @@
-"""`sqlmesh plan` under the run lock, with everything that a plan needs in place.
-
-    python -m scripts.plan [ENVIRONMENT] [--gateway G] [--at T] [--yes]
-
-Shows what would change and asks before it applies it (--yes does not ask). This is how the schema changes.
-"""
+"""`sqlmesh plan` under the run lock, with everything that a plan needs in place. This is how the schema changes."""
 
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from contextlib import closing
-from typing import Any
 
 from extract.clock import Clock
 from extract.ensure_tables import ensure_tables, look_before_plan
@@ -68,19 +63,7 @@ def plan(
             ) from None
 
 
-def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import command_line, run_command
-
-    parser = command_line("scripts.plan", __doc__)
-    parser.add_argument("environment", nargs="?", default="prod")
-    parser.add_argument("--yes", action="store_true", help="apply without asking")
-
-    def command(options: Any) -> int:
-        plan(options.environment, gateway=options.gateway, at=options.at, yes=options.yes)
-        return 0
-
-    return run_command(parser, command, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from scripts.cli import main
+
+    raise SystemExit(main(["plan", *sys.argv[1:]]))

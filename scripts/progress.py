@@ -1,33 +1,105 @@
-"""A progress bar per table for reads that take a while; silent where nobody watches."""
+"""Progress of what takes a while: a bar each on a terminal, nothing in a log."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Item = TypeVar("Item")
+
+REFRESH_SECONDS = 0.1
+
+
+class TableProgress:
+    """Called with a table's name, rows read so far and rows expected (0: unknown), it draws one bar a table."""
+
+    def __init__(self) -> None:
+        self._bars = _bars(unit=" rows")
+        self._tasks: dict[str, int] = {}
+        self._lock = Lock()
+        self._drawn = 0.0
+
+    def __call__(self, table: str, rows: int, expected: int) -> None:
+        bars = self._bars
+        if bars is None:
+            return
+        with self._lock:
+            if not self._tasks:
+                bars.start()
+            if table not in self._tasks:
+                self._tasks[table] = bars.add_task(table, total=expected or None)
+            # Drawn here and not by a thread of its own: where the terminal is gone, whoever reads is told, and goes on.
+            now = time.monotonic()
+            bars.update(self._tasks[table], completed=rows, refresh=now - self._drawn > REFRESH_SECONDS)  # type: ignore[arg-type]
+            self._drawn = now if now - self._drawn > REFRESH_SECONDS else self._drawn
+
+    def clear(self) -> None:
+        """Takes the bars away, so that a line can be printed; the next call begins them anew."""
+        with self._lock, suppress(Exception):  # a terminal that is gone must not fail what has been done
+            if self._bars is not None and self._tasks:
+                self._tasks.clear()
+                self._bars.stop()
+                for task in self._bars.task_ids:
+                    self._bars.remove_task(task)
 
 
 @contextmanager
-def table_progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Gives a callback (table, rows read, rows expected) that draws one bar a table on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    bars: dict[str, tqdm] = {}
-    lock = Lock()
-
-    def progress(table: str, rows: int, expected: int) -> None:
-        with lock:
-            if table not in bars:
-                bars[table] = tqdm(total=expected or None, desc=table, unit=" rows", unit_scale=True, leave=False)
-            bars[table].update(rows - bars[table].n)
-
+def table_progress() -> Iterator[TableProgress]:
+    """Bars that are gone when the work has ended, however it ended."""
+    progress = TableProgress()
     try:
         yield progress
     finally:
-        for bar in bars.values():
-            with suppress(Exception):  # a terminal that is gone must not fail what has been done
-                bar.close()
+        progress.clear()
+
+
+def with_progress(items: Collection[Item], what: str) -> Iterator[Item]:
+    """The items one by one, behind a bar on a terminal."""
+    with suppress(Exception):
+        if bars := _bars(unit=""):
+            return _drawn(items, what, bars)
+    return iter(items)
+
+
+def _drawn(items: Collection[Item], what: str, bars: Progress) -> Iterator[Item]:
+    task = None
+    with suppress(Exception):
+        bars.start()
+        task = bars.add_task(what, total=len(items))
+    try:
+        for item in items:
+            yield item
+            with suppress(Exception):
+                if task is not None:
+                    bars.update(task, advance=1, refresh=True)
+    finally:
+        with suppress(Exception):
+            bars.stop()
+
+
+def _bars(unit: str) -> Progress | None:
+    """Bars on standard error, which vanish at the end; None where nobody watches."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(show_speed=False),
+        TextColumn(f"{{task.completed:,.0f}}{unit}"),
+        TimeElapsedColumn(),
+        console=Console(file=sys.stderr),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,  # what is printed goes where the user has sent it
+        redirect_stderr=False,
+    )

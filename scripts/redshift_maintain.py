@@ -1,24 +1,15 @@
-"""VACUUM and ANALYZE what needs it on Redshift, under the run lock.
-
-    python -m scripts.redshift_maintain [--dry-run]
-
-Space is taken back where more than 10 % of a table's rows are deleted ones, rows are sorted where more than 20 % are
-unsorted and Redshift expects more than 5 % from it, statistics are renewed where they are off by more than 10 %: all as
-svv_table_info tells. --dry-run prints exactly what would run. Once a day, at a quiet hour, is enough.
-"""
+"""What VACUUM and ANALYZE must do on Redshift, as svv_table_info tells: `order-tracking redshift maintain`."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import sys
 from dataclasses import dataclass
-from typing import Any
 
 from sqlglot import exp
 
-from extract.errors import ConfigurationError
-from extract.lock import run_lock
-from extract.warehouse import Warehouse, open_warehouse
+from extract.warehouse import Warehouse
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
+from scripts.display import tell
 
 SCHEMAS = (RAW_SCHEMA, HISTORY_SCHEMA, "sqlmesh__order_tracking")
 GHOST_PERCENT = 10
@@ -73,29 +64,13 @@ def maintain(warehouse: Warehouse, *, dry_run: bool) -> list[str]:
     """Runs what is needed, each statement for itself (VACUUM allows no transaction), and gives the statements."""
     statements = [statement for table in table_infos(warehouse) for statement in statements_for(table)]
     for statement in statements:
-        print(f"{statement};", flush=True)
+        tell(f"{statement};")
         if not dry_run:
             warehouse.execute(statement)
     return statements
 
 
-def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import command_line, run_command
-
-    parser = command_line("scripts.redshift_maintain", __doc__)
-    parser.set_defaults(gateway="redshift")
-    parser.add_argument("--dry-run", action="store_true", help="print what would run, and run nothing")
-
-    def command(options: Any) -> int:
-        if options.gateway != "redshift":
-            raise ConfigurationError("Only Redshift needs this; nothing was done.")
-        with run_lock(options.gateway), closing(open_warehouse(options.gateway)) as warehouse:
-            if not maintain(warehouse, dry_run=options.dry_run):
-                print("No table needs anything.")
-        return 0
-
-    return run_command(parser, command, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from scripts.cli import main
+
+    raise SystemExit(main(["redshift", "maintain", *sys.argv[1:]]))

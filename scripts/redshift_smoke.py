@@ -1,10 +1,6 @@
 """The first hour on a real cluster: what no stand-in can show, tried in a scratch schema that is dropped at the end.
 
-    python -m scripts.redshift_smoke
-
-Tries the isolation level, the case setting, one load through S3 and COPY, statements with names in three parts, a view
-over tables that come and go, the plan of the three-way join (it must not move rows: DS_DIST_NONE) and two transactions
-at once. Touches nothing but its own schema. Exit code 1 when one of them is not as the project needs it.
+`order-tracking redshift smoke` runs it.
 """
 
 from __future__ import annotations
@@ -13,16 +9,15 @@ import datetime as dt
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
 
 from extract.column_types import arrow_type
-from extract.errors import ConfigurationError, TransactionConflict, WarehouseError
-from extract.warehouse import Warehouse, open_warehouse
+from extract.errors import TransactionConflict, WarehouseError
+from extract.warehouse import Warehouse
+from scripts.display import tell
 
 ROWS = 1000
 OF_EACH_TYPE = {
@@ -168,30 +163,11 @@ def smoke(warehouse: Warehouse) -> bool:
             except (NotAsNeeded, WarehouseError) as error:
                 mark, told = ("?" if step in TOLD else "NO"), str(error)
                 good = good and step in TOLD
-            print(f"{mark:<3} {step.__name__:<18} {told}", flush=True)
+            tell(f"{mark:<3} {step.__name__:<18} {told}")
     finally:
         try:
             warehouse.execute(f"DROP SCHEMA {schema} CASCADE")
         except WarehouseError as error:
             good = False
-            print(f"NO  {'clean_up':<18} left behind; run DROP SCHEMA {schema} CASCADE: {error}", flush=True)
+            tell(f"NO  {'clean_up':<18} left behind; run DROP SCHEMA {schema} CASCADE: {error}")
     return good
-
-
-def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import command_line, run_command
-
-    parser = command_line("scripts.redshift_smoke", __doc__)
-    parser.set_defaults(gateway="redshift")
-
-    def command(options: Any) -> int:
-        if options.gateway != "redshift":
-            raise ConfigurationError("This is for Redshift; nothing was done.")
-        with closing(open_warehouse(options.gateway)) as warehouse:
-            return 0 if smoke(warehouse) else 1
-
-    return run_command(parser, command, arguments)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

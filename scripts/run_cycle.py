@@ -1,15 +1,9 @@
-"""One cycle: lock, the first time a plan, extract (and reconcile), `sqlmesh run`; one summary line per phase.
-
-    python -m scripts.run_cycle [--gateway G] [--source URL] [--at T] [--reconcile [SINCE]]
-                                [--statements FILE]
-
-Exit codes: 0 done, 1 failed (nothing is lost; the message says which step and what to do), 75 another cycle holds the
-lock, 2 usage or configuration.
-"""
+"""One cycle: lock, the first time a plan, extract (and reconcile), `sqlmesh run`; one summary line per phase."""
 
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,17 +13,16 @@ from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock
 from extract.ensure_tables import ensure_tables, look_before_plan
-from extract.errors import ConfigurationError, CycleFailed, in_words, with_first
+from extract.errors import CycleFailed, in_words, with_first
 from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract
-from extract.settings import PROJECT, share_warehouse_file
+from extract.settings import PROJECT, configured_source, share_warehouse_file, without_secrets
 from extract.source import open_source
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from scripts.alerts import alert_of_failure, send_alert
-from scripts.command import configured_source, without_secrets
 from scripts.cycle_console import CycleConsole
 from scripts.guards import (
     production_stands,
@@ -39,7 +32,7 @@ from scripts.guards import (
     refuse_without_the_marts,
 )
 from scripts.sqlmesh_session import first_day, sqlmesh_session
-from scripts.statement_times import TimedStatement, slowest, write_statements
+from scripts.statement_times import TimedStatement, slowest
 
 Report = Callable[[str], None]
 
@@ -108,7 +101,7 @@ def run_cycle(
     if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
         cycle.warnings.append(
             f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
-            "(docs/operations.md, 'A cycle is slow')"
+            "(docs/recovery.md, 'A cycle is slow')"
         )
     if report:
         if named := slowest(cycle.statements):
@@ -244,47 +237,7 @@ def _failure(step: str, console: CycleConsole, error: BaseException | None) -> s
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    from scripts.command import command_line, run_command, time_argument
-
-    parser = command_line("scripts.run_cycle", __doc__)
-    parser.add_argument("--source", metavar="URL", help="default: ORDER_TRACKING_SOURCE")
-    parser.add_argument(
-        "--reconcile",
-        metavar="SINCE",
-        type=time_argument,
-        nargs="?",
-        const=True,
-        help="also compare the source with the warehouse from this event time on (default: 35 days back)",
-    )
-
-    parser.add_argument("--statements", metavar="FILE", type=Path, help="write every statement's seconds there, as CSV")
-
-    def command(options: Any) -> int:
-        from extract.__main__ import reconcile_start
-        from scripts.progress import table_progress
-
-        if options.statements and not options.statements.parent.is_dir():
-            raise ConfigurationError(
-                f"There is no folder {options.statements.parent} for --statements; nothing was done."
-            )
-        given = None if options.reconcile is True else options.reconcile
-        since = None if options.reconcile is None else reconcile_start(given, options.at)
-        with table_progress() as progress:
-            cycle = run_cycle(
-                at=options.at,
-                source=options.source,
-                gateway=options.gateway,
-                reconcile_since=since,
-                report=print,
-                progress=progress,
-            )
-        if options.statements:
-            write_statements(cycle.statements, options.statements)
-        return 0
-
-    return run_command(parser, command, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from scripts.cli import main
+
+    raise SystemExit(main(["cycle", *sys.argv[1:]]))

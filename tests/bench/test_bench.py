@@ -11,8 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from bench.__main__ import Bench
-from bench.__main__ import main as bench
+from bench.__main__ import Bench, main
 from bench.extract import fill, measure
 from bench.tables import mart_tables
 from tests.support.mariadb_server import MariaDB
@@ -31,7 +30,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(filled: Path, tmp_path: Path) -> None:
     shutil.copytree(filled, tmp_path / "bench")
     where = ["--folder", str(tmp_path / "bench"), "--keep", "--results", str(tmp_path / "kept")]
-    assert bench(["--scale", str(SMALL), *where, "--kinds", "ageing", "--rounds", "1"]) == 0
+    main(["--scale", str(SMALL), *where, "--kind", "ageing", "--rounds", "1"], standalone_mode=False)
     with (tmp_path / "kept" / "cycles.csv").open() as file:
         (cycle,) = csv.DictReader(file)
     assert int(cycle["rows"]) > 80_000 and int(cycle["archived"]) > 0

@@ -29,10 +29,11 @@ from bench.lifecycles import (
     months_before,
     scans,
 )
-from bench.simulate import main, simulate, simulated_trace
+from bench.simulate import simulate, simulated_trace
 from bench.source_writer import SourceWriteError, SourceWriter
 from extract.source import SourceTable, TimeRange, open_source
 from extract.source_mysql import Address
+from tests.support.commands import simulate as main
 
 T = datetime(2026, 5, 1, tzinfo=UTC)
 SIX_MONTHS = 184 * DAY
@@ -161,7 +162,7 @@ def test_trace_seq_numbers_the_arrivals_of_an_order_from_zero(lives: pa.Table) -
 
 
 def test_the_first_write_holds_about_as_many_orders_as_asked_for(file: str) -> None:
-    counts = simulate(file, orders=3000, months=8, seed=1, at=T, progress=False)
+    counts = simulate(file, orders=3000, months=8, seed=1, at=T)
     assert counts[UTI] == counts[ECS] == pytest.approx(3000, rel=0.05)
     rows = content(file)
     order_ids = [row[0] for row in rows[UTI]]
@@ -176,7 +177,7 @@ def test_the_first_write_holds_about_as_many_orders_as_asked_for(file: str) -> N
 
 
 def test_a_later_moment_continues_the_same_history(url: str) -> None:
-    arguments: dict[str, Any] = {"orders": 400, "months": 8, "seed": 4, "progress": False}
+    arguments: dict[str, Any] = {"orders": 400, "months": 8, "seed": 4}
     simulate(url, at=T, **arguments)
     before = content(url)
     simulate(url, at=T + timedelta(days=40), **arguments)
@@ -192,14 +193,14 @@ def test_a_later_moment_continues_the_same_history(url: str) -> None:
 
 def test_both_kinds_of_source_hold_the_same_rows(file: str, mysql_database: str) -> None:
     for url in (file, mysql_database):
-        simulate(url, orders=500, months=7, seed=9, at=T, progress=False)
+        simulate(url, orders=500, months=7, seed=9, at=T)
     assert content(file) == content(mysql_database)
 
 
 def test_the_seed_decides_everything(tmp_path: Path) -> None:
     def made(name: str, seed: int) -> Content:
         url = f"duckdb:///{tmp_path}/{name}.duckdb"
-        simulate(url, orders=300, months=2, seed=seed, at=T, progress=False)
+        simulate(url, orders=300, months=2, seed=seed, at=T)
         return content(url)
 
     assert made("a", 1) == made("b", 1) != made("c", 2)
@@ -230,7 +231,7 @@ def test_a_day_of_cycles_ends_where_one_step_ends(url: str) -> None:
 
 
 def test_the_days_arrivals_alone_are_enough_to_continue(file: str) -> None:
-    simulate(file, orders=400, months=8, seed=6, at=T, progress=False)
+    simulate(file, orders=400, months=8, seed=6, at=T)
     day = T + timedelta(days=1)
     with SourceWriter(file) as writer:
         assert writer.advance(simulated_trace(400, 8, 6, day, since=T), int(day.timestamp())) > 0
@@ -259,16 +260,17 @@ def test_an_earlier_moment_is_refused(file: str, capsys: pytest.CaptureFixture[s
     arguments = ["--source", file, "--orders", "50", "--months", "2", "--seed", "1", "--at"]
     assert main([*arguments, "2026-05-01"]) == 0
     before = content(file)
-    assert "python -m extract" in capsys.readouterr().out
+    assert "order-tracking cycle --source" in capsys.readouterr().out
     assert main([*arguments, "2026-04-30T23:59:59"]) == 2
     assert "earlier" in capsys.readouterr().err
     assert content(file) == before
 
 
-def test_other_parameters_write_anew_and_say_so(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    simulate(url, orders=60, months=2, seed=1, at=T, progress=False)
-    simulate(url, orders=60, months=2, seed=2, at=T)
-    assert "written anew" in capsys.readouterr().out
+def test_other_parameters_write_anew_and_say_so(url: str) -> None:
+    simulate(url, orders=60, months=2, seed=1, at=T)
+    told: list[str] = []
+    simulate(url, orders=60, months=2, seed=2, at=T, report=told.append)
+    assert len(told) == 1 and "written anew" in told[0]
     assert content(url) == derived(simulated_trace(60, 2, 2, T), int(T.timestamp()))
 
 
@@ -276,7 +278,7 @@ def test_a_first_write_that_died_is_begun_anew(url: str) -> None:
     with SourceWriter(url) as writer:
         writer.begin("orders=60 months=2 seed=1", 0)
         writer.put(simulated_trace(60, 2, 5, T))
-    simulate(url, orders=60, months=2, seed=1, at=T, progress=False)
+    simulate(url, orders=60, months=2, seed=1, at=T)
     assert content(url) == derived(simulated_trace(60, 2, 1, T), int(T.timestamp()))
 
 
@@ -288,11 +290,11 @@ def test_a_real_source_is_never_written(url: str) -> None:
         with duckdb.connect(url.removeprefix("duckdb:///")) as file_connection:
             file_connection.execute(f"CREATE TABLE {UTI} (order_id BIGINT)")
     with pytest.raises(SourceWriteError, match="not written by a simulation"):
-        simulate(url, orders=10, months=1, seed=1, at=T, progress=False)
+        simulate(url, orders=10, months=1, seed=1, at=T)
 
 
 def test_mysql_has_a_real_ones_keys_and_indexes(mysql_database: str) -> None:
-    simulate(mysql_database, orders=20, months=1, seed=1, at=T, progress=False)
+    simulate(mysql_database, orders=20, months=1, seed=1, at=T)
     with closing(Address.parse(mysql_database).connect()) as connection:
         cursor = connection.cursor()
         found = {}

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from extract.__main__ import main as extract_command
 from extract.errors import ExtractFailed, LockHeld, SourceError, WarehouseError
 from extract.lock import run_lock
-from scripts.run_cycle import main as run_cycle_command
 from tests.conftest import START
 from tests.marts.test_retention import physical
+from tests.support.commands import cycle as run_cycle_command
+from tests.support.commands import extract as extract_command
 from tests.support.world import DAY, HOUR, MINUTE, World
 
 PROJECT = Path(__file__).parents[2]
@@ -265,8 +265,8 @@ def test_a_read_only_warehouse_is_an_error_that_says_so(world: World) -> None:
         source = Path(shutil.copy(world.source_file, folder))
         before = warehouse.read_bytes()
         code = (
-            "import os; from scripts.run_cycle import main\n"
-            f"cycle = ['--source', 'duckdb:///{source}', '--at', '2025-09-01T01:00']\n"
+            "import os; from scripts.cli import main\n"
+            f"cycle = ['cycle', '--source', 'duckdb:///{source}', '--at', '2025-09-01T01:00']\n"
             "assert main(cycle) == 0\n"  # by now all modules are loaded; not everybody may read them
             "if os.geteuid() == 0: os.seteuid(65534)\n"
             f"os.environ['ORDER_TRACKING_DUCKDB'] = '{warehouse}'\n"
@@ -301,7 +301,7 @@ def test_a_full_disk_fails_the_cycle_and_loses_nothing(
     code = (
         f"import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
-        f"from scripts.run_cycle import main; raise SystemExit(main(['--source', {world.source_url!r}, "
+        f"from scripts.cli import main; raise SystemExit(main(['cycle', '--source', {world.source_url!r}, "
         f"'--at', '2025-09-01T00:46:00']))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
@@ -317,9 +317,7 @@ def test_a_missing_setting_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_unreadable_time_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run_cycle_command(["--at", "tomorrow"])
-    assert stopped.value.code == 2
+    assert run_cycle_command(["--at", "tomorrow"]) == 2
     assert "'tomorrow' is no ISO time" in capsys.readouterr().err
 
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from extract import landing, run, s3_parts, staging
-from extract.__main__ import main as extract_command
 from extract.errors import CycleFailed, SourceError, first_line, in_words, with_first, within
 from extract.source_duckdb import DuckDBSource
-from scripts.run_cycle import main as cycle_command
 from tests.conftest import START
+from tests.support.commands import cycle as cycle_command
+from tests.support.commands import extract as extract_command
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import DAY, MINUTE, World
 

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from extract.__main__ import main as extract_main
 from extract.source_duckdb import DuckDBSource
-from scripts.run_cycle import main
 from scripts.statement_times import RETENTION, STATEMENTS, StatementLog, TimedStatement, slowest
 from tests.conftest import START
+from tests.support.commands import cycle as main
+from tests.support.commands import extract as extract_main
 from tests.support.world import DAY, MINUTE, World, moment
 
 

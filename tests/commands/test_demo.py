@@ -1,47 +1,62 @@
-"""The demo, with few orders and few single cycles: it starts anew, ends, and says what the warehouse holds."""
+"""The demo: it starts anew, stays in its own folder, and the commands that it prints run as printed."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from scripts import demo
+from extract.settings import PROJECT
+from scripts.demo import demo
+
+SETTINGS_OF_THE_USER = {
+    "ORDER_TRACKING_GATEWAY": "redshift",
+    "ORDER_TRACKING_DUCKDB": "/not/to/be/touched.duckdb",
+    "ORDER_TRACKING_SOURCE": "mysql://production/orders",
+    "ALERT_SLACK_WEBHOOK": "http://127.0.0.1:1/nobody-listens",
+    "ALERT_SMTP_HOST": "127.0.0.1",
+}
 
 
-def test_the_demo_starts_anew_and_tells_what_it_left(
+def test_the_demo_starts_anew_tells_its_story_and_its_commands_run_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("ORDER_TRACKING_DUCKDB", "ORDER_TRACKING_HISTORY_START", "PYTHON_DOTENV_DISABLED"):
-        monkeypatch.setenv(name, "")  # the demo sets them; so they are put back afterwards
-    # What a user may have set for production: the demo must not go there, nor tell anybody of what its checks find.
-    monkeypatch.setenv("ORDER_TRACKING_GATEWAY", "redshift")
-    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1/nobody-listens")
-    monkeypatch.setenv("ORDER_TRACKING_START", "2026-06-01")
-    monkeypatch.chdir(tmp_path)
-    for name, value in {
-        "FOLDER": tmp_path,
-        "SOURCE": tmp_path / "source.duckdb",
-        "WAREHOUSE": tmp_path / "warehouse.duckdb",
-        "FEWEST_CYCLES": 2,
-        "BUDGET_SECONDS": 0,
-    }.items():
-        monkeypatch.setattr(demo, name, value)
-    for left_behind in (demo.SOURCE, demo.WAREHOUSE, tmp_path / "warehouse.duckdb.wal"):
-        left_behind.write_text("of a demo that was broken off")
-    assert demo.main([]) == 0
+    """What a user may have set for production stays as it is: the demo does not go there, nor alert anybody."""
+    for name, value in SETTINGS_OF_THE_USER.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    for left_behind in ("source.duckdb", "warehouse.duckdb", "warehouse.duckdb.wal"):
+        (folder / left_behind).write_text("of a demo that was broken off")
+    before = dict(os.environ)
+    demo(folder=folder)
+    assert dict(os.environ) == before
     told = capsys.readouterr().out
-    assert "2 of 96 cycles took the time there is; the rest of the day with one" in told
-    held = dict(re.findall(r"^  (order_tracking\S+) +([\d,]+) ", told, re.MULTILINE))
-    assert list(held) == [table for table, _ in demo.TABLES]
-    assert "could not be delivered" not in told
-    assert (returned := re.search(r"still in history: (\d+)\. Restoring them:", told)) and int(returned[1]) > 0
-    assert f"order_status shows a partner for {returned[1]} of them" in told
-    assert "ORDER_TRACKING_GATEWAY=local" in told.splitlines()[-3], "the commands to try must not go to production"
-    for title in ("What was archived during the day", "What the checks found", "Cycle times", "What to try next"):
-        assert title in told
-    assert int(held["order_tracking_history.hist_uts_all"].replace(",", "")) > 0
-    (order,) = demo._query("SELECT MIN(order_id) FROM order_tracking.mart_uni_tracking_info")[0]
-    for _, sql in demo.QUERIES:
-        assert demo._query(sql.format(order=order))
+    assert "could not be delivered" not in told and "warning" not in told
+    cycles = re.findall(r"^(\d\d:\d\d) +\d+\.\d s +([\d,]+) landed +([\d,]+) archived$", told, re.MULTILINE)
+    assert [moment for moment, _, _ in cycles] == [
+        "22:30",
+        "22:45",
+        "23:00",
+        "23:15",
+        "23:30",
+        "23:45",
+        "00:00",
+        "00:15",
+    ]
+    assert re.search(r"^scans +[\d,]+ +[1-9][\d,]*$", told, re.MULTILINE), "what was archived at first"
+    (returned,) = re.findall(r"Among them order (\d+), which was archived", told)
+    assert re.search(r"^order_without_ecs +\d", told, re.MULTILINE)
+    without, restored = re.findall(rf"^{returned} +200 +(\S+)$", told, re.MULTILINE)
+    assert without == "-" and int(restored) > 0
+    prose = [line for line in told.partition("6  What to try next")[0].splitlines() if len(line) > 64]
+    assert not prose, "a phone shows no wider line"
+    commands = re.findall(r"^# .*\n(.+)$", told, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        done = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr, f"{command}: {done.stdout}{done.stderr}"
+    assert "1 open." in done.stdout, "the next daily check closes it"

@@ -28,7 +28,7 @@ def test_the_examples_of(module: str) -> None:
 
 def test_the_queries_of_the_readme_run_as_they_stand(world: World) -> None:
     """In a file that is called as the demo's, filled by a cycle in the year that they speak of."""
-    assert world.warehouse_file.name == demo.WAREHOUSE.name
+    assert world.warehouse_file.name == demo.Demo(demo.FOLDER).warehouse_file.name
     order = 67500000000
     world.order(order, at("2025-06-01T00:00:00"), partner=6)
     world.scan(order, at("2025-12-31T23:59:59"), code=200)

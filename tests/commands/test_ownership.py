@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 from sqlmesh.core.context import Context
 
-from extract.__main__ import main as extract_command
 from extract.ensure_tables import look_before_plan
 from extract.ownership import is_view_of_sqlmesh, project_models
 from extract.tables import load_config
 from extract.warehouse import Standing, open_warehouse
-from scripts.plan import main as plan
-from scripts.run_cycle import main as cycle
 from tests.conftest import START
 from tests.redshift_standin import refusals
+from tests.support.commands import cycle, plan
+from tests.support.commands import extract as extract_command
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import DAY, HOUR, World, moment
 

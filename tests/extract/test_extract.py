@@ -18,7 +18,6 @@ import duckdb
 import pytest
 from sqlglot import parse_one
 
-from extract.__main__ import main as extract_command
 from extract.clock import Clock
 from extract.errors import ConfigurationError, ExtractFailed, SourceError, WarehouseError
 from extract.run import TableRun, extract
@@ -27,6 +26,7 @@ from extract.source import open_source
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse
+from scripts.cli import main
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
 
@@ -249,7 +249,8 @@ def test_a_table_that_fails_is_logged_and_the_others_land(world: World, monkeypa
 def command(world: World, now: int, *arguments: str) -> list[tuple[Any, ...]]:
     """`python -m extract` at `now`; table, kind and rows landed of what it has logged."""
     known = world.query(f"SELECT COUNT(*) FROM {RAW}.extract_log")[0][0]
-    assert extract_command([*arguments, "--source", world.source_url, "--at", moment(now).isoformat()]) == 0
+    action = () if arguments[:1] == ("reconcile",) else ("extract",)
+    assert main([*action, *arguments, "--source", world.source_url, "--at", moment(now).isoformat()]) == 0
     logged = world.query(f"SELECT table_name, kind, rows_landed FROM {RAW}.extract_log ORDER BY rowid")[known:]
     return sorted(logged)
 
@@ -295,7 +296,7 @@ def test_the_table_option_lands_only_the_tables_named(world: World) -> None:
     assert command(world, START + MINUTE, "--table", "ecs_order_info") == [("ecs_order_info", "since", 1)]
     assert raw_orders(world, "ecs_order_info") == [1]
     assert raw_orders(world, "uni_tracking_info") == raw_orders(world) == []
-    both = command(world, START + 2 * MINUTE, "--table", "ecs_order_info", "uni_tracking_spath")
+    both = command(world, START + 2 * MINUTE, "--table", "ecs_order_info", "--table", "uni_tracking_spath")
     assert both == [("ecs_order_info", "extract", 0), ("uni_tracking_spath", "since", 1)]
     assert raw_orders(world) == [1] and raw_orders(world, "uni_tracking_info") == []
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.exceptions import main as exceptions_command
 from tests.conftest import START
 from tests.marts.test_retention import physical
+from tests.support.commands import exceptions as exceptions_command
 from tests.support.world import DAY, HOUR, MINUTE, World, at
 
 HISTORY = "order_tracking_history"

@@ -255,7 +255,7 @@ def test_rows_before_history_start_stay_and_become_exceptions(make_world: Callab
 def test_history_start_widened_by_a_plan_lets_them_go_and_clears_the_exceptions(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scripts.plan import main as plan
+    from tests.support.commands import plan
 
     world = make_world(history_start="2025_h1")
     world.order(9, START)

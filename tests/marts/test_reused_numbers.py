@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scripts.exceptions import main as exceptions_command
 from tests.conftest import START
+from tests.support.commands import exceptions as exceptions_command
 from tests.support.world import DAY, HOUR, World, at
 
 AGED = at("2025-02-10T00:00:00")

@@ -7,8 +7,9 @@ import io
 from pathlib import Path
 
 import duckdb
-from extract.config import PROJECT
 from sqlmesh.core.context import Context
+
+from extract.settings import PROJECT
 
 CHECKS = {file.stem for file in (Path(PROJECT) / "models" / "checks").glob("*.sql")}
 MODELS = {

@@ -10,7 +10,6 @@ one survives or breaks, when its text is no longer found, and when the unchanged
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -23,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from itertools import chain
 from pathlib import Path
+
+import click
 
 PROJECT = Path(__file__).resolve().parents[2]
 HISTORIES = 12
@@ -432,27 +433,26 @@ MUTANTS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.proof.mutants", description="Each mistake must be caught")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
-    parser.add_argument("--play", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.play:
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--play", is_flag=True, hidden=True)
+def main(names: tuple[str, ...], play: bool) -> None:
+    """Each mistake must be caught; with names, only these."""
+    if play:
         print(json.dumps(astuple(what_fails())))
-        return 0
-    unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
-    if unknown:
-        parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
-    chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
+        return
+    if unknown := set(names) - {mutant.name for mutant in MUTANTS}:
+        raise click.UsageError(f"no such mutant: {', '.join(sorted(unknown))}")
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     with tempfile.TemporaryDirectory() as folder:
         if not unchanged_copy_passes(chosen, Path(folder)):
             print("The project fails unchanged, so that nothing can be said of any mutant.")
-            return 1
+            raise SystemExit(1)
         survivors = [mutant.name for mutant in chosen if not caught(mutant, Path(folder))]
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants caught.")
     if survivors:
         print(f"Not caught: {', '.join(survivors)}")
-    return 1 if survivors else 0
+    raise SystemExit(1 if survivors else 0)
 
 
 def unchanged_copy_passes(chosen: Sequence[Mutant], folder: Path) -> bool:
@@ -562,4 +562,4 @@ def what_fails() -> Outcome:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

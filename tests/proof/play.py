@@ -9,7 +9,6 @@ what they held. A failing one ends the run with its seed and the smallest part o
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import multiprocessing
 import os
@@ -22,8 +21,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import click
 import duckdb
 import pyarrow as pa
+from rich.console import Console
+from rich.progress import Progress
 
 from extract.errors import ExtractFailed, SourceError
 from extract.source import SourceTable, TimeRange
@@ -385,28 +387,27 @@ def figures_of(seed: int) -> Figures:
     return figures
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    from tqdm import tqdm
-
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.proof.play", description="Random histories against the oracle"
-    )
-    parser.add_argument("--histories", type=int, default=100, metavar="N")
-    parser.add_argument("--seed", type=int, help="play this history, and so many after it as --histories says")
-    parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, metavar="P", help="at once (default: %(default)s)"
-    )
-    options = parser.parse_args(arguments)
-    if options.histories < 1 or options.processes < 1:
-        parser.error("--histories and --processes begin with 1")
-    first = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
+@click.command()
+@click.option("--histories", type=click.IntRange(1), default=100, metavar="N")
+@click.option("--seed", type=int, help="Play this history, and so many after it as --histories says.")
+@click.option(
+    "--processes", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, metavar="P", help="At once."
+)
+def main(histories: int, seed: int | None, processes: int) -> None:
+    """Random histories against the oracle."""
+    first = random.SystemRandom().randrange(10**9) if seed is None else seed
     started = time.monotonic()
-    with tqdm(total=options.histories, unit="history", disable=None) as bar:
+    with Progress(
+        console=Console(stderr=True), transient=True, auto_refresh=False, disable=not sys.stderr.isatty()
+    ) as bars:
+        bar = bars.add_task("histories", total=histories)
         try:
-            figures = play_many(range(first, first + options.histories), options.processes, bar.update)
+            figures = play_many(
+                range(first, first + histories), processes, lambda: bars.update(bar, advance=1, refresh=True)
+            )
         except NotAsItMustBe as error:
             print(error, file=sys.stderr)
-            return 1
+            raise SystemExit(1) from None
     seconds = time.monotonic() - started
     print(
         f"{figures.histories} histories from seed {first}: {figures.cycles} cycles ({figures.cycles / seconds:.1f} a "
@@ -416,8 +417,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     never = [kind for kind in KINDS if not figures.kinds[kind]]
     if never:
         print(f"never drawn: {', '.join(never)}")
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -23,8 +23,8 @@ from sqlmesh.core.engine_adapter.base import EngineAdapter
 from extract.errors import ExtractFailed
 from extract.settings import PROJECT
 from extract.warehouse_duckdb import DuckDBWarehouse
-from scripts.exceptions import main as exceptions
 from tests.conftest import START
+from tests.support.commands import exceptions
 from tests.support.thorough import THOROUGH, sample
 from tests.support.world import DAY, HOUR, MINUTE, World, at, moment
 

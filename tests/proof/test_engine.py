@@ -8,11 +8,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from scripts.exceptions import main as exceptions
 from tests.proof.engine import CHECKS, MARTS, stencil_of
 from tests.proof.fast_world import FastWorld
 from tests.proof.histories import History
 from tests.proof.oracle import COLUMNS, UTI
+from tests.support.commands import exceptions
 from tests.support.world import World, make_tables, moment
 
 COMPARED = """

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from extract.__main__ import main as extract_command
 from extract.errors import ConfigurationError, CycleFailed
 from extract.settings import PROJECT
-from scripts.plan import main as plan
 from scripts.run_cycle import run_cycle
 from tests.conftest import START
 from tests.marts.test_retention import AGED, physical
 from tests.proof.test_crashes import everything
+from tests.support.commands import extract as extract_command
+from tests.support.commands import plan
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
 
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.source_writer import SourceWriter
-from scripts.exceptions import main as exceptions
 from tests.proof.fast_world import FastWorld
+from tests.support.commands import exceptions
 from tests.support.thorough import THOROUGH
 from tests.support.world import DAY, World, moment
 

@@ -13,10 +13,10 @@ import pytest
 
 from bench.simulate import simulate
 from bench.source_writer import SourceWriter
-from scripts.exceptions import main as exceptions_command
 from tests.marts.test_retention import physical
 from tests.proof.test_traces import DATA
 from tests.redshift_standin import Properties, RedshiftStandin, refusals
+from tests.support.commands import exceptions as exceptions_command
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import MARTS, RedshiftWorld, copy_tables
 from tests.support.thorough import sample
@@ -145,7 +145,7 @@ def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     for step in (HOUR, DAY, 70 * DAY, HOUR):
         now += step
         since = START - 300 * DAY if step == 70 * DAY else None  # what became visible long after its time
-        simulate(ours.source_url, orders=60, months=9, seed=7, at=moment(now), progress=False)
+        simulate(ours.source_url, orders=60, months=9, seed=7, at=moment(now))
         if now == START + HOUR:
             ours.order(1, START - 200 * DAY)  # archived at once
         elif step == DAY:

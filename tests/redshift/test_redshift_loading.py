@@ -36,7 +36,7 @@ from extract.source import open_source
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from extract.warehouse_redshift import RedshiftWarehouse
-from scripts.run_cycle import main as cycle_command
+from tests.support.commands import cycle as cycle_command
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import HOUR, MINUTE, moment

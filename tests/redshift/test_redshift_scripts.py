@@ -17,11 +17,9 @@ from extract.errors import LockHeld, WarehouseError
 from extract.lock import run_lock
 from extract.settings import PROJECT, RedshiftSettings
 from extract.warehouse import open_warehouse
-from scripts.exceptions import main as exceptions
-from scripts.redshift_maintain import main as maintain
 from scripts.redshift_smoke import NotAsNeeded, moves_nothing
-from scripts.redshift_smoke import main as smoke
 from tests.redshift.test_redshift_loading import extract
+from tests.support.commands import exceptions, maintain, smoke
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import DAY, HOUR

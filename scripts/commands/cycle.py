@@ -1,0 +1,88 @@
+"""`order-tracking cycle`"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import click
+
+from scripts.commands.reconcile import reconcile_start
+from scripts.options import EXIT_CODES, Time, at_option, chosen_gateway, gateway_option, source_option
+
+FROM_35_DAYS_BACK = "35 days back"
+
+
+class Since(Time):
+    """A time, or nothing behind --reconcile."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dt.datetime:
+        return dt.datetime.min if value == FROM_35_DAYS_BACK else super().convert(value, param, ctx)
+
+
+@click.command(short_help="Bring the marts up to date: extract, then run the models.", epilog=EXIT_CODES)
+@source_option
+@gateway_option
+@at_option
+@click.option(
+    "--reconcile",
+    "since",
+    metavar="[SINCE]",
+    type=Since(),
+    is_flag=False,
+    flag_value=FROM_35_DAYS_BACK,
+    help="Also compare the source with the warehouse, from this event time on (without one: from 35 days back).",
+)
+@click.option(
+    "--statements",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write every statement with its seconds and rows there, as CSV.",
+)
+def command(
+    source: str | None,
+    gateway: str | None,
+    at: dt.datetime | None,
+    since: dt.datetime | None,
+    statements: Path | None,
+) -> None:
+    """Bring the marts up to date: extract what changed, then run the models.
+
+    The first time it makes the marts. Once a day, after midnight, it also runs the checks. One line a phase says how
+    long it took and what it moved.
+
+    Changes the raw tables, the marts, their history and the exceptions. The source is only read. If it is broken off,
+    nothing is lost: run it again.
+
+    \b
+    Examples:
+      order-tracking cycle
+      order-tracking cycle --reconcile
+      order-tracking cycle --at 2025-09-01T12:15:30 --source duckdb:///source.duckdb
+    """
+    gateway = chosen_gateway(gateway, needs_source=True, source=source)
+    from extract.errors import ConfigurationError
+    from scripts.display import tell
+    from scripts.progress import table_progress
+    from scripts.run_cycle import run_cycle
+    from scripts.statement_times import write_statements
+
+    if statements and not statements.parent.is_dir():
+        raise ConfigurationError(f"There is no folder {statements.parent} for --statements; nothing was done.")
+    reconcile_since = None if since is None else reconcile_start(None if since == dt.datetime.min else since, at)
+    with table_progress() as progress:
+
+        def report(line: str) -> None:
+            progress.clear()
+            tell(line)
+
+        cycle = run_cycle(
+            at=at,
+            source=source,
+            gateway=gateway,
+            reconcile_since=reconcile_since,
+            report=report,
+            progress=progress,
+        )
+    if statements:
+        write_statements(cycle.statements, statements)

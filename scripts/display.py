@@ -1,0 +1,64 @@
+"""What commands print: tables that fit a terminal and are whole in a log, and lines that never stop the work."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+WHOLE = 100_000
+"""So many columns has what is no terminal: nothing is cut or wrapped there."""
+
+NARROW = 100
+"""Below so many columns a table that does not fit would be folded to crumbs."""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as text: numbers to the right, with thousands; None as a dash.
+
+    A terminal that is too narrow folds long cells; on a phone's width each row becomes a block of lines.
+    """
+    from rich import box
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    width = Console(file=sys.stdout).width if terminal else WHOLE
+    cells = [[_cell(value) for value in row] for row in rows]
+    wanted = sum(max(map(cell_len, column)) + 2 for column in zip(header, *cells, strict=True))
+    if width < min(wanted, NARROW):
+        widest = max(map(len, header))
+        blocks = ["\n".join(f"{n.ljust(widest)}  {c}" for n, c in zip(header, row, strict=True)) for row in cells]
+        return "\n\n".join(blocks)
+    shown = Table(box=box.SIMPLE_HEAD if terminal else None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    for number, name in enumerate(header):
+        numeric = any(isinstance(row[number], int | float) for row in rows)
+        shown.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+    for row in cells:
+        shown.add_row(*map(Text, row))
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, highlight=False, emoji=False)
+    with console.capture() as captured:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def answer(text: str) -> None:
+    """Prints what was asked for. Who has read enough (`| head`) may leave; what else fails is the command's failure."""
+    with suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
+def tell(text: str) -> None:
+    """Prints what has been done meanwhile. What is not to be printed must not stop what is being done."""
+    with suppress(OSError, ValueError):
+        print(text, flush=True)

@@ -1,0 +1,22 @@
+"""The commands as tests call them: arguments in, exit code out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from scripts.cli import main
+
+Command = Callable[[Sequence[str]], int]
+
+
+def _command(*name: str) -> Command:
+    return lambda arguments: main([*name, *arguments])
+
+
+cycle = _command("cycle")
+extract = _command("extract")
+plan = _command("plan")
+exceptions = _command("exceptions")
+simulate = _command("simulate")
+maintain = _command("redshift", "maintain")
+smoke = _command("redshift", "smoke")
