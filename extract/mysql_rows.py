@@ -5,7 +5,7 @@ the rows off the socket itself. A row that is not decoded yet stays in the serve
 server down and costs no memory. The protocol marks the end of the rows with a packet of its own, so a stream
 without that packet is known to be cut.
 
-Why not a ready-made reader: docs/decisions.md has the measurements.
+Why not a ready-made reader: docs/performance.md has the measurements.
 """
 
 from __future__ import annotations

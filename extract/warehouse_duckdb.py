@@ -22,7 +22,7 @@ CHECKPOINT_THRESHOLD = "256MB"
 
 MEMORY_LIMIT = 4 << 30
 """Bytes; at most 4/5 of the machine's memory. A cycle needs a tenth of it, the daily checks at peak volume a quarter;
-the rest is room (decision 46)."""
+the rest is room (docs/performance.md, 'DuckDB')."""
 
 EXTRACT_MEMORY_LIMIT = 160 << 20
 """Bytes, of DuckDB's buffers while an extract runs; it would otherwise keep what it wrote, up to the other limit."""

@@ -11,7 +11,7 @@ MODEL (
 
 WITH in_both AS (
   SELECT
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     active.order_id
   FROM order_tracking.active_status AS active
   JOIN order_tracking.archived_status AS archived
@@ -22,7 +22,7 @@ WITH in_both AS (
     NOT @is_another_order(archived, active, created)
   UNION
   SELECT
-    'order_tracking.mart_ecs_order_info',
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127),
     active.order_id
   FROM order_tracking.active_metadata AS active
   JOIN order_tracking.archived_metadata AS archived

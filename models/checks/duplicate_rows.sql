@@ -42,9 +42,9 @@ WITH doubled_before AS (
     ON scans.order_id = doubled_before.order_id
 ), doubled AS (
   SELECT
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     order_id,
-    'more than one row' AS detail
+    'more than one row'::VARCHAR(4096) AS detail
   FROM order_tracking.active_status
   GROUP BY
     order_id
@@ -52,9 +52,9 @@ WITH doubled_before AS (
     COUNT(*) > 1
   UNION ALL
   SELECT
-    'order_tracking.mart_ecs_order_info',
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127),
     order_id,
-    'more than one row'
+    'more than one row'::VARCHAR(4096)
   FROM order_tracking.active_metadata
   GROUP BY
     order_id
@@ -62,9 +62,9 @@ WITH doubled_before AS (
     COUNT(*) > 1
   UNION
   SELECT
-    'order_tracking.mart_uni_tracking_spath',
+    'order_tracking.mart_uni_tracking_spath'::VARCHAR(127),
     recent.order_id,
-    'more than one row of a scan'
+    'more than one row of a scan'::VARCHAR(4096)
   FROM recent_scans AS recent
   JOIN order_tracking.mart_uni_tracking_spath AS held
     ON held.order_id = recent.order_id AND @is_identical(held, recent, uts)
@@ -77,9 +77,9 @@ WITH doubled_before AS (
     COUNT(*) > 1
   UNION
   SELECT
-    'order_tracking.mart_uni_tracking_spath',
+    'order_tracking.mart_uni_tracking_spath'::VARCHAR(127),
     order_id,
-    'more than one row of a scan'
+    'more than one row of a scan'::VARCHAR(4096)
   FROM order_tracking.mart_uni_tracking_spath
   WHERE
     @has_its_turn(pathtime)

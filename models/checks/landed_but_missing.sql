@@ -62,9 +62,9 @@ WITH scans_by_landing AS (
     OR SUM(traceseq) <> 0
 ), missing AS (
   SELECT DISTINCT
-    'order_tracking.mart_uni_tracking_info' AS table_name,
+    'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     landed.order_id,
-    'a status landed, but neither mart nor history holds it or a newer one' AS detail
+    'a status landed, but neither mart nor history holds it or a newer one'::VARCHAR(4096) AS detail
   FROM order_tracking.suspects AS suspects
   JOIN order_tracking_raw.uni_tracking_info_raw AS landed
     ON landed.order_id = suspects.order_id
@@ -89,9 +89,9 @@ WITH scans_by_landing AS (
     ) = 0
   UNION ALL
   SELECT DISTINCT
-    'order_tracking.mart_ecs_order_info' AS table_name,
+    'order_tracking.mart_ecs_order_info'::VARCHAR(127) AS table_name,
     landed.order_id,
-    'metadata landed, but neither mart nor history holds it or a newer one' AS detail
+    'metadata landed, but neither mart nor history holds it or a newer one'::VARCHAR(4096) AS detail
   FROM order_tracking.suspects AS suspects
   JOIN order_tracking_raw.ecs_order_info_raw AS landed
     ON landed.order_id = suspects.order_id
@@ -116,9 +116,9 @@ WITH scans_by_landing AS (
     ) = 0
   UNION ALL
   SELECT DISTINCT
-    'order_tracking.mart_uni_tracking_spath',
+    'order_tracking.mart_uni_tracking_spath'::VARCHAR(127),
     landed.order_id,
-    'a scan landed, but neither mart nor history holds it'
+    'a scan landed, but neither mart nor history holds it'::VARCHAR(4096)
   FROM unequal_landings
   JOIN order_tracking_raw.uni_tracking_spath_raw AS landed
     ON landed.landed_at = unequal_landings.landed_at

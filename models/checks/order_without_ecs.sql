@@ -1,6 +1,6 @@
 /* Test 3: every order in uti has its row in ecs.
    A row is an active order without one. If history holds it, the order came back: restore it with
-   `python -m scripts.exceptions restore`. If nothing does, look for it at the source. */
+   `order-tracking exceptions restore`. If nothing does, look for it at the source. */
 MODEL (
   name order_tracking.order_without_ecs,
   kind EMBEDDED,

@@ -1,5 +1,5 @@
 /* Test 2: every order in uti has scans, in the mart or in history.
-   A row is an active order without any. `python -m extract reconcile` with --since a time before its status lands those
+   A row is an active order without any. `order-tracking reconcile` with --since a time before its status lands those
    that were missed. */
 MODEL (
   name order_tracking.order_without_scans,

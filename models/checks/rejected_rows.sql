@@ -1,6 +1,6 @@
 /* Every row of the source can be loaded.
    A row is a source row that could not: it has no key or no time. Mend it at the source, or settle the exception with
-   `python -m scripts.exceptions resolve`; it stays open until then. The row stands as text in
+   `order-tracking exceptions resolve`; it stays open until then. The row stands as text in
    order_tracking_raw.rejected_rows. */
 MODEL (
   name order_tracking.rejected_rows,

@@ -1,5 +1,5 @@
 /* Test 1: update_time in uti equals the time of the order's newest scan in uts.
-   A row is an active order for which it does not; an order without scans is not a pass. `python -m extract reconcile`
+   A row is an active order for which it does not; an order without scans is not a pass. `order-tracking reconcile`
    with --since a time before both lands what was missed. If the row stays, the source disagrees with itself. */
 MODEL (
   name order_tracking.update_time_mismatch,

@@ -26,7 +26,7 @@ TIMES = {
 """The large tables, and the times in whose order, or nearly so, their rows lie."""
 
 MAY_READ_ALL = {
-    # What must find the batch's orders, of any age, among all: decision 25.
+    # What must find the batch's orders, of any age, among all (docs/decisions.md, 'Cost').
     r"DELETE FROM \S+__mart_\S+ WHERE \"order_id\" IN": {"mart_uni_tracking_info", "mart_ecs_order_info"},
     r"CREATE TEMPORARY TABLE \"order_tracking_(returned|departed)_orders\"": {"hist_uti", "hist_ecs"},
     # What was found in history is then looked for: an order that came back, and metadata whose order is archived.

@@ -54,7 +54,7 @@ def edit(file: Path, *changes: tuple[str, str]) -> None:
 def plan(project: Path, now: int, environment: str = "prod") -> None:
     """Plans in a process of its own: in this one the project's own macros would be taken for those of the copy."""
     with closing(open_warehouse("redshift")) as warehouse:
-        ensure_tables(warehouse, load_config(project).tables)
+        ensure_tables(warehouse, load_config(project), now)
     code = f"""
 import datetime as dt
 from contextlib import closing
