@@ -69,7 +69,7 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
     """Enter what fails now, of a topic that has one open exception whatever its count.
 
     Args:
-        failing: Query of check_name, table_name, topic and detail, which begins with the topic and has the count.
+        failing: Query of check_name, table_name, topic and detail: the topic and ` (rows: 12)`.
         at: The moment of the check, epoch seconds. Entering the same moment twice changes nothing.
     """
     tables: dict[str, str | exp.Expr] = {"exceptions": EXCEPTIONS, "failing": failing}
@@ -77,7 +77,7 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         """
         UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1, detail = failing.detail FROM failing
         WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
-          AND LEFT(exceptions.detail, LENGTH(failing.topic)) = failing.topic
+          AND SPLIT_PART(exceptions.detail, ' (rows: ', 1) = failing.topic
           AND exceptions.resolved_at IS NULL
           AND (exceptions.last_seen_at < :at OR exceptions.detail <> failing.detail)
         """,
@@ -91,7 +91,7 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         FROM failing
         LEFT JOIN open_ones ON open_ones.check_name = failing.check_name
           AND open_ones.table_name = failing.table_name
-          AND LEFT(open_ones.detail, LENGTH(failing.topic)) = failing.topic AND open_ones.resolved_at IS NULL
+          AND SPLIT_PART(open_ones.detail, ' (rows: ', 1) = failing.topic AND open_ones.resolved_at IS NULL
         WHERE open_ones.check_name IS NULL
         """,
         {**tables, "open_ones": EXCEPTIONS},

@@ -20,6 +20,9 @@ from macros.versions import another_order, identical, older, same
 CREATED = "order_tracking_created_orders"
 """order_id, first_created, last_created: when the orders that came back were created, by all metadata of the number."""
 
+REUSED = "order_tracking_reused_numbers"
+"""Orders of this batch under whose number history holds another order, as exceptions."""
+
 UNROUTED = "order_tracking_unrouted_rows"
 """period: one row for each row that should have been archived and has no copy."""
 
@@ -44,7 +47,11 @@ def clean(found: Retention) -> list[exp.Expr]:
     deletions = [
         delete_from_history(found, period, present_statuses(found, period), stale) for period in found.returned
     ]
-    return [*created_orders(found), *record_exceptions(reused_numbers(found), found.end), *deletions]
+    reused = t.cast(
+        exp.Query, statement("SELECT check_name, table_name, order_id, detail FROM reused", {"reused": REUSED})
+    )
+    exceptions = [*temporary(REUSED, reused_numbers(found)), *record_exceptions(reused, found.end)]
+    return [*created_orders(found), *exceptions, *deletions]
 
 
 def delete_from_history(found: Retention, period: str, present: exp.Query, stale: exp.Expr) -> exp.Expr:

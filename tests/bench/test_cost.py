@@ -33,7 +33,7 @@ MAY_READ_ALL = {
     r"DELETE FROM \S+\"hist_uti_\S+ USING": {"hist_uti"},
     # Whether it came back as itself: by all the metadata of its number.
     r"CREATE TEMPORARY TABLE \"order_tracking_created_orders\"": {"hist_ecs", "mart_ecs_order_info"},
-    r"SELECT DISTINCT reused.order_id": {"hist_uti"},
+    r"CREATE TEMPORARY TABLE \"order_tracking_reused_numbers\"": {"hist_uti"},
     r"DELETE FROM \S+\"hist_ecs_\S+ USING": {"hist_ecs", "mart_ecs_order_info", "mart_uni_tracking_info"},
     r"CREATE TEMPORARY TABLE \"order_tracking_due_rows\"": {"mart_ecs_order_info", "mart_uni_tracking_info"},
     # Where the source had nothing new for a day: how far has the mart come?

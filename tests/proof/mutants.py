@@ -215,8 +215,8 @@ MUTANTS = (
     Mutant(
         "history_not_cleaned",
         STEPS,
-        "found.end), *deletions]",
-        "found.end)]",
+        "*exceptions, *deletions]",
+        "*exceptions]",
         "an order that comes back stays in history",
     ),
     Mutant(
