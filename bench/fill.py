@@ -155,27 +155,11 @@ class Filling:
             first, last = (min((edge - FIRST_ARCHIVED) * rows // span, rows) for edge in period_bounds(period))
             order_id, time = f"({FIRST_ARCHIVED_ORDER} + r)", f"({FIRST_ARCHIVED} + r * {span} // {rows})"
             landed, archived = stamp(time), stamp(f"({time} + 184 * 86400)")
-            self._history("uti", period, ("tno VARCHAR(64)", "status INTEGER", "update_time BIGINT"))
-            self._history("ecs", period, ("partner_id INTEGER", "add_time BIGINT"))
-            self._history("uts", period, ("pathtime BIGINT", "code INTEGER", "traceseq INTEGER"))
             numbers = f"FROM range({first}, {last}) AS numbers (r)"
             uti = f"SELECT {order_id}, 'T' || {order_id}, 212, {time}, {landed}, {archived} {numbers}"
             ecs = f"SELECT {order_id}, (hash(r) % 320)::INTEGER, {time} - 518400, {landed}, {archived} {numbers}"
             self._warehouse.execute(f"INSERT INTO order_tracking_history.hist_uti_{period} {uti}")
             self._warehouse.execute(f"INSERT INTO order_tracking_history.hist_ecs_{period} {ecs}")
-
-    def _history(self, short: str, period: str, columns: tuple[str, ...]) -> None:
-        listed = ", ".join(("order_id BIGINT", *columns, "landed_at TIMESTAMP", "archived_at TIMESTAMP"))
-        self._warehouse.execute(f"CREATE TABLE order_tracking_history.hist_{short}_{period} ({listed})")
-        tables = self._warehouse.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE ? ORDER BY 1", [f"hist_{short}_20%"]
-        ).fetchall()
-        names = ", ".join(("order_id", *(column.split()[0] for column in columns), "landed_at", "archived_at"))
-        union = " UNION ALL ".join(
-            f"SELECT '{table[9:]}'::VARCHAR(7) AS period, {names} FROM order_tracking_history.{table}"
-            for (table,) in tables
-        )
-        self._warehouse.execute(f"CREATE OR REPLACE VIEW order_tracking_history.hist_{short}_all AS {union}")
 
     def _log(self) -> None:
         """What the extract would have noted: how far the landings have seen."""

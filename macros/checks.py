@@ -96,6 +96,6 @@ def failures_of(evaluator, *checks: exp.Column):  # type: ignore[no-untyped-def]
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
         >>> failures_of(MacroEvaluator("redshift"), exp.column("a"), exp.column("b")).sql("redshift")[:61]
-        'SELECT check_name, table_name, order_id, detail FROM order_tra'
+        'SELECT check_name, table_name, order_id, detail FROM order_tr'
     """
     return union_all([exp.select(*CHECKED).from_(f"order_tracking.{check.name}") for check in checks])

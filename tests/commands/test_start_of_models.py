@@ -7,11 +7,11 @@ from contextlib import closing
 from unittest import mock
 
 import pytest
-from extract.config import load_config
 
 from extract.ensure_tables import look_before_plan
 from extract.errors import ExtractFailed, SourceError
 from extract.source_duckdb import DuckDBSource
+from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from scripts.plan import plan
 from scripts.sqlmesh_session import first_day

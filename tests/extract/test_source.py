@@ -18,8 +18,9 @@ import pytest
 
 from extract import mysql_rows, source_duckdb
 from extract.errors import SourceError
-from extract.source import Source, SourceTable, TimeRange, merged, open_source, row_filter
+from extract.source import Source, SourceTable, TimeRange, open_source
 from extract.source_mysql import Address
+from extract.source_reads import merged, row_filter
 
 UTI = SourceTable("uni_tracking_info", "update_time", ("order_id", "tno", "status", "update_time"))
 SPATH = SourceTable("uni_tracking_spath", "pathTime", ("order_id", "pathtime", "code", "traceseq"))
