@@ -13,7 +13,7 @@ from extract.tables import Table
 from extract.warehouse import Warehouse
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA
-from macros.sql import columns_of, statement, table_node, timestamp, union_all
+from macros.sql import columns_of, sql_from_template, table_node, timestamp, union_all
 from macros.versions import identical
 
 
@@ -51,7 +51,7 @@ def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Quer
     if table.mart.one_row_per_order:
         newest = exp.func("MAX", exp.column(table.time)).as_(table.time)
         return exp.select("order_id", newest).from_(union_all([beyond, pending]).subquery("held")).group_by("order_id")
-    added = statement(
+    added = sql_from_template(
         """
         SELECT :columns FROM pending
         LEFT JOIN beyond ON beyond.order_id = pending.order_id AND :identical

@@ -14,7 +14,7 @@ from extract.held import held_rows
 from extract.tables import Table
 from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse
-from macros.sql import columns_of, statement, timestamp
+from macros.sql import columns_of, sql_from_template, timestamp
 from macros.versions import identical
 
 
@@ -105,7 +105,7 @@ def stamp_literal(stamp: dt.datetime) -> exp.Expr:
 def last_arrival(warehouse: Warehouse, table: Table) -> dt.datetime | None:
     """The stamp of the last rows of a table that landed."""
     last = "SELECT MAX(landed_at) FROM log WHERE table_name = :name AND rows_landed > 0"
-    ((stamp,),) = warehouse.fetchall(statement(last, {"log": EXTRACT_LOG}, name=table.name))
+    ((stamp,),) = warehouse.fetchall(sql_from_template(last, {"log": EXTRACT_LOG}, name=table.name))
     return stamp
 
 
@@ -114,7 +114,7 @@ def refuse_to_go_back(warehouse: Warehouse, now: int) -> None:
 
     The marts may have passed that moment, and what lands behind it they would never look at.
     """
-    ((newest,),) = warehouse.fetchall(statement("SELECT MAX(landed_at) FROM log", {"log": EXTRACT_LOG}))
+    ((newest,),) = warehouse.fetchall(sql_from_template("SELECT MAX(landed_at) FROM log", {"log": EXTRACT_LOG}))
     if newest is None or landing_stamp(now) >= int(newest.replace(tzinfo=dt.UTC).timestamp()):
         return
     raise ConfigurationError(
@@ -143,7 +143,7 @@ def _survey(warehouse: Warehouse, table: Table, staged: Staged) -> tuple[int | N
     """Oldest and newest event time of what can be loaded, highest id, and the number of rows that cannot."""
     highest = "MAX(source_id)" if table.source.id_column else "CAST(NULL AS BIGINT)"
     (row,) = warehouse.fetchall(
-        statement(
+        sql_from_template(
             f"""
             SELECT MIN(CASE WHEN {REASON} IS NULL THEN :time END), MAX(CASE WHEN {REASON} IS NULL THEN :time END),
               {highest}, COUNT({REASON})
@@ -160,7 +160,7 @@ def _survey(warehouse: Warehouse, table: Table, staged: Staged) -> tuple[int | N
 def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:
     """Keeps each row that cannot be loaded, once, as text, with the reason."""
     warehouse.execute(
-        statement(
+        sql_from_template(
             f"""
             INSERT INTO rejected_rows (table_name, order_id, reason, payload, rejected_at)
             SELECT :name::VARCHAR(127), faulty.order_id, faulty.{REASON}, faulty.{ROW}, :stamp
@@ -180,7 +180,7 @@ def _landing(
 ) -> exp.Expr:
     """The INSERT of what is not held yet: one copy of each row, stamped."""
     names = list(table.columns)
-    return statement(
+    return sql_from_template(
         f"""
         INSERT INTO raw (:target, landed_at)
         SELECT :columns, :stamp
@@ -229,7 +229,7 @@ def log(
     }
     values = [value if isinstance(value, exp.Expr) else exp.convert(value) for value in entry.values()]
     warehouse.execute(
-        statement(
+        sql_from_template(
             "INSERT INTO log (:target) VALUES (:entry)",
             {"log": EXTRACT_LOG},
             target=[exp.to_identifier(name) for name in entry],

@@ -12,7 +12,7 @@ from extract.held import held_once
 from extract.source import TimeRange
 from extract.tables import Table
 from extract.warehouse import Warehouse
-from macros.sql import statement
+from macros.sql import sql_from_template
 
 HOUR = 3600
 Counts = dict[int, tuple[int, int, int]]
@@ -52,7 +52,7 @@ def parts_of(hours: dict[int, int], most_rows: int) -> list[Part]:
 
 def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | None) -> Counts:
     """Epoch hour -> (COUNT(*), SUM(order_id), SUM(time)) of what is held: mart, history, and what has landed since."""
-    counts = statement(
+    counts = sql_from_template(
         """
         SELECT CAST(FLOOR(:time / 3600.0) AS BIGINT) AS hour, COUNT(*), SUM(CAST(order_id AS DECIMAL(38, 0))),
           SUM(CAST(:time AS DECIMAL(38, 0)))

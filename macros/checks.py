@@ -7,7 +7,7 @@ from sqlmesh import macro
 
 from macros.marts import NUMBER_USED_AGAIN, mart_of
 from macros.periods import half_open
-from macros.sql import statement, timestamp, union_all
+from macros.sql import sql_from_template, timestamp, union_all
 
 CHECKED = ("check_name", "table_name", "order_id", "detail")
 GRACE_SECONDS = 2 * 900
@@ -33,7 +33,9 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     """Query of the orders whose status or scans landed within the grace: the checks pass them over."""
     queries = [
-        statement("SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=grace_cutoff(evaluator))
+        sql_from_template(
+            "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=grace_cutoff(evaluator)
+        )
         for raw in (mart_of("uti").raw, mart_of("uts").raw)
     ]
     return exp.union(*queries)
@@ -58,7 +60,7 @@ def has_its_turn(evaluator, seconds: exp.Expr):  # type: ignore[no-untyped-def]
     # So many turns are added that nothing is negative: the rest of a negative number is.
     turn = "(:seconds - :start + :turns) % :turn < :length"
     values = {"start": start, "turns": 1000 * TURN_SECONDS, "turn": TURN_SECONDS, "length": end - start}
-    return statement(turn, {}, seconds=seconds, **values)
+    return sql_from_template(turn, {}, seconds=seconds, **values)
 
 
 @macro()

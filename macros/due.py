@@ -10,7 +10,7 @@ from sqlglot import exp
 from macros.exceptions import EXCEPTIONS
 from macros.history import every_period
 from macros.marts import Mart, anchor
-from macros.sql import columns_of, statement, table_node, timestamp
+from macros.sql import columns_of, sql_from_template, table_node, timestamp
 
 RETURNED = "order_tracking_returned_orders"
 """period, order_id: orders of this batch that the mart's history holds."""
@@ -73,7 +73,7 @@ def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
 
 def batch_orders(found: Retention) -> exp.Query:
     """The orders of this batch: what landed in the interval; of metadata also those whose status landed."""
-    landed = statement(
+    landed = sql_from_template(
         "SELECT order_id FROM raw WHERE landed_at >= :start AND landed_at < :end",
         {},
         start=timestamp(found.start),
@@ -86,7 +86,7 @@ def batch_orders(found: Retention) -> exp.Query:
 
 def returned_orders(found: Retention) -> list[exp.Expr]:
     """Gathers the orders of this batch that the mart's history holds, with their half-years: mostly none."""
-    query = statement(
+    query = sql_from_template(
         "SELECT history.period, history.order_id FROM history JOIN batch ON batch.order_id = history.order_id",
         {"history": every_period(found.mart.alias, found.periods, ["order_id"]), "batch": batch_orders(found)},
     )
@@ -104,8 +104,8 @@ def aged_by_period(found: Retention) -> exp.Query | None:
 
 def half_year(time: exp.Expr) -> exp.Expr:
     """The half-year (UTC) of a column of epoch seconds, as the name of a period."""
-    moment = statement("TIMESTAMP 'epoch' + :time * INTERVAL '1 SECOND'", {}, time=time)
-    return statement(
+    moment = sql_from_template("TIMESTAMP 'epoch' + :time * INTERVAL '1 SECOND'", {}, time=time)
+    return sql_from_template(
         """
         CAST(EXTRACT(YEAR FROM :moment) AS VARCHAR(4)) || CASE WHEN EXTRACT(MONTH FROM :moment) < 7 THEN '_h1'
           ELSE '_h2' END
@@ -121,11 +121,11 @@ def departed_orders(found: Retention) -> list[exp.Expr]:
     Of a number that was used again it is the last order. The orders whose metadata the daily checks have found left
     behind are among them.
     """
-    left_behind = statement(
+    left_behind = sql_from_template(
         "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
         {"exceptions": EXCEPTIONS},
     )
-    departed = statement(
+    departed = sql_from_template(
         """
         SELECT archived.period, archived.order_id, archived.update_time FROM archived
         WHERE archived.archived_at > :start
@@ -147,7 +147,7 @@ def departed_orders(found: Retention) -> list[exp.Expr]:
           FROM departed
         ) AS ranked WHERE ranked.recency_rank = 1
     """
-    return temporary(DEPARTED, t.cast(exp.Query, statement(query, {"departed": departed})))
+    return temporary(DEPARTED, t.cast(exp.Query, sql_from_template(query, {"departed": departed})))
 
 
 def due_metadata(found: Retention) -> list[exp.Expr]:
@@ -157,7 +157,7 @@ def due_metadata(found: Retention) -> list[exp.Expr]:
     status may arrive after its metadata. What history still holds of an active number is another order's (uti has
     cleaned before), and metadata that was created before that one's last status belongs to it.
     """
-    query = statement(
+    query = sql_from_template(
         """
         SELECT departed.period, departed.update_time AS last_status, :columns
         FROM departed JOIN mart ON mart.order_id = departed.order_id
@@ -181,12 +181,12 @@ def without_later_metadata(found: Retention) -> exp.Expr:
         FROM history JOIN leaving ON leaving.order_id = history.order_id GROUP BY history.order_id
     """
     history = every_period(found.mart.alias, found.periods, ["order_id", "add_time"])
-    return statement(
+    return sql_from_template(
         """
         DELETE FROM due USING earlier WHERE due.order_id = earlier.order_id
         AND due.add_time > due.last_status AND due.add_time > earlier.first_created
         """,
-        {"due": DUE_ROWS, "earlier": statement(earlier, {"history": history, "leaving": DUE_ROWS})},
+        {"due": DUE_ROWS, "earlier": sql_from_template(earlier, {"history": history, "leaving": DUE_ROWS})},
     )
 
 
@@ -198,12 +198,12 @@ def has_later_metadata() -> exp.Query:
 def periods_of_due_metadata() -> exp.Query:
     """Query of the metadata gathered, by half-year: period, oldest and newest event time, rows."""
     query = "SELECT due.period, MIN(due.add_time), MAX(due.add_time), COUNT(*) FROM due GROUP BY due.period"
-    return t.cast(exp.Query, statement(query, {"due": DUE_ROWS}))
+    return t.cast(exp.Query, sql_from_template(query, {"due": DUE_ROWS}))
 
 
 def periods_with_copies(found: Retention, first: int) -> exp.Query:
     """Query of the half-years that hold metadata of what is due, no older than `first` (epoch seconds)."""
-    query = statement(
+    query = sql_from_template(
         """
         SELECT DISTINCT history.period FROM history JOIN due ON due.order_id = history.order_id
         WHERE history.add_time >= :first

@@ -9,7 +9,7 @@ from macros.checks import unjudged_orders
 from macros.marts import HISTORY_SCHEMA
 from macros.periods import half_open
 from macros.production import production_snapshot
-from macros.sql import statement, timestamp
+from macros.sql import sql_from_template, timestamp
 
 EXCEPTIONS = f"{HISTORY_SCHEMA}.order_tracking_exceptions"
 
@@ -19,7 +19,7 @@ def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
     """After the daily checks: enter what they found as exceptions, and close those they no longer find."""
     if production_snapshot(evaluator) is None:
         return []
-    found = statement(
+    found = sql_from_template(
         "SELECT check_name, table_name, order_id, detail FROM failures WHERE checked_on = :day",
         {"failures": evaluator.locals["this_model"]},
         day=exp.cast(exp.Literal.string(evaluator.locals["end_ds"]), "DATE"),
@@ -37,7 +37,7 @@ def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         at: The moment of the check, epoch seconds. Entering the same moment twice changes nothing.
     """
     tables: dict[str, str | exp.Expr] = {"exceptions": EXCEPTIONS, "failing": failing}
-    seen = statement(
+    seen = sql_from_template(
         """
         UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1 FROM failing
         WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
@@ -48,7 +48,7 @@ def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         tables,
         at=timestamp(at),
     )
-    opened = statement(
+    opened = sql_from_template(
         """
         INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
         SELECT failing.check_name, failing.table_name, failing.order_id, failing.detail, :at, :at, 1
@@ -73,7 +73,7 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         at: The moment of the check, epoch seconds. Entering the same moment twice changes nothing.
     """
     tables: dict[str, str | exp.Expr] = {"exceptions": EXCEPTIONS, "failing": failing}
-    seen = statement(
+    seen = sql_from_template(
         """
         UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1, detail = failing.detail FROM failing
         WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
@@ -84,7 +84,7 @@ def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         tables,
         at=timestamp(at),
     )
-    opened = statement(
+    opened = sql_from_template(
         """
         INSERT INTO exceptions (check_name, table_name, detail, first_seen_at, last_seen_at, times_seen)
         SELECT failing.check_name, failing.table_name, failing.detail, :at, :at, 1
@@ -106,7 +106,7 @@ def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -
     Args:
         unjudged: Query of the order_id of orders that no check has looked at: what is open of them stays as it is.
     """
-    return statement(
+    return sql_from_template(
         """
         UPDATE exceptions SET resolved_at = :at, resolution = 'cleared' FROM (
           SELECT open_ones.check_name, open_ones.table_name, open_ones.order_id, open_ones.detail

@@ -16,7 +16,7 @@ from sqlmesh.utils.errors import SQLMeshError
 
 from macros.marts import RAW_SCHEMA, mart_of
 from macros.periods import half_open
-from macros.sql import statement, timestamp
+from macros.sql import sql_from_template, timestamp
 
 NOTHING_DONE = "nothing was archived or trimmed. Go back to the pinned version, or adapt macros/production.py."
 
@@ -56,14 +56,16 @@ def refuse_rebuild_from_trimmed_raw(snapshot, engine, start, end):  # type: igno
     since = f" since {dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%d %H:%M} UTC" if snapshot.intervals else ""
     before = exp.column("landed_at") < timestamp(end)
     interval = exp.and_(exp.column("landed_at") >= timestamp(start), before)
-    log = statement(
+    log = sql_from_template(
         "SELECT COALESCE(SUM(rows_landed), 0) FROM log WHERE table_name = :name AND :interval",
         {"log": f"{RAW_SCHEMA}.extract_log"},
         name=source.split(".")[-1].removesuffix("_raw"),
         interval=interval if snapshot.intervals else before,
     )
     (landed,) = engine.fetchone(log)
-    (held,) = engine.fetchone(statement("SELECT COUNT(*) FROM raw WHERE :interval", {"raw": source}, interval=interval))
+    (held,) = engine.fetchone(
+        sql_from_template("SELECT COUNT(*) FROM raw WHERE :interval", {"raw": source}, interval=interval)
+    )
     if int(held) < int(landed):
         raise SQLMeshError(
             f"{snapshot.name} would be built anew{since} from {source}, which lacks {int(landed) - int(held)} of the "

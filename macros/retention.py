@@ -32,7 +32,7 @@ from macros.history import every_period
 from macros.marts import ECS, UTI, mart_of
 from macros.periods import half_open, months_before, period_bounds, periods_between
 from macros.production import production_snapshot
-from macros.sql import execute, statement, table_node, timestamp
+from macros.sql import execute, sql_from_template, table_node, timestamp
 from macros.steps import archive, check, clean, forget_raw, trim
 
 DAY = 86400
@@ -132,7 +132,7 @@ def age_reference(found, engine):  # type: ignore[no-untyped-def]
     itself: one cycle under a clock that is ahead must not age everything. While there is no status nothing has aged
     (0). The newest is looked for in the last day first, so that the rest of the mart is not read.
     """
-    newest = statement("SELECT MAX(update_time) FROM uti", {"uti": found.anchor})
+    newest = sql_from_template("SELECT MAX(update_time) FROM uti", {"uti": found.anchor})
     recent = newest.copy().where(exp.column("update_time") >= found.end - DAY)
     (moment,) = engine.fetchone(recent)
     if moment is None:

@@ -10,7 +10,7 @@ from sqlglot import exp, parse_one
 DIALECT = "redshift"
 
 
-def statement(template: str, tables: t.Mapping[str, str | exp.Expr], **values: t.Any) -> exp.Expr:
+def sql_from_template(template: str, tables: t.Mapping[str, str | exp.Expr], **values: t.Any) -> exp.Expr:
     """One statement of a template in the Redshift dialect.
 
     Args:

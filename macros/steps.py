@@ -14,7 +14,7 @@ from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, temporary
 from macros.exceptions import count_exceptions, record_exceptions
 from macros.history import history_table
 from macros.marts import NUMBER_USED_AGAIN, identity
-from macros.sql import columns_of, statement, table_node, timestamp, union_all
+from macros.sql import columns_of, sql_from_template, table_node, timestamp, union_all
 from macros.versions import another_order, identical, older, same
 
 CREATED = "order_tracking_created_orders"
@@ -48,7 +48,7 @@ def clean(found: Retention) -> list[exp.Expr]:
         delete_from_history(found, period, present_statuses(found, period), stale) for period in found.returned
     ]
     reused = t.cast(
-        exp.Query, statement("SELECT check_name, table_name, order_id, detail FROM reused", {"reused": REUSED})
+        exp.Query, sql_from_template("SELECT check_name, table_name, order_id, detail FROM reused", {"reused": REUSED})
     )
     exceptions = [*temporary(REUSED, reused_numbers(found)), *record_exceptions(reused, found.end)]
     return [*created_orders(found), *exceptions, *deletions]
@@ -56,7 +56,7 @@ def clean(found: Retention) -> list[exp.Expr]:
 
 def delete_from_history(found: Retention, period: str, present: exp.Query, stale: exp.Expr) -> exp.Expr:
     """Deletes from one half-year what is stale beside the mart's present rows."""
-    return statement(
+    return sql_from_template(
         "DELETE FROM history USING present WHERE history.order_id = present.order_id AND :stale",
         {"history": history_table(found.mart.alias, period), "present": present},
         stale=stale,
@@ -83,7 +83,7 @@ def present_statuses(found: Retention, period: str) -> exp.Query:
     An order of the batch is in uti with a row of the batch or a newer one, so what is older than all of the batch need
     not be looked at.
     """
-    query = statement(
+    query = sql_from_template(
         """
         SELECT :columns, created.first_created, created.last_created
         FROM returned JOIN mart ON mart.order_id = returned.order_id
@@ -103,7 +103,7 @@ def present_statuses(found: Retention, period: str) -> exp.Query:
 
 def present_metadata(found: Retention, period: str) -> exp.Query:
     """The mart's rows of the orders that came back from a period, and whether their order is active."""
-    query = statement(
+    query = sql_from_template(
         """
         SELECT :columns, CASE WHEN departed.order_id IS NULL THEN active.order_id END AS active
         FROM returned JOIN mart ON mart.order_id = returned.order_id
@@ -122,7 +122,7 @@ def created_orders(found: Retention) -> list[exp.Expr]:
     """Gathers when the orders that came back were created: by all the metadata of their numbers, wherever it stands."""
     tables = [*found.metadata, *(history_table("ecs", period) for period in found.periods)]
     places = [exp.select(*columns_of(["order_id", "add_time"])).from_(table_node(table)) for table in tables]
-    query = statement(
+    query = sql_from_template(
         """
         SELECT metadata.order_id, MIN(metadata.add_time) AS first_created, MAX(metadata.add_time) AS last_created
         FROM metadata JOIN (SELECT DISTINCT order_id FROM returned) AS asked ON asked.order_id = metadata.order_id
@@ -138,7 +138,7 @@ def reused_numbers(found: Retention) -> exp.Query:
     again = [
         t.cast(
             exp.Select,
-            statement(
+            sql_from_template(
                 "SELECT present.order_id FROM history JOIN present ON present.order_id = history.order_id "
                 "WHERE :another",
                 {"history": history_table(found.mart.alias, period), "present": present_statuses(found, period)},
@@ -164,7 +164,7 @@ def archive(found: Retention) -> list[exp.Expr]:
     """Step 2: copy what is due to its half-year, unless history holds it, or a newer version of it."""
     names = list(found.columns)
     return [
-        statement(
+        sql_from_template(
             "INSERT INTO history (:target, archived_at) SELECT :columns, :end FROM missing",
             {"history": history_table(found.mart.alias, due.period), "missing": without_copy(found, due, before=True)},
             target=[exp.to_identifier(name) for name in names],
@@ -229,7 +229,7 @@ def with_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query 
     is_copy = exp.and_(
         exp.not_(older("held", "due", identity(found.mart, found.columns))), same(found.mart.order_mark, "held", "due")
     )
-    query = statement(
+    query = sql_from_template(
         "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
         {"due": due_rows(found, due), "held": held},
         columns=columns_of(["order_id", *identity(found.mart, found.columns)], "due"),
@@ -243,7 +243,7 @@ def without_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Que
     copied = with_copy(found, due, before=before)
     if copied is None:
         return due_rows(found, due)
-    query = statement(
+    query = sql_from_template(
         """
         SELECT :columns FROM due
         LEFT JOIN copied ON copied.order_id = due.order_id AND :identical
@@ -269,7 +269,7 @@ def check(found: Retention) -> list[exp.Expr]:
         )
         for due in found.due
     ]
-    counted = statement(
+    counted = sql_from_template(
         """
         SELECT 'archive_unrouted'::VARCHAR(64) AS check_name, :table::VARCHAR(127) AS table_name,
           ('half-year ' || period || :what)::VARCHAR(4096) AS topic,
@@ -289,7 +289,7 @@ def trim(found: Retention) -> list[exp.Expr]:
     Also of half-years without a history table: history may hold a newer version of such a row elsewhere.
     """
     return [
-        statement(
+        sql_from_template(
             "DELETE FROM mart USING copied WHERE mart.order_id = copied.order_id AND :identical AND :in_range",
             {"mart": found.table, "copied": copied},
             identical=identical("mart", "copied", identity(found.mart, found.columns), found.columns),
@@ -308,7 +308,7 @@ def forget_raw(found: Retention) -> list[exp.Expr]:
     """
     floor = max(found.age_reference - max(found.raw_retention_days, 3) * 86400, 0)
     return [
-        statement(
+        sql_from_template(
             "DELETE FROM raw WHERE raw.landed_at < :landed_before AND :event_before",
             {"raw": found.mart.raw},
             landed_before=timestamp(min(floor, found.start)),

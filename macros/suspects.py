@@ -13,7 +13,7 @@ from sqlmesh import macro
 from macros.columns import columns_with_types
 from macros.due import temporary
 from macros.marts import ECS, HISTORY_SCHEMA, UTI, UTS, identity, mart_of
-from macros.sql import columns_of, execute, statement, table_node
+from macros.sql import columns_of, execute, sql_from_template, table_node
 from macros.versions import older
 
 SUSPECTS = "order_tracking_suspects"
@@ -91,7 +91,7 @@ def comparisons(marts, ages, in_range):  # type: ignore[no-untyped-def]
         ages: uti, ecs -> the columns that tell a version's age.
         in_range: The condition that an order's number lies in the range.
     """
-    found = [statement(query, marts, in_range=in_range) for query in (STATUS_AND_SCANS, NOT_ONE_ROW_EACH)]
+    found = [sql_from_template(query, marts, in_range=in_range) for query in (STATUS_AND_SCANS, NOT_ONE_ROW_EACH)]
     for alias, age in ages.items():
         tables = {
             "mart": marts[alias],
@@ -100,15 +100,15 @@ def comparisons(marts, ages, in_range):  # type: ignore[no-untyped-def]
         }
         missing = {f"{held}_is_older": older(held, "landed", age) for held in ("mart", "archived")}
         columns = columns_of(["order_id", *age])
-        found.append(statement(ACTIVE_AND_ARCHIVED, tables, in_range=in_range))
-        found.append(statement(LANDED_BUT_MISSING, tables, in_range=in_range, columns=columns, **missing))
+        found.append(sql_from_template(ACTIVE_AND_ARCHIVED, tables, in_range=in_range))
+        found.append(sql_from_template(LANDED_BUT_MISSING, tables, in_range=in_range, columns=columns, **missing))
     into = exp.Schema(this=table_node(SUSPECTS), expressions=[exp.to_identifier("order_id")])
     return [exp.Insert(this=into.copy(), expression=query) for query in found]
 
 
 def range_starts(uti, engine):  # type: ignore[no-untyped-def]
     """The order numbers at which ranges begin, but the first; few orders have none. Archived orders count too."""
-    sample = statement(
+    sample = sql_from_template(
         """
         SELECT order_id FROM uti WHERE order_id % :sampled = 0
         UNION ALL SELECT order_id FROM archived WHERE order_id % :sampled = 0

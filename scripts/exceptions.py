@@ -25,7 +25,7 @@ from extract.warehouse_duckdb import warehouse_file
 from macros.exceptions import EXCEPTIONS
 from macros.history import history_view
 from macros.marts import ECS, HISTORY_SCHEMA, UTI
-from macros.sql import columns_of, statement, timestamp
+from macros.sql import columns_of, sql_from_template, timestamp
 
 RESTORABLE_CHECK = "order_without_ecs"
 
@@ -56,7 +56,7 @@ class OpenException:
 def open_exceptions(warehouse: Warehouse) -> list[OpenException]:
     """What is open, by check, table and order."""
     rows = warehouse.fetchall(
-        statement(
+        sql_from_template(
             """
             SELECT check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen
             FROM exceptions WHERE resolved_at IS NULL ORDER BY 1, 2, 3, 4
@@ -93,7 +93,7 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
     stamp = arrival(now, None)
     with warehouse.transaction():
         landed = warehouse.execute(
-            statement(
+            sql_from_template(
                 """
                 INSERT INTO raw (:target, landed_at)
                 SELECT :columns, :stamp FROM (
@@ -165,7 +165,7 @@ def resolve(warehouse: Warehouse, key: str, note: str, clock: Clock) -> OpenExce
     same_order = exp.column("order_id").is_(exp.null()) if order is None else exp.column("order_id").eq(order)
     with warehouse.transaction():
         warehouse.execute(
-            statement(
+            sql_from_template(
                 """
                 UPDATE exceptions SET resolved_at = :at, resolution = :note
                 WHERE check_name = :check AND table_name = :table AND :same_order AND detail = :detail

@@ -64,7 +64,7 @@ EVERY_ORDER = (
 def trim_by_age(cutoff: str, since: str = "0") -> str:
     """An item for a step's list that deletes by age alone, what is older than the one and not older than the other."""
     return (
-        '        *([] if found.mart.follows_anchor else [statement("DELETE FROM mart WHERE :time >= :since '
+        '        *([] if found.mart.follows_anchor else [sql_from_template("DELETE FROM mart WHERE :time >= :since '
         'AND :time < :cutoff", {"mart": found.table}, time=exp.column(found.mart.event_time), '
         f"since={since}, cutoff={cutoff})]),\n"
     )
@@ -133,17 +133,17 @@ MUTANTS = (
     Mutant(
         "trim_before_archive",
         STEPS,
-        '    return [\n        statement(\n            "INSERT INTO history',
-        "    return [\n" + trim_by_age("found.cutoff") + '        statement(\n            "INSERT INTO history',
+        '    return [\n        sql_from_template(\n            "INSERT INTO history',
+        "    return [\n" + trim_by_age("found.cutoff") + '        sql_from_template(\n            "INSERT INTO history',
         "trim runs before archive",
     ),
     Mutant(
         "cutoff_recomputed_for_the_trim",
         STEPS,
-        '    return [\n        statement(\n            "DELETE FROM mart USING copied',
+        '    return [\n        sql_from_template(\n            "DELETE FROM mart USING copied',
         "    from macros.periods import months_before\n    return [\n"
         + trim_by_age("months_before(found.end, 6)", "found.cutoff")
-        + '        statement(\n            "DELETE FROM mart USING copied',
+        + '        sql_from_template(\n            "DELETE FROM mart USING copied',
         "trim draws its line later than archive drew it, and takes what lies between",
     ),
     Mutant(
@@ -158,7 +158,7 @@ MUTANTS = (
         RETENTION,
         "    (moment,) = engine.fetchone(recent)\n",
         '    if found.mart.alias == "uts":\n'
-        '        recent = statement("SELECT MAX(pathtime) FROM mart", {"mart": found.table})\n'
+        '        recent = sql_from_template("SELECT MAX(pathtime) FROM mart", {"mart": found.table})\n'
         "    (moment,) = engine.fetchone(recent)\n",
         "the cutoff is computed per mart, so that the marts draw different lines",
     ),
@@ -194,7 +194,7 @@ MUTANTS = (
         "ecs_by_absence",
         DUE,
         'every_period(anchor().alias, found.periods, ["order_id", "update_time", "archived_at"])',
-        f'statement({EVERY_ORDER}, {{"mart": found.table}}, p=max(found.periods))',
+        f'sql_from_template({EVERY_ORDER}, {{"mart": found.table}}, p=max(found.periods))',
         "metadata leaves when uti lacks its order: at birth, when the status comes later",
     ),
     Mutant(
