@@ -10,7 +10,7 @@ from sqlglot import exp
 from macros.exceptions import EXCEPTIONS
 from macros.history import every_period
 from macros.marts import Mart, anchor
-from macros.sql import columns_of, sql_from_template, table_node, timestamp
+from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp
 
 RETURNED = "order_tracking_returned_orders"
 """period, order_id: orders of this batch that the mart's history holds."""
@@ -37,7 +37,7 @@ class Retention:
     """What one evaluation works on. All moments are epoch seconds. (No defaults: SQLMesh would take them for globals.)
 
     table, anchor: the physical tables of the mart and of uti
-    columns: the mart's, with their types
+    columns, identity: the mart's, with their types; those in which a row and its copy agree
     start, end: the interval, half-open
     history_start, periods: the first half-year of history, and all from it to that of the age reference
     age_reference, cutoff: what age is counted from; what is older than the cutoff has aged out
@@ -50,6 +50,7 @@ class Retention:
     table: str
     anchor: str
     columns: dict
+    identity: list
     start: int
     end: int
     history_start: str
@@ -86,11 +87,11 @@ def batch_orders(found: Retention) -> exp.Query:
 
 def returned_orders(found: Retention) -> list[exp.Expr]:
     """Gathers the orders of this batch that the mart's history holds, with their half-years: mostly none."""
-    query = sql_from_template(
+    query = query_from_template(
         "SELECT history.period, history.order_id FROM history JOIN batch ON batch.order_id = history.order_id",
         {"history": every_period(found.mart.alias, found.periods, ["order_id"]), "batch": batch_orders(found)},
     )
-    return temporary(RETURNED, t.cast(exp.Query, query))
+    return temporary(RETURNED, query)
 
 
 def aged_by_period(found: Retention) -> exp.Query | None:
@@ -121,7 +122,7 @@ def departed_orders(found: Retention) -> list[exp.Expr]:
     Of a number that was used again it is the last order. The orders whose metadata the daily checks have found left
     behind are among them.
     """
-    left_behind = sql_from_template(
+    left_behind = query_from_template(
         "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
         {"exceptions": EXCEPTIONS},
     )
@@ -135,7 +136,7 @@ def departed_orders(found: Retention) -> list[exp.Expr]:
         """,
         {
             "archived": every_period(anchor().alias, found.periods, ["order_id", "update_time", "archived_at"]),
-            "batch": exp.union(batch_orders(found), t.cast(exp.Query, left_behind)),
+            "batch": exp.union(batch_orders(found), left_behind),
         },
         start=timestamp(found.start),
     )
@@ -147,7 +148,7 @@ def departed_orders(found: Retention) -> list[exp.Expr]:
           FROM departed
         ) AS ranked WHERE ranked.recency_rank = 1
     """
-    return temporary(DEPARTED, t.cast(exp.Query, sql_from_template(query, {"departed": departed})))
+    return temporary(DEPARTED, query_from_template(query, {"departed": departed}))
 
 
 def due_metadata(found: Retention) -> list[exp.Expr]:
@@ -157,7 +158,7 @@ def due_metadata(found: Retention) -> list[exp.Expr]:
     status may arrive after its metadata. What history still holds of an active number is another order's (uti has
     cleaned before), and metadata that was created before that one's last status belongs to it.
     """
-    query = sql_from_template(
+    query = query_from_template(
         """
         SELECT departed.period, departed.update_time AS last_status, :columns
         FROM departed JOIN mart ON mart.order_id = departed.order_id
@@ -167,7 +168,7 @@ def due_metadata(found: Retention) -> list[exp.Expr]:
         {"departed": DEPARTED, "mart": found.table, "active": found.anchor},
         columns=columns_of(found.columns, "mart"),
     )
-    return temporary(DUE_ROWS, t.cast(exp.Query, query))
+    return temporary(DUE_ROWS, query)
 
 
 def without_later_metadata(found: Retention) -> exp.Expr:
@@ -198,12 +199,12 @@ def has_later_metadata() -> exp.Query:
 def periods_of_due_metadata() -> exp.Query:
     """Query of the metadata gathered, by half-year: period, oldest and newest event time, rows."""
     query = "SELECT due.period, MIN(due.add_time), MAX(due.add_time), COUNT(*) FROM due GROUP BY due.period"
-    return t.cast(exp.Query, sql_from_template(query, {"due": DUE_ROWS}))
+    return query_from_template(query, {"due": DUE_ROWS})
 
 
 def periods_with_copies(found: Retention, first: int) -> exp.Query:
     """Query of the half-years that hold metadata of what is due, no older than `first` (epoch seconds)."""
-    query = sql_from_template(
+    return query_from_template(
         """
         SELECT DISTINCT history.period FROM history JOIN due ON due.order_id = history.order_id
         WHERE history.add_time >= :first
@@ -211,4 +212,3 @@ def periods_with_copies(found: Retention, first: int) -> exp.Query:
         {"history": every_period(found.mart.alias, found.periods, ["order_id", "add_time"]), "due": DUE_ROWS},
         first=first,
     )
-    return t.cast(exp.Query, query)

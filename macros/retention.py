@@ -29,7 +29,7 @@ from macros.due import (
     without_later_metadata,
 )
 from macros.history import every_period
-from macros.marts import ECS, UTI, mart_of
+from macros.marts import ECS, UTI, identity, mart_of
 from macros.periods import half_open, months_before, period_bounds, periods_between
 from macros.production import production_snapshot
 from macros.sql import execute, sql_from_template, table_node, timestamp
@@ -88,6 +88,7 @@ def read_retention(  # type: ignore[no-untyped-def]
         table=table,
         anchor=anchor,
         columns=dict(model.columns_to_types),
+        identity=identity(mart, model.columns_to_types),
         start=start,
         end=end,
         history_start=history_start,

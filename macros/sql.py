@@ -32,6 +32,11 @@ def sql_from_template(template: str, tables: t.Mapping[str, str | exp.Expr], **v
     return tree
 
 
+def query_from_template(template: str, tables: t.Mapping[str, str | exp.Expr], **values: t.Any) -> exp.Query:
+    """The same for a SELECT."""
+    return t.cast(exp.Query, sql_from_template(template, tables, **values))
+
+
 def _put(table: exp.Table, replacement: str | exp.Expr, tree: exp.Expr, *, is_target: bool) -> None:
     short = table.alias_or_name
     node = table_node(replacement) if isinstance(replacement, str) else replacement.copy()

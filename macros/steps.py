@@ -6,15 +6,13 @@ history first, then looked at, and only what has its identical copy there is del
 
 from __future__ import annotations
 
-import typing as t
-
 from sqlglot import exp
 
 from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, temporary
 from macros.exceptions import count_exceptions, record_exceptions
 from macros.history import history_table
-from macros.marts import NUMBER_USED_AGAIN, identity
-from macros.sql import columns_of, sql_from_template, table_node, timestamp, union_all
+from macros.marts import NUMBER_USED_AGAIN
+from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
 from macros.versions import another_order, identical, older, same
 
 CREATED = "order_tracking_created_orders"
@@ -47,9 +45,7 @@ def clean(found: Retention) -> list[exp.Expr]:
     deletions = [
         delete_from_history(found, period, present_statuses(found, period), stale) for period in found.returned
     ]
-    reused = t.cast(
-        exp.Query, sql_from_template("SELECT check_name, table_name, order_id, detail FROM reused", {"reused": REUSED})
-    )
+    reused = query_from_template("SELECT check_name, table_name, order_id, detail FROM reused", {"reused": REUSED})
     exceptions = [*temporary(REUSED, reused_numbers(found)), *record_exceptions(reused, found.end)]
     return [*created_orders(found), *exceptions, *deletions]
 
@@ -65,16 +61,14 @@ def delete_from_history(found: Retention, period: str, present: exp.Query, stale
 
 def stale_status(found: Retention) -> exp.Expr:
     """The status in history is an older version than the present one."""
-    return older("history", "present", identity(found.mart, found.columns))
+    return older("history", "present", found.identity)
 
 
 def stale_metadata(found: Retention) -> exp.Expr:
     """The metadata in history is an older version than the present one, or the same while its order is active."""
-    not_newer = exp.not_(older("present", "history", identity(found.mart, found.columns)))
+    not_newer = exp.not_(older("present", "history", found.identity))
     active = exp.not_(exp.column("active", "present").is_(exp.null()))
-    return exp.paren(
-        exp.or_(older("history", "present", identity(found.mart, found.columns)), exp.and_(not_newer, active))
-    )
+    return exp.paren(exp.or_(older("history", "present", found.identity), exp.and_(not_newer, active)))
 
 
 def present_statuses(found: Retention, period: str) -> exp.Query:
@@ -83,7 +77,7 @@ def present_statuses(found: Retention, period: str) -> exp.Query:
     An order of the batch is in uti with a row of the batch or a newer one, so what is older than all of the batch need
     not be looked at.
     """
-    query = sql_from_template(
+    return query_from_template(
         """
         SELECT :columns, created.first_created, created.last_created
         FROM returned JOIN mart ON mart.order_id = returned.order_id
@@ -93,17 +87,16 @@ def present_statuses(found: Retention, period: str) -> exp.Query:
         )
         """,
         {"returned": RETURNED, "mart": found.table, "created": CREATED, "raw": found.mart.raw},
-        columns=columns_of(["order_id", *identity(found.mart, found.columns)], "mart"),
+        columns=columns_of(["order_id", *found.identity], "mart"),
         period=period,
         start=timestamp(found.start),
         end=timestamp(found.end),
     )
-    return t.cast(exp.Query, query)
 
 
 def present_metadata(found: Retention, period: str) -> exp.Query:
     """The mart's rows of the orders that came back from a period, and whether their order is active."""
-    query = sql_from_template(
+    return query_from_template(
         """
         SELECT :columns, CASE WHEN departed.order_id IS NULL THEN active.order_id END AS active
         FROM returned JOIN mart ON mart.order_id = returned.order_id
@@ -112,17 +105,16 @@ def present_metadata(found: Retention, period: str) -> exp.Query:
         WHERE returned.period = :period
         """,
         {"returned": RETURNED, "mart": found.table, "active": found.anchor, "departed": DEPARTED},
-        columns=columns_of(["order_id", *identity(found.mart, found.columns)], "mart"),
+        columns=columns_of(["order_id", *found.identity], "mart"),
         period=period,
     )
-    return t.cast(exp.Query, query)
 
 
 def created_orders(found: Retention) -> list[exp.Expr]:
     """Gathers when the orders that came back were created: by all the metadata of their numbers, wherever it stands."""
     tables = [*found.metadata, *(history_table("ecs", period) for period in found.periods)]
     places = [exp.select(*columns_of(["order_id", "add_time"])).from_(table_node(table)) for table in tables]
-    query = sql_from_template(
+    query = query_from_template(
         """
         SELECT metadata.order_id, MIN(metadata.add_time) AS first_created, MAX(metadata.add_time) AS last_created
         FROM metadata JOIN (SELECT DISTINCT order_id FROM returned) AS asked ON asked.order_id = metadata.order_id
@@ -130,20 +122,16 @@ def created_orders(found: Retention) -> list[exp.Expr]:
         """,
         {"metadata": union_all(places), "returned": RETURNED},
     )
-    return temporary(CREATED, t.cast(exp.Query, query))
+    return temporary(CREATED, query)
 
 
 def reused_numbers(found: Retention) -> exp.Query:
     """Orders of this batch under whose number history holds another order, as exceptions."""
     again = [
-        t.cast(
-            exp.Select,
-            sql_from_template(
-                "SELECT present.order_id FROM history JOIN present ON present.order_id = history.order_id "
-                "WHERE :another",
-                {"history": history_table(found.mart.alias, period), "present": present_statuses(found, period)},
-                another=another_order("history", "present", created="present"),
-            ),
+        query_from_template(
+            "SELECT present.order_id FROM history JOIN present ON present.order_id = history.order_id WHERE :another",
+            {"history": history_table(found.mart.alias, period), "present": present_statuses(found, period)},
+            another=another_order("history", "present", created="present"),
         )
         for period in found.returned
     ]
@@ -210,7 +198,7 @@ def possible_copies(found: Retention, due: Due, *, before: bool) -> exp.Query | 
         periods = sorted({*found.copies, *filled})
         reach = time >= due.first
     queries = [
-        exp.select(*columns_of(["order_id", *identity(found.mart, found.columns)]))
+        exp.select(*columns_of(["order_id", *found.identity]))
         .from_(table_node(history_table(found.mart.alias, period)))
         .where(reach.copy())
         for period in periods
@@ -226,16 +214,13 @@ def with_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query 
     held = possible_copies(found, due, before=before)
     if held is None or not found.mart.one_row_per_order:
         return held
-    is_copy = exp.and_(
-        exp.not_(older("held", "due", identity(found.mart, found.columns))), same(found.mart.order_mark, "held", "due")
-    )
-    query = sql_from_template(
+    is_copy = exp.and_(exp.not_(older("held", "due", found.identity)), same(found.mart.order_mark, "held", "due"))
+    return query_from_template(
         "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
         {"due": due_rows(found, due), "held": held},
-        columns=columns_of(["order_id", *identity(found.mart, found.columns)], "due"),
+        columns=columns_of(["order_id", *found.identity], "due"),
         is_copy=is_copy,
     )
-    return t.cast(exp.Query, query)
 
 
 def without_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query:
@@ -243,7 +228,7 @@ def without_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Que
     copied = with_copy(found, due, before=before)
     if copied is None:
         return due_rows(found, due)
-    query = sql_from_template(
+    return query_from_template(
         """
         SELECT :columns FROM due
         LEFT JOIN copied ON copied.order_id = due.order_id AND :identical
@@ -251,9 +236,8 @@ def without_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Que
         """,
         {"due": due_rows(found, due), "copied": copied},
         columns=columns_of(found.columns, "due"),
-        identical=identical("copied", "due", identity(found.mart, found.columns), found.columns),
+        identical=identical("copied", "due", found.identity, found.columns),
     )
-    return t.cast(exp.Query, query)
 
 
 # Check, trim, forget raw
@@ -269,7 +253,7 @@ def check(found: Retention) -> list[exp.Expr]:
         )
         for due in found.due
     ]
-    counted = sql_from_template(
+    counted = query_from_template(
         """
         SELECT 'archive_unrouted'::VARCHAR(64) AS check_name, :table::VARCHAR(127) AS table_name,
           ('half-year ' || period || :what)::VARCHAR(4096) AS topic,
@@ -280,7 +264,7 @@ def check(found: Retention) -> list[exp.Expr]:
         table=found.mart.name,
         what=f" has no copy in history, which begins with {found.history_start}",
     )
-    return [*temporary(UNROUTED, union_all(rows)), *count_exceptions(t.cast(exp.Query, counted), found.end)]
+    return [*temporary(UNROUTED, union_all(rows)), *count_exceptions(counted, found.end)]
 
 
 def trim(found: Retention) -> list[exp.Expr]:
@@ -292,7 +276,7 @@ def trim(found: Retention) -> list[exp.Expr]:
         sql_from_template(
             "DELETE FROM mart USING copied WHERE mart.order_id = copied.order_id AND :identical AND :in_range",
             {"mart": found.table, "copied": copied},
-            identical=identical("mart", "copied", identity(found.mart, found.columns), found.columns),
+            identical=identical("mart", "copied", found.identity, found.columns),
             in_range=in_range(found, due, "mart"),
         )
         for due in found.due

@@ -8,7 +8,7 @@ import pytest
 from sqlglot import exp
 
 from macros.due import Due, Retention
-from macros.marts import mart_of
+from macros.marts import identity, mart_of
 from macros.periods import epoch
 from macros.steps import archive, check, clean, forget_raw, trim
 
@@ -36,6 +36,7 @@ def found(alias: str, **facts: Any) -> Retention:
             "mart": mart_of(alias),
             "table": f"s.{alias}",
             "anchor": "s.uti",
+            "identity": identity(mart_of(alias), COLUMNS[alias]),
             "columns": {name: exp.DataType.build(kind) for name, kind in COLUMNS[alias].items()},
             "start": END - 900,
             "end": END,

@@ -29,12 +29,12 @@ WITH arrived AS (FROM trace WHERE arrival_time <= $now),
 newest AS (SELECT order_id, max(path_time) AS update_time FROM arrived GROUP BY order_id),
 latest AS (
   SELECT to_timestamp(least(max(update_time), $now // 900 * 900))::TIMESTAMP AS moment,
-    moment - INTERVAL 6 MONTH AS then
+    moment - INTERVAL 6 MONTH AS earlier
   FROM newest
 ),
 line AS (
   SELECT epoch(
-    CASE WHEN day(then) = day(moment) THEN then ELSE date_trunc('month', then) + INTERVAL 1 MONTH END
+    CASE WHEN day(earlier) = day(moment) THEN earlier ELSE date_trunc('month', earlier) + INTERVAL 1 MONTH END
   ) AS cutoff
   FROM latest
 )
