@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,14 @@ def run_cycle(
         url = configured_source(source, gateway)
         share_warehouse_file(gateway)
         _run_phases(cycle, clock, url, gateway, reconcile_since, project, report, progress)
-    if cycle.warnings:
-        title = f"order-tracking: warnings of the cycle at {cycle.at:%Y-%m-%d %H:%M} UTC"
-        cycle.warnings += send_alert(title, without_secrets("\n".join(cycle.warnings), url))
     if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
         cycle.warnings.append(
             f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
             "(docs/recovery.md, 'A cycle is slow')"
         )
+    if cycle.warnings:
+        title = f"order-tracking: warnings of the cycle at {cycle.at:%Y-%m-%d %H:%M} UTC"
+        cycle.warnings += send_alert(title, without_secrets("\n".join(cycle.warnings), url))
     if report:
         if named := slowest(cycle.statements):
             report(f"{'slowest':<10} {'':8}  {named}")
@@ -142,14 +143,14 @@ def _run_phases(
                         phase.summary = f"made the marts; models start on {start}"
                 refuse_behind_the_marts(reached, clock)
                 refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
+                take = partial(extract, rows, warehouse, config, clock, progress=progress, tables_stand=True)
                 with _phase(cycle, "extract", report) as phase:
-                    cycle.extracted = extract(rows, warehouse, config, clock, progress=progress)
+                    cycle.extracted = take()
                     phase.summary = _tables_summary(cycle.extracted)
                 if reconcile_since is not None:
                     with _phase(cycle, "reconcile", report) as phase:
                         since = Clock(reconcile_since).now()
-                        runs = extract(rows, warehouse, config, clock, since=since, kind="reconcile", progress=progress)
-                        phase.summary = _tables_summary(runs)
+                        phase.summary = _tables_summary(take(since=since, kind="reconcile"))
                 with _phase(cycle, "marts", report) as phase, console.log.attached():
                     assert_lock_held(gateway)
                     console.forget_models()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import shutil
 import subprocess
 import sys
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -71,24 +73,22 @@ with closing(Context(paths=".", gateway="redshift")) as context:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def add_pieces(project: Path) -> None:
-    """uti gets a column `pieces`, as the README says one adds it."""
-    edit(
-        project / "external_models.yaml",
-        ("    update_time: BIGINT\n", "    update_time: BIGINT\n    pieces: INTEGER\n"),
-    )
-    edit(
-        project / "models" / "mart_uni_tracking_info.sql",
-        ("    update_time BIGINT,\n    landed_at", "    update_time BIGINT,\n    pieces INTEGER,\n    landed_at"),
-        ("    update_time,\n    landed_at", "    update_time,\n    pieces,\n    landed_at"),
-        (
-            "  ranked.landed_at::TIMESTAMP AS",
-            "  ranked.pieces::INTEGER AS pieces, /* Pieces */\n  ranked.landed_at::TIMESTAMP AS",
-        ),
-    )
+ADDED = "pieces SMALLINT, fragile BOOLEAN, weight DECIMAL(8, 3), promised DATE, seen_at TIMESTAMP"
+NAMES = [column.split()[0] for column in ADDED.replace("(8, 3)", "").split(", ")]
+VALUES = (7, True, Decimal("1.250"), dt.date(2025, 12, 24), dt.datetime(2025, 9, 1, 12, 30))
 
 
-def test_an_added_column_reaches_raw_mart_and_every_history_table(redshift_world: RedshiftWorld, project: Path) -> None:
+def add_columns(project: Path) -> None:
+    """All there is to do: five lines for each table in external_models.yaml."""
+    file = project / "external_models.yaml"
+    lines = "".join(f"    {re.sub(' ', ': ', column, count=1)}\n" for column in re.split(r", (?![0-9])", ADDED))
+    file.write_text(file.read_text().replace("    landed_at: TIMESTAMP\n", lines + "    landed_at: TIMESTAMP\n"))
+
+
+def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(
+    redshift_world: RedshiftWorld, project: Path
+) -> None:
+    """Raw, mart and every history table, with history present; each with its type, and the layout as designed."""
     world = redshift_world
     world.order(1, START - 200 * DAY)
     world.order(2, START - 170 * DAY)
@@ -96,26 +96,35 @@ def test_an_added_column_reaches_raw_mart_and_every_history_table(redshift_world
     world.cycle()
     assert [order for _, order in world.history("uti")] == [1]
 
-    world.source("ALTER TABLE uni_tracking_info ADD COLUMN pieces INTEGER")
-    add_pieces(project)
+    for table in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
+        for column in re.split(r", (?![0-9])", ADDED):
+            world.source(f"ALTER TABLE {table} ADD COLUMN {column}")
+    add_columns(project)
     plan(project, world.now)
-    world.insert("uni_tracking_info", [(3, "T3", 1, START + HOUR, 5)])
-    world.cycle(START + 2 * HOUR, project=project)
-    assert world.query("SELECT order_id, pieces FROM order_tracking.mart_uni_tracking_info ORDER BY 1") == [
-        (2, None),
-        (3, 5),
-        (9, None),
-    ]
-    world.insert("uni_tracking_info", [(4, "T4", 1, START + 30 * DAY, 6)])
-    world.cycle(START + 30 * DAY, project=project)
-    assert sorted(world.history("uti", "order_id, pieces"), key=repr) == [
-        ("2025_h1", 1, None),
-        ("2025_h1", 2, None),
-    ]
+    old = START - 150 * DAY
+    for order, time in ((3, START + HOUR), (4, old)):
+        world.insert("uni_tracking_info", [(order, f"T{order}", 1, time, *VALUES)])
+        world.insert("ecs_order_info", [(order, 1, time, *VALUES)])
+        world.insert("uni_tracking_spath", [(order, time, 1, 0, *VALUES)])
+    world.cycle(START + 2 * HOUR, project=project, reconcile_since=old)
+    nothing = (None,) * 5
+    listed = ", ".join(NAMES)
+    held = world.query(f"SELECT order_id, {listed} FROM order_tracking.mart_uni_tracking_info ORDER BY 1")
+    assert held == [(2, *nothing), (3, *VALUES), (4, *VALUES), (9, *nothing)]
+    world.status(5, 1, START + 60 * DAY)
+    world.cycle(START + 60 * DAY, project=project)
+    for alias in ("uti", "ecs", "uts"):
+        held = world.history(alias, f"order_id, {listed}")
+        assert {row[1]: row[2:] for row in held} == {1: nothing, 2: nothing, 4: VALUES}, alias
     assert [sql for sql in world.standin.statements if refusals(sql)] == []
     replaced = [sql for sql in world.standin.statements if "VIEW" in sql and "hist_uti_all" in sql and "pieces" in sql]
-    dropped = [sql for sql in world.standin.statements if sql.upper().startswith("DROP VIEW") or "DROP VIEW" in sql]
+    dropped = [sql for sql in world.standin.statements if "DROP VIEW" in sql]
     assert replaced and any("hist_uti_all" in sql for sql in dropped), "a view's columns cannot be replaced there"
+    kinds = world.query(
+        "SELECT DISTINCT column_name, data_type FROM information_schema.columns WHERE column_name IN "
+        f"({', '.join(repr(name) for name in NAMES)}) AND table_schema <> 'order_tracking' ORDER BY 1"
+    )
+    assert [name for name, _ in kinds] == sorted(NAMES), kinds
 
 
 def everything(world: RedshiftWorld) -> dict[str, list[Any]]:

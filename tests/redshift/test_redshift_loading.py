@@ -291,7 +291,7 @@ def test_the_foundation_needs_no_right_to_create_once_it_stands_and_keeps_the_hi
 ) -> None:
     world.standin.statements.clear()
     with closing(open_warehouse("redshift")) as warehouse:
-        ensure_tables(warehouse, load_config().tables)
+        ensure_tables(warehouse, load_config(), START)
     assert [sql for sql in world.standin.statements if sql.upper().startswith(("CREATE", "ALTER", "DROP"))] == []
 
 
@@ -391,7 +391,7 @@ def test_what_is_written_after_the_lock_was_lost_is_rolled_back(world: RedshiftW
     """A failover of the state database, say, while a first load goes on."""
     log = parse_one("SELECT COUNT(*) FROM order_tracking_raw.extract_log")
     with run_lock("redshift"), closing(open_warehouse("redshift")) as warehouse:
-        ensure_tables(warehouse, load_config().tables)
+        ensure_tables(warehouse, load_config(), START)
         before = warehouse.fetchall(log)
         with pytest.raises(WarehouseError, match="run lock is lost"), warehouse.transaction():
             warehouse.execute("INSERT INTO order_tracking_raw.extract_log (table_name) VALUES ('x')")
