@@ -44,14 +44,14 @@ def landing_stamp(now: int) -> int:
     return now // QUARTER_HOUR * QUARTER_HOUR - 1
 
 
-def arrival(now: int, before: dt.datetime | None) -> dt.datetime:
+def next_stamp(now: int, before: dt.datetime | None) -> dt.datetime:
     """A landing's stamp as the warehouse keeps it (UTC, no zone), later than that of the landing `before`.
 
     Of two versions of one second the one that landed later counts, also where both landed in one quarter-hour.
 
     Example:
-        >>> first = arrival(900, None)
-        >>> str(first), str(arrival(901, first)), str(arrival(1800, first))
+        >>> first = next_stamp(900, None)
+        >>> str(first), str(next_stamp(901, first)), str(next_stamp(1800, first))
         ('1970-01-01 00:14:59', '1970-01-01 00:14:59.000001', '1970-01-01 00:29:59')
     """
     stamp = dt.datetime.fromtimestamp(landing_stamp(now), dt.UTC).replace(tzinfo=None)

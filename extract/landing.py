@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from extract.clock import Clock, arrival, landing_stamp
+from extract.clock import Clock, landing_stamp, next_stamp
 from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
 from extract.errors import ConfigurationError
 from extract.held import held_rows
@@ -52,9 +52,9 @@ def land(
     now: int,
     seconds: float,
     source_clock: int,
-    cutoff: int | None,
+    window_start: int | None,
     raw_floor: int,
-    arrived_before: dt.datetime | None = None,
+    stamp_before: dt.datetime | None = None,
     before: Landed = NOTHING,
     moves_watermark: bool = True,
     moves_id: bool = True,
@@ -67,12 +67,12 @@ def land(
         source_clock: The source's own time; a row dated after it does not move the watermark.
         raw_floor: From this event time on raw alone tells what is held; where older rows were read, mart and history
             are compared too.
-        arrived_before: The stamp of the last landing of an earlier run.
+        stamp_before: The stamp of the last landing of an earlier run.
         before: What earlier chunks of the same run did.
         moves_watermark: Everything between the last watermark and what was read, here and before, has landed.
         moves_id: So has everything up to the highest id that was read.
     """
-    stamp = arrival(now, arrived_before)
+    stamp = next_stamp(now, stamp_before)
     first, last, last_id, rejected = _survey(warehouse, table, staged)
     with warehouse.transaction():
         if rejected:
@@ -89,7 +89,7 @@ def land(
             kind=kind,
             now=now,
             seconds=seconds,
-            cutoff=cutoff,
+            window_start=window_start,
             stamp=stamp,
             watermark=min(seen.newest, source_clock) if moves_watermark and seen.newest is not None else None,
             watermark_id=seen.highest_id if moves_id else None,
@@ -102,7 +102,7 @@ def stamp_literal(stamp: dt.datetime) -> exp.Expr:
     return exp.cast(exp.Literal.string(str(stamp)), "TIMESTAMP")
 
 
-def last_arrival(warehouse: Warehouse, table: Table) -> dt.datetime | None:
+def last_stamp(warehouse: Warehouse, table: Table) -> dt.datetime | None:
     """The stamp of the last rows of a table that landed."""
     last = "SELECT MAX(landed_at) FROM log WHERE table_name = :name AND rows_landed > 0"
     ((stamp,),) = warehouse.fetchall(sql_from_template(last, {"log": EXTRACT_LOG}, name=table.name))
@@ -205,7 +205,7 @@ def log(
     kind: str,
     now: int,
     seconds: float,
-    cutoff: int | None,
+    window_start: int | None,
     stamp: dt.datetime | None,
     watermark: int | None = None,
     watermark_id: int | None = None,
@@ -215,7 +215,7 @@ def log(
     entry = {
         "table_name": table.name,
         "kind": kind,
-        "cutoff": cutoff,
+        "cutoff": window_start,
         "watermark": watermark,
         "watermark_id": watermark_id,
         "rows_read": result.rows_read,

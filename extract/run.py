@@ -17,7 +17,7 @@ from extract.chunks import Chunks
 from extract.clock import Clock
 from extract.ensure_tables import EXTRACT_LOG, ensure_tables
 from extract.errors import ExtractFailed, in_words, within
-from extract.landing import NOTHING, Landed, land, last_arrival, log, refuse_to_go_back, refuse_to_run_ahead
+from extract.landing import NOTHING, Landed, land, last_stamp, log, refuse_to_go_back, refuse_to_run_ahead
 from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse_hourly_counts
 from extract.source import Source, TimeRange
 from extract.tables import ExtractConfig, Table
@@ -86,7 +86,7 @@ class _Job:
     table: Table
     kind: str
     parts: list[Part]
-    cutoff: int | None
+    window_start: int | None
     since_id: int | None = None
     moves_watermark: bool = True
     moves_id: bool = False
@@ -110,14 +110,14 @@ class _Worker:
         self._progress = progress
         self._landing = threading.Lock()
         self._given_up = threading.Event()
-        self._arrived_before: dict[str, dt.datetime | None] = {}
+        self._stamp_before: dict[str, dt.datetime | None] = {}
         self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
         self._started = clock.now()
         self._source_clock = min(self._started, of_source or self._started)
 
     def job(self, table: Table, since: int | None, kind: str) -> _Job:
         """What must be read for a table now."""
-        self._arrived_before[table.name] = last_arrival(self._warehouse, table)
+        self._stamp_before[table.name] = last_stamp(self._warehouse, table)
         watermark, watermark_id = last_watermark(self._warehouse, table)
         if since is not None:
             # Where a load has begun further back and died, all of that is still to be read.
@@ -128,10 +128,10 @@ class _Worker:
         if table.id_overlap is not None and watermark_id is not None:
             since_id = max(watermark_id - table.id_overlap, 0)
             return _Job(table, "extract", [([], 0)], None, since_id, moves_id=True)
-        cutoff = min(watermark, self._source_clock) - self._config.buffer_seconds
-        if cutoff < self._source_clock - LONG_WINDOW:
-            return replace(self._job_by_hours(table, "extract", cutoff, True, seen_until=watermark), moves_id=True)
-        return _Job(table, "extract", [([TimeRange(cutoff, unplaceable=True)], 0)], cutoff, moves_id=True)
+        start = window_start(watermark, self._source_clock, self._config.buffer_seconds)
+        if start < self._source_clock - LONG_WINDOW:
+            return replace(self._job_by_hours(table, "extract", start, True, seen_until=watermark), moves_id=True)
+        return _Job(table, "extract", [([TimeRange(start, unplaceable=True)], 0)], start, moves_id=True)
 
     def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
         """Only the hours that differ, in parts; where nothing is held, everything in one go: for what may be long.
@@ -238,9 +238,9 @@ class _Worker:
                     now=self._now(),
                     seconds=time.monotonic() - began,
                     source_clock=self._source_clock,
-                    cutoff=job.cutoff,
+                    window_start=job.window_start,
                     raw_floor=self._now() - RAW_SUFFICES,
-                    arrived_before=self._arrived_before[job.table.name],
+                    stamp_before=self._stamp_before[job.table.name],
                     before=before,
                     moves_watermark=job.moves_watermark and whole,
                     moves_id=job.moves_id and all_read,
@@ -285,10 +285,18 @@ class _Worker:
             kind=job.kind,
             now=self._now(),
             seconds=seconds,
-            cutoff=job.cutoff,
+            window_start=job.window_start,
             stamp=None,
             error=within(error, 4096),
         )
+
+
+def window_start(watermark: int, source_clock: int, buffer_seconds: int) -> int:
+    """Where an ordinary read begins: the buffer before the newest row landed, or before the source's clock if earlier.
+
+    All in epoch seconds. So one row that is dated into the future does not stop the extraction.
+    """
+    return min(watermark, source_clock) - buffer_seconds
 
 
 def last_watermark(warehouse: Warehouse, table: Table) -> tuple[int | None, int | None]:

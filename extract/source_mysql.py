@@ -36,7 +36,6 @@ COUNTED_ROWS = 10_000_000  # as many a server counts before it has been silent f
 SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})  # two queries of one transaction see the same rows there
 
 _INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
-_TEXT_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
 _WRITTEN_OUT = frozenset({"decimal", "date", "time", "datetime", "timestamp", "json", "inet4", "inet6", "uuid"})
 _LONG_TYPES = frozenset({"mediumtext", "longtext", "json", "mediumblob", "longblob"})
 

@@ -42,7 +42,7 @@ def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
 
 
 @macro()
-def has_its_turn(evaluator, seconds: exp.Expr):  # type: ignore[no-untyped-def]
+def is_checked_today(evaluator, seconds: exp.Expr):  # type: ignore[no-untyped-def]
     """The days checked are the turn of a row whose number of seconds this is: each day comes again after 28.
 
     Example:
@@ -52,7 +52,7 @@ def has_its_turn(evaluator, seconds: exp.Expr):  # type: ignore[no-untyped-def]
         >>> evaluator = MacroEvaluator("redshift")
         >>> end = dt.datetime(2025, 9, 1, 23, 59, 59, 999999, dt.UTC)
         >>> evaluator.locals.update(start_dt=dt.datetime(2025, 9, 1, tzinfo=dt.UTC), end_dt=end)
-        >>> has_its_turn(evaluator, exp.column("pathtime")).sql("redshift")
+        >>> is_checked_today(evaluator, exp.column("pathtime")).sql("redshift")
         '(pathtime - 1756684800 + 2419200000) % 2419200 < 86400'
     """
     # The bounds are literals: Redshift's EXTRACT would lose the last second of the turn with its fraction.

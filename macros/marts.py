@@ -75,7 +75,7 @@ def marts() -> tuple[Mart, ...]:
 
 
 def anchor() -> Mart:
-    """uti: it says which orders are active; the two others follow it."""
+    """uti: it says which orders are active. ecs follows it, scans do not."""
     return marts()[0]
 
 

@@ -33,7 +33,7 @@ from macros.marts import ECS, UTI, identity, mart_of
 from macros.periods import half_open, months_before, period_bounds, periods_between
 from macros.production import production_snapshot
 from macros.sql import execute, sql_from_template, table_node, timestamp
-from macros.steps import archive, check, clean, forget_raw, trim
+from macros.steps import steps_by_name
 
 DAY = 86400
 
@@ -42,13 +42,15 @@ DAY = 86400
 def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
     """After a mart's insert: the statements of the steps named, in this order. Only for production.
 
+    A model writes "check" in quotes, because CHECK is a word of SQL.
+
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
         >>> retention(MacroEvaluator("redshift"), exp.column("trim"))
         []
     """
-    known = {"clean": clean, "archive": archive, "check": check, "trim": trim, "forget_raw": forget_raw}
+    known = steps_by_name()
     unknown = [step.name for step in steps if step.name not in known]
     if unknown:
         raise SQLMeshError(f"@retention knows no step {', '.join(unknown)}. There are: {', '.join(known)}.")
@@ -102,10 +104,10 @@ def read_retention(  # type: ignore[no-untyped-def]
         copies=(),
     )
     reference = age_reference(found, engine) if reference is None else reference
-    line = months_before(reference, retention_months) if reference else 0
+    cutoff = months_before(reference, retention_months) if reference else 0
     # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
     periods = periods_between(period_bounds(history_start)[0], reference)
-    found = replace(found, age_reference=reference, cutoff=line, periods=tuple(periods))
+    found = replace(found, age_reference=reference, cutoff=cutoff, periods=tuple(periods))
     if found.periods and mart.follows_anchor:
         execute(engine, departed_orders(found))
     if found.periods and mart.one_row_per_order:
@@ -114,7 +116,7 @@ def read_retention(  # type: ignore[no-untyped-def]
         metadata = [mart_of(ECS).raw, *([ECS] if returned and engine.table_exists(ECS) else [])]
         found = replace(found, returned=tuple(sorted(returned)), metadata=tuple(metadata))
     if not mart.follows_anchor:
-        found = replace(found, cutoff=never_back(found, engine))
+        found = replace(found, cutoff=cutoff_that_never_moves_back(found, engine))
         return replace(found, due=due_by_period(engine, aged_by_period(found)))
     if not found.periods:
         return found
@@ -141,11 +143,11 @@ def age_reference(found, engine):  # type: ignore[no-untyped-def]
     return 0 if moment is None else min(int(moment), found.end)
 
 
-def never_back(found, engine):  # type: ignore[no-untyped-def]
-    """The cutoff, or behind it the newest row that this interval has archived already: the line never moves back.
+def cutoff_that_never_moves_back(found, engine):  # type: ignore[no-untyped-def]
+    """The cutoff, or the moment behind the newest row that this interval has archived, if that is later.
 
-    It would where `retention_months` was raised since. Then this batch, or an evaluation that died before its trim, may
-    have the same rows in the mart: they have aged once and leave again.
+    Where `retention_months` was raised it would move back. Then this batch, or an evaluation that died before its trim,
+    may have the same rows in the mart: they have aged once and leave again.
     """
     reach = [period for period in found.periods if period_bounds(period)[1] > found.cutoff]
     if not reach or not found.cutoff:

@@ -1,7 +1,8 @@
 """The steps of retention: clean, archive, check, trim, forget raw. Pure functions from what was read to statements.
 
 Every statement can be repeated, and a crash between any two leaves every row in at least one place: rows are copied to
-history first, then looked at, and only what has its identical copy there is deleted from the mart.
+history first, then looked at, and only what has its identical copy there, or a newer version of its order, is
+deleted from the mart.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ REUSED = "order_tracking_reused_numbers"
 
 UNROUTED = "order_tracking_unrouted_rows"
 """period: one row for each row that should have been archived and has no copy."""
+
+
+def steps_by_name():  # type: ignore[no-untyped-def]
+    """The steps that a model may name in @retention, each a function from what was read to statements."""
+    return {"clean": clean, "archive": archive, "check": check, "trim": trim, "forget_raw": forget_raw}
 
 
 # Clean: reactivation
@@ -179,7 +185,7 @@ def in_range(found: Retention, due: Due, table: str) -> exp.Expr:
     return exp.and_(time >= due.first, time < due.until)
 
 
-def possible_copies(found: Retention, due: Due, *, before: bool) -> exp.Query | None:
+def copies_in_history(found: Retention, due: Due, *, before: bool) -> exp.Query | None:
     """The history rows that may be copies of what is due; None where no half-year may hold any.
 
     A copy is never older than the row, so it lies at or after it: of a scan in the same half-year and range, of a
@@ -209,9 +215,9 @@ def possible_copies(found: Retention, due: Due, *, before: bool) -> exp.Query | 
 def with_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query | None:
     """What is due and superfluous in the mart: history holds its copy or a newer version of its order.
 
-    Of scans it is history's rows of the range themselves, for they are compared with the due ones in every column.
+    For scans the rows of history themselves are enough: they are compared with the due ones in every column.
     """
-    held = possible_copies(found, due, before=before)
+    held = copies_in_history(found, due, before=before)
     if held is None or not found.mart.one_row_per_order:
         return held
     is_copy = exp.and_(exp.not_(older("held", "due", found.identity)), same(found.mart.order_mark, "held", "due"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from extract.clock import Clock, arrival
+from extract.clock import Clock, next_stamp
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
 from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
@@ -90,7 +90,7 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
     names = [name for name in table.columns if name in known]
     now = clock.now()
     refuse_to_go_back(warehouse, now)
-    stamp = arrival(now, None)
+    stamp = next_stamp(now, None)
     with warehouse.transaction():
         landed = warehouse.execute(
             sql_from_template(
@@ -113,7 +113,7 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
             )
         )
         done = Landed(rows_read=len(wanted), rows_landed=landed, rows_rejected=0, bytes=0)
-        log(warehouse, table, done, kind="restore", now=now, seconds=0, cutoff=None, stamp=stamp)
+        log(warehouse, table, done, kind="restore", now=now, seconds=0, window_start=None, stamp=stamp)
     return faults
 
 

@@ -15,9 +15,7 @@ from extract.tables import project_variables
 from macros.due import Retention
 from macros.marts import marts
 from macros.retention import read_retention
-from macros.steps import archive, check, clean, forget_raw, trim
-
-STEPS = {step.__name__: step for step in (clean, archive, check, trim, forget_raw)}
+from macros.steps import steps_by_name
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterat
         )
         (call,) = snapshot.model.post_statements
         steps = [
-            (name, [each.sql(dialect=engine.dialect, pretty=True) for each in STEPS[name](found)])
+            (name, [each.sql(dialect=engine.dialect, pretty=True) for each in steps_by_name()[name](found)])
             for name in (step.name for step in call.this.expressions)
         ]
         yield PlannedRetention(found, steps)
@@ -69,10 +67,10 @@ def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterat
 def report(planned: PlannedRetention) -> Iterator[str]:
     """The lines that say what leaves one mart, and the statements of each step."""
     found = planned.found
-    line = dt.datetime.fromtimestamp(found.cutoff, dt.UTC)
+    cutoff = dt.datetime.fromtimestamp(found.cutoff, dt.UTC)
     yield f"-- {found.mart.name}: {sum(due.rows for due in found.due):,} rows leave"
     if not found.mart.follows_anchor:
-        yield f"--   older than {line:%Y-%m-%d %H:%M:%S} UTC, {found.mart.event_time} < {found.cutoff}"
+        yield f"--   older than {cutoff:%Y-%m-%d %H:%M:%S} UTC, {found.mart.event_time} < {found.cutoff}"
     for due in found.due:
         where = due.period if due.period in found.periods else f"nowhere: history begins with {found.history_start}"
         yield f"--   {due.rows:,} rows of {due.period} to {where}"

@@ -82,7 +82,7 @@ WITH doubled_before AS (
     'more than one row of a scan'::VARCHAR(4096)
   FROM order_tracking.mart_uni_tracking_spath
   WHERE
-    @has_its_turn(pathtime)
+    @is_checked_today(pathtime)
   GROUP BY
     order_id,
     pathtime,

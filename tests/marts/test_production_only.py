@@ -62,6 +62,9 @@ def project(tmp_path: Path) -> Path:
     return copy
 
 
+STATUS = "@typed_columns(uti, newest_first, status),"
+
+
 def edit(project: Path, model: str, old: str, new: str) -> None:
     path = project / "models" / f"{model}.sql"
     text = path.read_text()
@@ -144,7 +147,7 @@ def test_the_canaries_would_be_archived_and_trimmed_by_a_production_run(behind: 
 
 def test_a_dev_plan_of_a_downstream_change_touches_only_dev(behind: World, project: Path) -> None:
     before = outside_dev(behind)
-    edit(project, "order_status", "status::INTEGER AS status,", "status::INTEGER AS status, 1::INTEGER AS one,")
+    edit(project, "order_status", STATUS, f"{STATUS} 1::INTEGER AS one,")
     told = plan(project, "dev", LATER)
     assert all(f"{mart} " in told for mart in MARTS), "the unchanged marts were evaluated"
     assert outside_dev(behind) == before
@@ -157,14 +160,14 @@ def test_a_dev_plan_of_a_changed_mart_touches_only_dev(behind: World, project: P
     for mart in MARTS:
         edit(project, mart, "owner data_engineering", "owner another_team")
         edit(project, mart, "FROM ranked", "FROM ranked /* changed */")
-    edit(project, "mart_uni_tracking_info", "ranked.newest_first = 1", "ranked.newest_first < 2")
+    edit(project, "mart_uni_tracking_info", "ranked.recency_rank = 1", "ranked.recency_rank < 2")
     plan(project, "dev", LATER)
     assert outside_dev(behind) == before
     assert_evaluated_in_dev(behind, *MARTS)
 
 
 def test_a_dev_run_touches_only_dev(behind: World, project: Path) -> None:
-    edit(project, "order_status", "status::INTEGER AS status,", "status::INTEGER AS status, 1::INTEGER AS one,")
+    edit(project, "order_status", STATUS, f"{STATUS} 1::INTEGER AS one,")
     plan(project, "dev", LATER - HOUR)
     before = outside_dev(behind)
     run_dev(project, LATER, LATER + DAY)
@@ -192,7 +195,7 @@ def test_a_production_plan_of_a_changed_mart_archives_nothing_by_itself(behind: 
     before = outside_dev(behind)
     for mart in MARTS:
         edit(project, mart, "owner data_engineering", "owner another_team")
-    edit(project, "mart_uni_tracking_info", "ranked.newest_first = 1", "ranked.newest_first < 2")
+    edit(project, "mart_uni_tracking_info", "ranked.recency_rank = 1", "ranked.recency_rank < 2")
     plan(project, "prod", LATER - HOUR)
     assert outside_dev(behind) == before
 
@@ -200,9 +203,8 @@ def test_a_production_plan_of_a_changed_mart_archives_nothing_by_itself(behind: 
 def test_a_promoted_plan_that_migrates_touches_nothing_but_the_marts_columns(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     mart = f"order_tracking.{MARTS[0]}"
-    edit(project, MARTS[0], "    landed_at TIMESTAMP\n", "    landed_at TIMESTAMP,\n    pieces INTEGER\n")
-    arrived = "ranked.landed_at::TIMESTAMP AS landed_at"
-    edit(project, MARTS[0], f"{arrived} /*", f"{arrived}, 7::INTEGER AS pieces /*")
+    columns = "  @typed_columns(uti, ranked)"
+    edit(project, MARTS[0], f"{columns}\n", f"{columns},\n  7::INTEGER AS pieces\n")
     plan(project, "dev", LATER)
     assert outside_dev(behind) == before
     assert_evaluated_in_dev(behind, MARTS[0])
@@ -263,7 +265,7 @@ def test_a_changed_owner_in_production_leaves_dev_harmless(behind: World, projec
         edit(project, mart, "owner data_engineering", "owner another_team")
     plan(project, "prod", LATER - HOUR)
     before = outside_dev(behind)
-    edit(project, "order_status", "status::INTEGER AS status,", "status::INTEGER AS status, 1::INTEGER AS one,")
+    edit(project, "order_status", STATUS, f"{STATUS} 1::INTEGER AS one,")
     with pytest.raises(RuntimeError, match="environment dev would write"):
         plan(project, "dev", LATER)
     assert outside_dev(behind) == before
@@ -274,7 +276,7 @@ def test_a_changed_owner_in_production_leaves_dev_harmless(behind: World, projec
 def test_a_dev_plan_of_a_mart_that_is_not_forward_only_touches_only_dev(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     edit(project, "mart_uni_tracking_info", "    forward_only TRUE,\n", "")
-    edit(project, "mart_uni_tracking_info", "ranked.newest_first = 1", "ranked.newest_first < 2")
+    edit(project, "mart_uni_tracking_info", "ranked.recency_rank = 1", "ranked.recency_rank < 2")
     plan(project, "dev", LATER)
     assert outside_dev(behind) == before
     assert_evaluated_in_dev(behind, MARTS[0])

@@ -140,11 +140,19 @@ def test_what_the_extract_sends_passes(config: ExtractConfig) -> None:
                 now=START,
                 seconds=1.0,
                 source_clock=START,
-                cutoff=OLD,
+                window_start=OLD,
                 raw_floor=raw_floor,
             )
         log(
-            full, table, Landed(0, 0, 0, 0), kind="extract", now=START, seconds=1, cutoff=None, stamp=None, error="it's"
+            full,
+            table,
+            Landed(0, 0, 0, 0),
+            kind="extract",
+            now=START,
+            seconds=1,
+            window_start=None,
+            stamp=None,
+            error="it's",
         )
     for warehouse, at_least in ((empty, 11), (missing, 2), (full, 20)):
         assert_takes(warehouse, at_least=at_least)
@@ -181,6 +189,7 @@ def test_what_a_marts_retention_sends_passes(context: Context, alias: str, histo
         history_start=history_start,
         retention_months=6,
         raw_retention_days=35,
+        reference=START,
     )
     execute(warehouse, [each for step in (clean, archive, check, trim, forget_raw) for each in step(found)])
     begins = {" ".join(sql.split()[:2]).upper() for sql in warehouse.sent}

@@ -284,7 +284,7 @@ def test_what_has_no_copy_in_history_is_never_trimmed(
     world.cycle()
     world.order(2, AGED + HOUR)
     with monkeypatch.context() as patch:
-        patch.setitem(inspect.unwrap(retention).__globals__, "archive", lambda found: [])
+        patch.setitem(inspect.unwrap(retention).__globals__["steps_by_name"].__globals__, "archive", lambda found: [])
         world.cycle(reconcile_since=1)
     assert 2 in world.uti() and world.history("uti") == [("2025_h1", 1)]
     assert world.exceptions() == [

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from sqlglot import exp
+from sqlmesh.core.context import Context
 
 from macros.due import Due, Retention
-from macros.marts import identity, mart_of
+from macros.marts import Mart, identity, mart_of, marts
 from macros.periods import epoch
 from macros.steps import archive, check, clean, forget_raw, trim
 
@@ -143,3 +144,11 @@ def test_raw_is_forgotten_by_age_and_never_what_this_interval_takes() -> None:
     )
     (delete,) = texts(forget_raw(found("uts", start=END - 90 * 86400)))
     assert "CAST('2025-06-03 00:00:00' AS TIMESTAMP)" in delete, "what landed in the interval has not been consumed yet"
+
+
+@pytest.mark.parametrize("mart", marts(), ids=lambda mart: mart.alias)
+def test_history_has_the_keys_that_the_model_gives_its_mart(mart: Mart, context: Context) -> None:
+    """The models say them for SQLMesh, `Mart` says them for history."""
+    properties = context.get_model(mart.name).physical_properties
+    assert tuple(column.name for column in properties["sortkey"].expressions) == mart.sortkey
+    assert properties["distkey"].name == "order_id"

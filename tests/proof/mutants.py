@@ -323,8 +323,8 @@ MUTANTS = (
     Mutant(
         "no_buffer",
         "extract/run.py",
-        "cutoff = min(watermark, self._source_clock) - self._config.buffer_seconds",
-        "cutoff = min(watermark, self._source_clock) + 1",
+        "return min(watermark, source_clock) - buffer_seconds",
+        "return min(watermark, source_clock) + 1",
         "only what is newer is read",
     ),
     Mutant(
