@@ -41,7 +41,8 @@ def command(context: click.Context, gateway: str | None, at: dt.datetime | None)
 def list_open(markdown: bool, fail: bool, gateway: str | None, at: dt.datetime | None) -> int:
     """Show what is open, by check, table and order.
 
-    KEY names an exception for `resolve`. SEEN counts the days on which the check found it.
+    KEY names an exception for `resolve`. SEEN counts how often it was found: by daily checks once a day, by marts once
+    a cycle.
 
     Changes nothing. On Redshift it does not wait for the lock.
 

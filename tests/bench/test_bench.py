@@ -26,6 +26,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("bench")
 def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(filled: Path, tmp_path: Path) -> None:
     shutil.copytree(filled, tmp_path / "bench")
@@ -44,6 +45,7 @@ def test_whole_cycles_at_a_small_fraction_are_measured_and_drawn(filled: Path, t
         assert (tmp_path / "kept" / drawing).read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("bench")
 def test_a_warehouse_that_is_half_filled_or_of_another_scale_is_not_kept(filled: Path, tmp_path: Path) -> None:
     shutil.copytree(filled, tmp_path / "bench")
@@ -52,6 +54,7 @@ def test_a_warehouse_that_is_half_filled_or_of_another_scale_is_not_kept(filled:
     assert not Bench(tmp_path / "bench", SMALL).resume()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("bench")
 def test_the_bare_statements_do_the_work_of_a_cycle(filled: Path, tmp_path: Path) -> None:
     """Otherwise they would be no limit."""
@@ -77,6 +80,7 @@ def everything(bench: Bench) -> dict[str, Counter[tuple[object, ...]]]:
         return {short: Counter(warehouse.execute(f"SELECT * FROM {name}").fetchall()) for short, name in tables.items()}
 
 
+@pytest.mark.slow
 def test_the_extract_from_a_real_server_is_measured(mariadb: MariaDB, tmp_path: Path) -> None:
     fill(mariadb, "bench_small", 1000)
     try:

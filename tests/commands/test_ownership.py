@@ -146,6 +146,7 @@ def run(world: World, gateway: str, now: int = START) -> int:
     return cycle(["--gateway", gateway, "--source", world.source_url, *at(world, now)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FOREIGN)
 def test_the_first_cycle_names_what_is_not_its_own_and_makes_nothing(
     make: Make, gateway: str, what: str, capsys: pytest.CaptureFixture[str]
@@ -188,6 +189,7 @@ def test_all_are_named_at_once_and_what_the_message_says_makes_room(
         assert world.query(f"SELECT COUNT(*) FROM {name}_old") == [(1,)]
 
 
+@pytest.mark.slow
 def test_what_bears_no_name_of_the_project_is_left_alone(make: Make, gateway: str) -> None:
     world = make(planned=False)
     names = ["order_tracking.mart_uni_tracking_info_old", f"{HISTORY}.hist_uti_2024_h1_backup", f"{RAW}.orders"]
@@ -199,6 +201,7 @@ def test_what_bears_no_name_of_the_project_is_left_alone(make: Make, gateway: st
         assert world.query(f"SELECT order_id FROM {name}") == [(42,)]
 
 
+@pytest.mark.slow
 def test_the_projects_own_are_known_after_the_state_was_lost_or_a_column_came_and_went(
     make: Make, gateway: str
 ) -> None:
@@ -216,6 +219,7 @@ def test_the_projects_own_are_known_after_the_state_was_lost_or_a_column_came_an
     assert {name.split(".")[0] for name in held} == {"order_tracking", HISTORY, RAW}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", WRITTEN_BY_A_CYCLE)
 def test_a_cycle_does_not_write_what_was_put_in_place_of_its_own(
     make: Make, gateway: str, what: str, capsys: pytest.CaptureFixture[str]
@@ -235,6 +239,7 @@ def test_a_cycle_does_not_write_what_was_put_in_place_of_its_own(
     assert everything(world) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", SHOWN)
 def test_a_plan_does_not_drop_what_was_put_in_place_of_its_view(
     make: Make, gateway: str, what: str, capsys: pytest.CaptureFixture[str]
@@ -253,6 +258,7 @@ def test_a_plan_does_not_drop_what_was_put_in_place_of_its_view(
     assert everything(world) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", ["prod", "dev"])
 def test_sqlmesh_by_itself_does_not_drop_it_either(
     make: Make,
@@ -281,6 +287,7 @@ def test_sqlmesh_by_itself_does_not_drop_it_either(
     assert plan([environment, "--yes", "--gateway", gateway, *at(world, START + HOUR)]) == 0
 
 
+@pytest.mark.slow
 def test_a_dev_environment_does_not_drop_what_stands_under_its_names(
     make: Make, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,6 +306,7 @@ def test_a_dev_environment_does_not_drop_what_stands_under_its_names(
     assert world.query("SELECT order_id FROM order_tracking__my_dev.mine") == [(42,)]
 
 
+@pytest.mark.slow
 def test_another_projects_environment_is_not_taken_over(
     make_world: Callable[..., World], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -353,6 +361,7 @@ def test_a_view_is_sqlmeshs_own_only_as_all_of_the_models_versioned_table(defini
     assert is_view_of_sqlmesh(Standing(MART, "view", {}, definition, (MART,)), MART) is is_ours
 
 
+@pytest.mark.slow
 def test_redshift_takes_the_question_and_a_cycle_asks_it_twice(
     make_redshift_world: Callable[..., RedshiftWorld],
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_first_cycle_tells_the_day_and_later_commands_find_the_same(
         assert first_day(warehouse, held, first + 40 * DAY) == day
 
 
+@pytest.mark.slow
 def test_a_plan_before_the_first_extract_and_the_cycle_after_it_agree(
     make_world: Callable[..., World], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_plan_before_the_first_extract_and_the_cycle_after_it_agree(
     assert started(world) == {"2025-08-31"}
 
 
+@pytest.mark.slow
 def test_a_state_that_was_lost_gets_the_same_start(world: World) -> None:
     world.order(1, START)
     world.cycle()
@@ -76,6 +78,7 @@ def test_a_state_that_was_lost_gets_the_same_start(world: World) -> None:
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_an_extract_that_failed_counts_too(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +92,7 @@ def test_an_extract_that_failed_counts_too(
     assert started(world) == {"2025-08-31"}
 
 
+@pytest.mark.slow
 def test_the_users_own_start_comes_first(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDER_TRACKING_START", "2025-01-01")
     world = make_world(planned=False)
@@ -99,6 +103,7 @@ def test_the_users_own_start_comes_first(make_world: Callable[..., World], monke
     assert started(world) == {"2025-01-01"}
 
 
+@pytest.mark.slow
 def test_a_warehouse_planned_with_an_earlier_start_is_planned_again_without_a_loss(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

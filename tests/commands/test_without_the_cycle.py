@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from extract.settings import PROJECT
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, MINUTE, World, at, moment
@@ -86,6 +88,7 @@ def test_extract_plan_and_run_do_what_the_cycle_does(make_world: Callable[..., W
     assert [row[0] for row in plain.exceptions()] == ["order_without_ecs"], "an order came back"
 
 
+@pytest.mark.slow
 def test_the_guards_stand_without_the_cycle_too(world: World) -> None:
     """A mart that would be built anew from trimmed raw, and a name that is taken, for a plan and for a run."""
     world.order(1, START)

@@ -155,6 +155,7 @@ def test_a_dev_plan_of_a_downstream_change_touches_only_dev(behind: World, proje
     behind_marts(behind)
 
 
+@pytest.mark.slow
 def test_a_dev_plan_of_a_changed_mart_touches_only_dev(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     for mart in MARTS:
@@ -166,6 +167,7 @@ def test_a_dev_plan_of_a_changed_mart_touches_only_dev(behind: World, project: P
     assert_evaluated_in_dev(behind, *MARTS)
 
 
+@pytest.mark.slow
 def test_a_dev_run_touches_only_dev(behind: World, project: Path) -> None:
     edit(project, "order_status", STATUS, f"{STATUS} 1::INTEGER AS one,")
     plan(project, "dev", LATER - HOUR)
@@ -175,6 +177,7 @@ def test_a_dev_run_touches_only_dev(behind: World, project: Path) -> None:
     assert_evaluated_in_dev(behind, *MARTS)
 
 
+@pytest.mark.slow
 def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(make_world: Callable[..., World], project: Path) -> None:
     world = make_world(planned=False)
     for order in range(1, 6):
@@ -190,6 +193,7 @@ def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(make_world: Callable[.
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_production_plan_of_a_changed_mart_archives_nothing_by_itself(behind: World, project: Path) -> None:
     """A plan that migrates a mart also runs its statements, on a throw-away table."""
     before = outside_dev(behind)
@@ -200,6 +204,7 @@ def test_a_production_plan_of_a_changed_mart_archives_nothing_by_itself(behind: 
     assert outside_dev(behind) == before
 
 
+@pytest.mark.slow
 def test_a_promoted_plan_that_migrates_touches_nothing_but_the_marts_columns(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     mart = f"order_tracking.{MARTS[0]}"
@@ -214,6 +219,7 @@ def test_a_promoted_plan_that_migrates_touches_nothing_but_the_marts_columns(beh
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_mart_cannot_be_restated(make_world: Callable[..., World], project: Path) -> None:
     """SQLMesh would widen the restatement of a day to the whole mart, and build it anew from what raw still holds."""
     world = make_world()
@@ -247,6 +253,7 @@ def test_without_sqlmeshs_knowledge_of_what_is_written_nothing_runs() -> None:
         deployability(Evaluator())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_dev_plan_of_a_changed_owner_never_writes_production(behind: World, project: Path) -> None:
     """Where metadata alone changed, SQLMesh lets the dev environment do what production has left to do."""
     before = outside_dev(behind)
@@ -260,6 +267,7 @@ def test_a_dev_plan_of_a_changed_owner_never_writes_production(behind: World, pr
     plan(project, "dev", LATER)  # production has nothing left to do
 
 
+@pytest.mark.slow
 def test_a_changed_owner_in_production_leaves_dev_harmless(behind: World, project: Path) -> None:
     for mart in MARTS:
         edit(project, mart, "owner data_engineering", "owner another_team")
@@ -273,6 +281,7 @@ def test_a_changed_owner_in_production_leaves_dev_harmless(behind: World, projec
     behind_marts(behind)
 
 
+@pytest.mark.slow
 def test_a_dev_plan_of_a_mart_that_is_not_forward_only_touches_only_dev(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     edit(project, "mart_uni_tracking_info", "    forward_only TRUE,\n", "")

@@ -197,7 +197,7 @@ def test_what_a_marts_retention_sends_passes(context: Context, alias: str, histo
     if history_start != "2026_h1":
         assert begins >= {"INSERT INTO", "DELETE FROM"}, begins
         assert any(sql.startswith("UPDATE") for sql in warehouse.sent)
-    assert_takes(warehouse, at_least=2 if history_start == "2026_h1" else 8)
+    assert_takes(warehouse, at_least=1 if history_start == "2026_h1" else 7)
 
 
 def test_what_keeps_the_exceptions_passes() -> None:

@@ -94,6 +94,7 @@ def test_the_archived_order_stays_and_one_finding_says_so(any_world: World, case
     assert seen == [(3,)]
 
 
+@pytest.mark.slow
 def test_the_timeline_tells_the_orders_of_a_number_apart(any_world: World) -> None:
     world = archived(any_world)
     purge(world)
@@ -111,6 +112,7 @@ def test_the_timeline_tells_the_orders_of_a_number_apart(any_world: World) -> No
     assert world.query(timeline) == [(AGED, 1), (START + 900, 2)]
 
 
+@pytest.mark.slow
 def test_the_second_order_comes_back_and_the_first_one_still_stays(any_world: World) -> None:
     world = archived(any_world)
     purge(world)
@@ -131,6 +133,7 @@ def test_the_second_order_comes_back_and_the_first_one_still_stays(any_world: Wo
     assert [row for row in world.history("ecs", "order_id, partner_id") if row[1] == 500] == [("2025_h1", 500, 11)]
 
 
+@pytest.mark.slow
 def test_metadata_that_comes_before_its_status_is_not_archived_with_the_first_order(any_world: World) -> None:
     world = archived(any_world)
     purge(world)
@@ -148,6 +151,7 @@ def test_metadata_that_comes_before_its_status_is_not_archived_with_the_first_or
     assert reused(world) == [REUSED]
 
 
+@pytest.mark.slow
 def test_metadata_of_the_first_order_is_not_restored_to_the_second(
     any_world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +169,7 @@ def test_metadata_of_the_first_order_is_not_restored_to_the_second(
     assert world.history("ecs", "order_id, partner_id") == [("2025_h1", 500, 11)]
 
 
+@pytest.mark.slow
 def test_the_first_orders_own_late_status_is_kept_beside_the_second_ones_history(any_world: World) -> None:
     """What is older is superfluous only where history holds a newer version of the same order."""
     world = archived(any_world)
@@ -174,6 +179,7 @@ def test_the_first_orders_own_late_status_is_kept_beside_the_second_ones_history
     assert world.history("uti", "tno, update_time") == [("2025_h1", "A", AGED), ("2025_h1", "Z", AGED - DAY)]
 
 
+@pytest.mark.slow
 def test_an_order_that_comes_back_as_itself_still_leaves_history(any_world: World) -> None:
     world = archived(any_world)
     world.source("UPDATE uni_tracking_info SET status = 200, update_time = ? WHERE order_id = 500", world.now)

@@ -115,6 +115,7 @@ def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(copy:
     assert held == [(Decimal("2.500"),)], "a version differs by any of its columns"
 
 
+@pytest.mark.slow
 def test_the_simulated_source_has_the_columns_of_the_file_too(copy: Copy) -> None:
     for table in TABLES:
         copy.add_columns(table, *ADDED)
@@ -131,6 +132,7 @@ def test_the_simulated_source_has_the_columns_of_the_file_too(copy: Copy) -> Non
         assert len(set(counts)) == 1 and counts[0] > 0, (table, counts)
 
 
+@pytest.mark.slow
 def test_taking_an_added_column_back_is_refused_and_costs_nothing(copy: Copy) -> None:
     """Rolling back the file does not roll back the tables: the plan refuses, and cycles go on as planned before."""
     world = copy.world
@@ -155,6 +157,7 @@ def test_taking_an_added_column_back_is_refused_and_costs_nothing(copy: Copy) ->
     assert world.history("uti", "order_id, pieces") == [("2025_h1", 1, None), ("2025_h1", 4, 5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"), [("    partner_id: INTEGER\n", "    partner_id: SMALLINT\n"), ("VARCHAR(64)", "VARCHAR(32)")]
 )

@@ -33,7 +33,7 @@ SCENES: dict[str, list[Step]] = {
         *order(4, NOON + 1),
         ("cycle", NOON + 2 * QUARTER, None),
     ],
-    "there is no 31 April: at midnight the line moves back, and what had just left is active again": [
+    "there is no 31 April: the line waits at 1 May, and what had just left stays in history": [
         *order(1, AN_APRILS_LAST_NOON),
         *order(2, THAT_HALLOWEEN - HOUR),
         ("cycle", THAT_HALLOWEEN - QUARTER, None),

@@ -28,6 +28,7 @@ and rows are rejected."""
 CYCLES = 9
 
 
+@pytest.mark.slow
 def test_a_history_ends_in_the_same_tables_as_through_real_cycles(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:

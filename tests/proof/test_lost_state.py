@@ -46,6 +46,7 @@ def marts(world: World) -> dict[str, list[tuple[Any, ...]]]:
     return {name: rows for name, rows in everything(world).items() if not name.startswith("order_tracking_raw")}
 
 
+@pytest.mark.slow
 def test_state_lost_before_anything_was_trimmed_is_made_good(world: World) -> None:
     world.order(9, START)
     world.order(2, START - 10 * DAY)
@@ -60,6 +61,7 @@ def test_state_lost_before_anything_was_trimmed_is_made_good(world: World) -> No
     assert set(world.uti()) == {2, 3, 9}
 
 
+@pytest.mark.slow
 def test_state_lost_after_orders_were_archived_is_made_good_from_whole_raw(world: World) -> None:
     """Raw brings what was archived back into the marts; the same evaluation moves it to history again."""
     world.order(9, START)
@@ -95,6 +97,7 @@ def test_state_lost_after_raw_was_trimmed_refuses_and_changes_nothing(world: Wor
         assert marts(world) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["", "mart_uni_tracking_info", "mart_ecs_order_info"])
 def test_a_state_that_knows_no_interval_is_made_good_from_whole_raw_and_refused_when_it_was_trimmed(
     world: World, of: str, monkeypatch: pytest.MonkeyPatch
@@ -128,6 +131,7 @@ def test_a_state_that_knows_no_interval_is_made_good_from_whole_raw_and_refused_
     assert marts(world) == before
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_far_ahead_of_the_sources_is_refused_before_the_first_plan(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +146,7 @@ def test_a_clock_that_is_far_ahead_of_the_sources_is_refused_before_the_first_pl
     assert set(world.uti()) == {1}
 
 
+@pytest.mark.slow
 def test_state_lost_after_raw_was_trimmed_is_made_good_by_the_runbook(world: World) -> None:
     """Also where a failed cycle had landed a status that ties with the one in the mart: the later one counts."""
     world.order(9, START - 60 * DAY)
@@ -175,6 +180,7 @@ def test_state_lost_after_raw_was_trimmed_is_made_good_by_the_runbook(world: Wor
     assert world.exceptions() == []
 
 
+@pytest.mark.slow
 def test_a_state_from_a_backup_that_raw_does_not_reach_refuses_until_the_runbook_is_followed(world: World) -> None:
     """SQLMesh would replace what landed since the backup by what raw still holds; a younger backup is harmless."""
     world.order(1, AGED)
@@ -210,6 +216,7 @@ def test_a_state_from_a_backup_that_raw_does_not_reach_refuses_until_the_runbook
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World) -> None:
     world.order(1, AGED)
     world.order(9, START)
@@ -231,6 +238,7 @@ def test_a_clock_that_was_a_year_ahead_is_made_good_by_the_runbook(world: World)
     assert world.exceptions() == []
 
 
+@pytest.mark.slow
 def test_rows_do_not_land_behind_what_a_plan_has_passed(make_world: Callable[..., World], capsys: Any) -> None:
     """By a clock that was ahead, say; nothing had landed by it, so only the state knows."""
     world = make_world(planned=False)
@@ -246,6 +254,7 @@ def test_rows_do_not_land_behind_what_a_plan_has_passed(make_world: Callable[...
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_read_is_told_and_nothing_lands(world: World) -> None:
     world.order(1, START)
     world.execute("DROP TABLE sqlmesh._intervals")
@@ -254,6 +263,7 @@ def test_a_state_that_cannot_be_read_is_told_and_nothing_lands(world: World) -> 
     assert world.query("SELECT * FROM order_tracking_raw.uni_tracking_info_raw") == []
 
 
+@pytest.mark.slow
 def test_a_plan_that_broke_off_is_told_and_planning_again_mends_it(world: World) -> None:
     """SQLMesh itself would wait for the plan for a minute, and say only that."""
     world.order(1, START)
@@ -321,6 +331,7 @@ def columns_of(world: World, mart: str) -> list[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.slow
 def test_a_status_dated_into_the_future_gives_way_by_the_runbook(world: World) -> None:
     """It is newer than every true status until its time has come."""
     world.order(1, START)

@@ -140,6 +140,7 @@ def everything(world: RedshiftWorld) -> dict[str, list[Any]]:
     return {table: sorted(world.query(f"SELECT * FROM {table}"), key=repr) for table in tables}
 
 
+@pytest.mark.slow
 def test_a_dev_plan_changes_nothing_in_production(redshift_world: RedshiftWorld, project: Path) -> None:
     """Production is an interval behind, holds what is due for history, and only the daily checks' model changes."""
     world = redshift_world
@@ -169,6 +170,7 @@ def runbook(heading: str) -> list[str]:
     return [sql.strip() for sql in re.sub(r"--[^\n]*", "", blocks).split(";") if sql.strip()]
 
 
+@pytest.mark.slow
 def test_a_varchar_is_widened_by_the_runbook(redshift_world: RedshiftWorld, project: Path) -> None:
     """docs/redshift.md, step by step: find the tables, widen them with autocommit, then the files, then the plan."""
     world = redshift_world

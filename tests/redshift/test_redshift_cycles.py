@@ -98,6 +98,7 @@ def test_an_order_is_archived_comes_back_and_its_metadata_is_restored(redshift_w
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_doubled_scan_of_the_last_second_is_found_in_its_turn(redshift_world: RedshiftWorld) -> None:
     """The check reckons in whole seconds: Redshift's EXTRACT has no fraction."""
     world = redshift_world
@@ -110,6 +111,7 @@ def test_a_doubled_scan_of_the_last_second_is_found_in_its_turn(redshift_world: 
     assert world.exceptions() == [("duplicate_rows", "mart_uni_tracking_spath", 1, "more than one row of a scan")]
 
 
+@pytest.mark.slow
 def test_where_a_month_is_shorter_an_order_stays_in_one_place(redshift_world: RedshiftWorld) -> None:
     """There is no 31 April, so the line stands at 1 May; of order 1 a lagging replica shows an older status."""
     world = redshift_world
@@ -133,6 +135,7 @@ def test_where_a_month_is_shorter_an_order_stays_in_one_place(redshift_world: Re
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     assert ours.query("SELECT order_id FROM order_tracking.mart_ecs_order_info WHERE order_id = 1") == [(1,)]
 
 
+@pytest.mark.slow
 def test_the_recorded_traces_end_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:
@@ -218,6 +222,7 @@ def _rows(both: duckdb.DuckDBPyConnection, table: str) -> list[tuple[object, ...
     return both.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY ALL").fetchall()
 
 
+@pytest.mark.slow
 def test_a_day_boundary_in_redshifts_statements_is_utc(redshift_world: RedshiftWorld) -> None:
     """What lands at midnight is stamped in the quarter-hour before, whatever the server calls the day."""
     redshift_world.order(1, at("2025-09-01T23:59:59"))
