@@ -4,7 +4,7 @@ One statement that compared everything would hold the keys of all tables at once
 a range of order numbers each time, and the checks then judge the few orders that stood out. Order numbers grow with
 time: where a table does too, most of it need not be read for a range of them.
 
-With 400 MB of buffers, at a tenth of peak volume: ranges 29 to 34 s of CPU, single statements 47 to 52 s and 1.5 GB on disk.
+At a tenth of peak volume, 400 MB of buffers: ranges 29 to 34 s of CPU, single statements 47 to 52 s and 1.5 GB on disk.
 """
 
 from __future__ import annotations

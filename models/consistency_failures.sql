@@ -1,4 +1,5 @@
-/* What the daily checks found: one row per check, order and day (rejected rows: one per row).
+/* What the daily checks found: one row per check, order and day (rejected_rows: one per rejected row;
+   archive_unrouted: one per table and half-year).
    Answers: do the three marts agree, and is all that landed still there?
    Each check stands in models/checks/ under its name, which its audit bears too. What landed within the last two cycles
    is not judged yet, so nothing is reported that a later cycle mends by itself. Afterwards the findings are entered in

@@ -1,9 +1,9 @@
 /* The current status of every active order: one row per order (uti, the anchor of the three marts).
    Answers: what is the status of an order now, and which orders are still active?
    A row older than the one held is ignored: a replay never takes a status back.
-   An order leaves for order_tracking_history.hist_uti_* once it has been silent for `retention_months`; the two other
-   marts follow it. Post-statements, in this order: clean history of orders that came back, archive, check, trim,
-   and only then forget raw rows that are past the raw retention. */
+   An order leaves for order_tracking_history.hist_uti_* once it has been silent for `retention_months`. ecs
+   leaves with it; scans leave by their own age. Post-statements, in this order: clean history of orders that came back,
+   archive, check, trim, and only then forget raw rows that are past the raw retention. */
 MODEL (
   name order_tracking.mart_uni_tracking_info,
   kind INCREMENTAL_BY_UNIQUE_KEY (

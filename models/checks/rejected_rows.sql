@@ -1,7 +1,7 @@
 /* Every row of the source can be loaded.
-   A row is a source row that could not: it has no key or no time. Mend it at the source, or settle the exception with
-   `order-tracking exceptions resolve`; it stays open until then. The row stands as text in
-   order_tracking_raw.rejected_rows. */
+   A row is a source row that could not: it has no usable key or time, or a value that its column cannot hold.
+   Mend it at the source, then settle the exception with `order-tracking exceptions resolve`; it stays open until then.
+   The row stands as text in order_tracking_raw.rejected_rows. */
 MODEL (
   name order_tracking.rejected_rows,
   kind EMBEDDED,
