@@ -51,6 +51,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a command sets in the environment of its process ends with the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def plain_sqlmesh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cycles of this test use SQLMesh as it comes, as the commands do."""

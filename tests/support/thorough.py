@@ -1,4 +1,4 @@
-"""How thorough a run is: `make test` samples what repeats itself hundreds of times, `make soak` runs all of it."""
+"""How thorough a run is: most runs sample what repeats itself hundreds of times, `make soak` runs all of it."""
 
 from __future__ import annotations
 
