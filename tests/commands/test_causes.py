@@ -195,6 +195,7 @@ def test_an_error_is_never_empty_and_names_the_one_before_it() -> None:
 # On Redshift
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("redshift")
 @pytest.mark.parametrize(
     "statement",

@@ -93,6 +93,7 @@ print(f"{constants.MAX_FORK_WORKERS} process")
     assert done.stdout == "1 process\n"
 
 
+@pytest.mark.slow
 def test_a_plan_of_another_process_is_what_the_next_cycle_of_this_one_runs(copy: Copy) -> None:  # noqa: F811
     world = copy.world
     world.order(1, START)

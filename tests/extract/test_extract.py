@@ -407,6 +407,7 @@ def dies_while_reading(world: World, monkeypatch: pytest.MonkeyPatch, **options:
         run(world, START + MINUTE, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logged", ["every table", "one table, and the others were killed before they could"])
 def test_a_later_load_does_not_pass_over_what_a_first_one_that_died_has_still_to_read(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, logged: str

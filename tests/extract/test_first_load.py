@@ -34,6 +34,7 @@ with closing(open_source(sys.argv[1])) as source, closing(open_warehouse()) as w
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told_before", [15, 30, 45])
 def test_a_first_load_killed_half_way_goes_on_where_it_was(world: World, told_before: int) -> None:
     fill(world)

@@ -418,6 +418,7 @@ class Rejected(str):
     """How a reason begins."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["mysql", "duckdb"])
 @pytest.mark.parametrize("gateway", ["local", "redshift"])
 def test_a_key_and_a_time_of_another_type_are_judged_row_by_row(

@@ -113,6 +113,7 @@ def test_a_doubled_order_is_found_whoever_doubled_it_and_stays_open_until_it_is_
     assert world.exceptions() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scanned_at", [START - 26 * DAY, START - 25 * DAY - 1], ids=["first second", "last second"])
 def test_a_doubled_scan_is_found_in_its_turn_and_stays_open_until_it_is_mended(world: World, scanned_at: int) -> None:
     """Doubled by somebody else, so nothing of it landed lately: each scan has its turn once in 28 days."""
@@ -207,6 +208,7 @@ def test_newly_landed_orders_have_two_cycles_of_grace(world: World) -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_is_open_stays_open_while_its_order_is_in_the_grace(world: World) -> None:
     """The checks pass over an order that has just got a status: that is no proof that it is mended."""
     world.order(1, START)
@@ -311,6 +313,7 @@ def test_restore_refuses_what_it_cannot_do_and_says_why(world: World, capsys: py
     assert "order 77: history holds no metadata of it" in told
 
 
+@pytest.mark.slow
 def test_a_restored_order_that_falls_silent_again_has_one_metadata_row(world: World) -> None:
     """Restored too late: the order is archived again, into another half-year, before the next cycle takes the row."""
     reactivated(world)

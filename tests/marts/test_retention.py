@@ -315,6 +315,7 @@ def test_raw_is_forgotten_after_the_retention_and_not_before_it_was_consumed(wor
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_future_dated_scan_is_not_landed_again_when_raw_is_past_its_retention(world: World) -> None:
     future = START + 45 * DAY
     world.order(1, START)
@@ -326,6 +327,7 @@ def test_a_future_dated_scan_is_not_landed_again_when_raw_is_past_its_retention(
     assert world.scans_everywhere().count((1, future, 200, 5)) == 1
 
 
+@pytest.mark.slow
 def test_marts_that_did_not_run_for_45_days_while_the_extract_went_on_miss_nothing(world: World) -> None:
     """Longer than raw is kept: raw is forgotten by the mart that has consumed it, and not before."""
     world.order(1, at("2025-03-05T00:00:00"))
