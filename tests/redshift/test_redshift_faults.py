@@ -99,7 +99,7 @@ def marts(world: RedshiftWorld) -> dict[str, Any]:
 
 def run(world: RedshiftWorld) -> None:
     """One run of everything that is due, as every run: in a session of its own."""
-    with sqlmesh_session("redshift", PROJECT) as (context, console):
+    with sqlmesh_session("redshift", PROJECT, "2025-08-01") as (context, console):
         _run(context, console, Clock(moment(world.now)), _reached(context, console))
 
 
