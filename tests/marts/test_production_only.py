@@ -185,7 +185,7 @@ def test_a_dev_plan_on_a_fresh_warehouse_touches_only_dev(make_world: Callable[.
     extract(world, START)  # the rows land, and production is never planned
     before = outside_dev(world)
     assert len(before["order_tracking_raw.uni_tracking_spath_raw"]) == 5
-    plan(project, "dev", START + HOUR)
+    plan(project, "dev", START + HOUR, start="2025-08-30")  # without one SQLMesh begins a preview yesterday
     run_dev(project, START + DAY)
     assert outside_dev(world) == before
     world.cycle(START + 2 * HOUR)
@@ -286,8 +286,8 @@ def test_a_dev_plan_of_a_mart_that_is_not_forward_only_touches_only_dev(behind: 
     before = outside_dev(behind)
     edit(project, "mart_uni_tracking_info", "    forward_only TRUE,\n", "")
     edit(project, "mart_uni_tracking_info", "ranked.recency_rank = 1", "ranked.recency_rank < 2")
-    plan(project, "dev", LATER)
+    plan(project, "dev", LATER, start="2025-09-05")
     assert outside_dev(behind) == before
     assert_evaluated_in_dev(behind, MARTS[0])
-    plan(project, "another", LATER, start="2025-01-01")
+    plan(project, "another", LATER, start="2025-09-06")
     assert outside_dev(behind) == before
