@@ -28,9 +28,9 @@ import click
 from bench.report import KEPT, write_extract
 from bench.tables import SOURCE_TABLES
 from extract.clock import Clock, parse_time
+from extract.mysql_address import Address
 from extract.run import extract
 from extract.source import open_source
-from extract.source_mysql import Address
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
 

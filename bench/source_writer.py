@@ -21,8 +21,8 @@ import pymysql
 
 from bench.source_tables import ECS, MYSQL_KEYS, SOURCE_TABLES, SPATH, UTI, invented_values
 from extract.errors import SourceError
+from extract.mysql_address import Address
 from extract.source import duckdb_path
-from extract.source_mysql import Address
 
 SIMULATION = "simulation"
 RECORDED = "recorded trace"

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pyarrow as pa
 import pymysql
 from pymysql.cursors import Cursor, DictCursor
 
-from extract.errors import SourceError, SourceUrlError
+from extract.errors import SourceError
+from extract.mysql_address import Address
 from extract.mysql_rows import CutStream, stream
 from extract.mysql_session import pin
-from extract.settings import in_project, without
+from extract.mysql_types import INTEGER_TYPES, columns_of, output, quoted
 from extract.source_reads import (
-    LONGEST,
     SECONDS_PER_HOUR,
-    Columns,
     SourceTable,
     TimeRange,
     merged,
@@ -29,15 +26,10 @@ from extract.source_reads import (
     row_filter,
 )
 
-CONNECT_SECONDS = 10
 SILENT_SECONDS = 900  # a network that says nothing for so long is dead
 COUNTED_SECONDS = 30 * 86_400
 COUNTED_ROWS = 10_000_000  # as many a server counts before it has been silent for too long, however slow it is
 SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})  # two queries of one transaction see the same rows there
-
-_INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
-_WRITTEN_OUT = frozenset({"decimal", "date", "time", "datetime", "timestamp", "json", "inet4", "inet6", "uuid"})
-_LONG_TYPES = frozenset({"mediumtext", "longtext", "json", "mediumblob", "longblob"})
 
 
 class MySQLSource:
@@ -55,7 +47,7 @@ class MySQLSource:
 
     def check(self, tables: Sequence[SourceTable]) -> None:
         kinds = {table.name: self._kinds(table) for table in tables}
-        raise_unless_complete(str(self._address), tables, {name: _columns(of) for name, of in kinds.items()})
+        raise_unless_complete(str(self._address), tables, {name: columns_of(of) for name, of in kinds.items()})
 
     def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
         """A month at a time: while it counts the server is silent, with a billion rows for longer than it may be."""
@@ -88,10 +80,10 @@ class MySQLSource:
         self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         kinds = self._kinds(table)
-        raise_unless_complete(str(self._address), [table], {table.name: _columns(kinds)})
-        outputs = [_output(*kinds[name], name) for name in table.columns]
+        raise_unless_complete(str(self._address), [table], {table.name: columns_of(kinds)})
+        outputs = [output(*kinds[name], name) for name in table.columns]
         if table.id_column:
-            outputs.append(_output(*kinds[table.id_column.lower()], "source_id"))
+            outputs.append(output(*kinds[table.id_column.lower()], "source_id"))
         condition = row_filter(quoted(table.time_column), ranges, table.id_column and quoted(table.id_column), since_id)
         came = 0
         with self._snapshot(f"reading {table.name}", last=True) as connection:
@@ -266,7 +258,7 @@ class MySQLSource:
         """The key as a number that can be summed up exactly; what is none counts as 0."""
         spelling, kind = self._kinds(table)[table.key.lower()]
         key = quoted(spelling)
-        if kind not in _INTEGER_TYPES:
+        if kind not in INTEGER_TYPES:
             key = f"CAST({key} AS DECIMAL(20, 0))"
         return f"COALESCE({key}, 0)"
 
@@ -283,116 +275,3 @@ class MySQLSource:
 
 def _earlier(*ends: int | None) -> int | None:
     return min((end for end in ends if end is not None), default=None)
-
-
-def _columns(kinds: dict[str, tuple[str, str]]) -> Columns:
-    return {name: (spelling, kind in _INTEGER_TYPES | {"decimal"}) for name, (spelling, kind) in kinds.items()}
-
-
-def _output(spelling: str, kind: str, alias: str) -> str:
-    """Numbers, texts and bytes as they are, decimals, times and JSON as the server's own text; a BIT is a number.
-
-    Of what may be very long no more than shows that it is too long: a row beyond 16 MB cannot be read.
-    """
-    column = quoted(spelling)
-    if kind == "bit":
-        column = f"CAST({column} AS UNSIGNED)"
-    elif kind in _WRITTEN_OUT:
-        column = f"CAST({column} AS CHAR)"
-    if kind in _LONG_TYPES:
-        column = f"LEFT({column}, {LONGEST})"
-    return f"{column} AS {quoted(alias)}"
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a MySQL database is and who asks; printed without the password."""
-
-    user: str
-    password: str = field(repr=False)
-    host: str
-    port: int
-    database: str
-    ssl_ca: str | None = None
-
-    @classmethod
-    def parse(cls, url: str) -> Address:
-        """`mysql://user:password@host:port/database[?ssl-ca=FILE]`, user and password percent-encoded."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port or 3306
-        except ValueError:  # its message may quote the URL, and with it the password
-            raise SourceUrlError(_bad_url("it cannot be taken apart")) from None
-        database = unquote(parts.path.lstrip("/"))
-        if "@" in parts.path + parts.query + parts.fragment or "/" in parts.path[1:] or parts.fragment:
-            # A part of the password may be taken for another one, which messages show.
-            raise SourceUrlError(_bad_url("a special character in it is not percent-encoded"))
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        lacking = [
-            what
-            for what, value in (("user", parts.username), ("host", parts.hostname), ("database", database))
-            if not value
-        ]
-        if lacking:
-            raise SourceUrlError(_bad_url(f"it has no {', no '.join(lacking)}"))
-        unknown = sorted(set(options) - {"ssl-ca"})
-        if unknown:
-            raise SourceUrlError(_bad_url(f"it has unknown options {', '.join(unknown)}"))
-        authority = in_project(options["ssl-ca"]) if "ssl-ca" in options else None
-        if authority and not authority.is_file():
-            raise SourceUrlError(_bad_url(f"there is no file '{authority}', which ssl-ca names"))
-        return cls(
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            host=parts.hostname or "",
-            port=port,
-            database=database,
-            ssl_ca=str(authority) if authority else None,
-        )
-
-    def __str__(self) -> str:
-        return f"mysql://{self.user}@{self.host}:{self.port}/{self.database}"
-
-    def connect(self, **options: Any) -> pymysql.connections.Connection:
-        """A connection with utf8mb4, otherwise set up by the server: MySQLSource pins the rest. Raises SourceError."""
-        try:
-            connection = pymysql.connect(
-                host=self.host,
-                port=self.port,
-                user=self.user,
-                password=self.password,
-                database=self.database,
-                charset="utf8mb4",
-                connect_timeout=CONNECT_SECONDS,
-                **self._tls(),
-                **options,
-            )
-        except (pymysql.Error, OSError) as error:
-            raise SourceError(
-                f"The source {self} cannot be reached: {self.in_one_line(error)}. Nothing was read or written. "
-                "Check host, port, user and password, and that the server is running, then run again."
-            ) from None
-        return connection
-
-    def _tls(self) -> dict[str, Any]:
-        """With an authority's certificate the server must show one of its own, for this host, signed by it."""
-        if not self.ssl_ca:
-            return {}
-        return {"ssl_ca": self.ssl_ca, "ssl_verify_cert": True, "ssl_verify_identity": True}
-
-    def in_one_line(self, error: BaseException) -> str:
-        """The error in one line, without the password."""
-        words = str(error.args[1] if len(error.args) > 1 and isinstance(error.args[1], str) else error)
-        line = (words.strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        return without(line, [self.password])
-
-
-def _bad_url(reason: str) -> str:
-    return (
-        f"The source URL is not usable: {reason}. Nothing was read. Write it as "
-        "mysql://user:password@host:port/database, with special characters in the password percent-encoded."
-    )
-
-
-def quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -31,8 +31,8 @@ from bench.lifecycles import (
 )
 from bench.simulate import simulate, simulated_trace
 from bench.source_writer import SourceWriteError, SourceWriter
+from extract.mysql_address import Address
 from extract.source import SourceTable, TimeRange, open_source
-from extract.source_mysql import Address
 from tests.support.commands import simulate as main
 
 T = datetime(2026, 5, 1, tzinfo=UTC)

@@ -12,9 +12,9 @@ import pytest
 
 from extract import settings
 from extract.errors import ConfigurationError, SourceUrlError
+from extract.mysql_address import Address
 from extract.settings import PROJECT, read_settings, share_warehouse_file, warehouse_file, without, without_secrets
 from extract.source import duckdb_path
-from extract.source_mysql import Address
 from tests.conftest import START
 from tests.support.world import World
 

@@ -15,8 +15,8 @@ from bench.source_writer import SourceWriter
 from extract.chunks import Chunks
 from extract.clock import Clock
 from extract.errors import ExtractFailed
+from extract.mysql_address import Address
 from extract.source import open_source
-from extract.source_mysql import Address
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from tests.conftest import START

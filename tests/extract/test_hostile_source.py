@@ -14,10 +14,11 @@ import pytest
 
 from extract import mysql_session
 from extract.errors import ExtractFailed, SourceError
+from extract.mysql_address import Address
 from extract.mysql_session import SETTINGS, Setting, one_of
 from extract.source import SourceTable, TimeRange, open_source
 from extract.source_duckdb import DuckDBSource
-from extract.source_mysql import Address, MySQLSource
+from extract.source_mysql import MySQLSource
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
 from tests.support.mariadb_server import MariaDB

@@ -18,8 +18,8 @@ import pytest
 
 from extract import mysql_rows, source_duckdb
 from extract.errors import SourceError
+from extract.mysql_address import Address
 from extract.source import Source, SourceTable, TimeRange, open_source
-from extract.source_mysql import Address
 from extract.source_reads import merged, row_filter
 
 UTI = SourceTable("uni_tracking_info", "update_time", ("order_id", "tno", "status", "update_time"))

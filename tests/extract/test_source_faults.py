@@ -20,9 +20,10 @@ import pymysql
 import pytest
 
 from extract.errors import SourceError
+from extract.mysql_address import Address
 from extract.mysql_rows import CutStream, stream
 from extract.source import SourceTable, TimeRange, open_source
-from extract.source_mysql import Address, MySQLSource
+from extract.source_mysql import MySQLSource
 from tests.support.mariadb_server import VARIABLE, MariaDB
 
 SPATH = SourceTable("uni_tracking_spath", "pathTime", ("order_id", "pathtime", "code", "traceseq", "note"))

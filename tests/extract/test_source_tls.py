@@ -13,8 +13,8 @@ import pytest
 
 from bench.source_tables import SOURCE_TABLES
 from extract.errors import SourceError
+from extract.mysql_address import Address
 from extract.source import SourceTable, TimeRange, open_source
-from extract.source_mysql import Address
 from tests.support.certificates import certificate
 from tests.support.mariadb_server import VARIABLE, MariaDB
 

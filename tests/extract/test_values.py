@@ -22,9 +22,9 @@ from bench.source_tables import SOURCE_TABLES
 from extract import values
 from extract.clock import Clock
 from extract.errors import SourceError
+from extract.mysql_address import Address
 from extract.run import extract
 from extract.source import open_source
-from extract.source_mysql import Address
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
 from tests.conftest import START

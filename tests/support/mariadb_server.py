@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import pymysql
 
-from extract.source_mysql import Address
+from extract.mysql_address import Address
 
 VARIABLE = "ORDER_TRACKING_TEST_MYSQL"
 START_SECONDS = 60
