@@ -116,4 +116,16 @@ SELECT
   *
 FROM @this_model
 WHERE
-  check_name = 'archive_unrouted' AND checked_on BETWEEN @start_ds AND @end_ds
+  check_name = 'archive_unrouted' AND checked_on BETWEEN @start_ds AND @end_ds;
+
+AUDIT (
+  name source_differs,
+  blocking FALSE
+);
+
+/* Warns. A row says how many rows of a table the source shows otherwise than the warehouse holds them. */
+SELECT
+  *
+FROM @this_model
+WHERE
+  check_name = 'source_differs' AND checked_on BETWEEN @start_ds AND @end_ds

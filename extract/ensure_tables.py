@@ -18,6 +18,7 @@ from macros.periods import is_period, period_bounds, periods_between
 
 EXTRACT_LOG = f"{RAW_SCHEMA}.extract_log"
 REJECTED_ROWS = f"{RAW_SCHEMA}.rejected_rows"
+UNEQUAL_HOURS = f"{RAW_SCHEMA}.unequal_hours"
 
 OWN_TABLES = {
     EXTRACT_LOG: """
@@ -27,6 +28,10 @@ OWN_TABLES = {
     REJECTED_ROWS: """
         table_name VARCHAR(127), order_id BIGINT, reason VARCHAR(256), payload VARCHAR(65535),
         rejected_at TIMESTAMP""",
+    UNEQUAL_HOURS: """
+        table_name VARCHAR(127), event_hour BIGINT, reason VARCHAR(127), row_count BIGINT, examples VARCHAR(256),
+        more_rows BIGINT, more_keys DECIMAL(38, 0), more_times DECIMAL(38, 0), more_content DECIMAL(38, 0),
+        found_at TIMESTAMP""",
     EXCEPTIONS: """
         check_name VARCHAR(64), table_name VARCHAR(127), order_id BIGINT, detail VARCHAR(4096),
         first_seen_at TIMESTAMP, last_seen_at TIMESTAMP, times_seen INTEGER,

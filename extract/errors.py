@@ -15,6 +15,10 @@ class SourceError(Exception):
     """A source could not be opened or read. Says what happened, what was not done and what to do next."""
 
 
+class TooLong(SourceError):
+    """The source was asked for more than it gives within the time that a statement may take; less may pass."""
+
+
 class SourceUrlError(SourceError):
     """The URL itself is wrong: no attempt was made. Exit code 2."""
 

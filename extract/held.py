@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import datetime as dt
-import typing as t
 from collections.abc import Sequence
 
 from sqlglot import exp
 
 from extract.clock import QUARTER_HOUR
+from extract.content import canonical_columns, fingerprint
+from extract.staging import Staged
 from extract.tables import Table
 from extract.warehouse import Warehouse
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA
-from macros.sql import columns_of, sql_from_template, table_node, timestamp, union_all
+from macros.sql import columns_of, query_from_template, table_node, timestamp, union_all
 from macros.versions import identical
 
 
-def held_rows(warehouse: Warehouse, table: Table, first: int, last: int, reaches_back: bool) -> exp.Query:
-    """What is held within a span of event time: raw and, for rows that raw may have forgotten, mart and history."""
-    raw = exp.select(*columns_of(table.identity)).from_(table_node(table.raw)).where(exp.column(table.time) >= first)
-    places = [raw, *(rows_beyond_raw(warehouse, table, table.identity, first) if reaches_back else ())]
-    return union_all([place.where(exp.column(table.time) <= last) for place in places])
+def held_rows(
+    warehouse: Warehouse, table: Table, staged: Staged, first: int, last: int, reaches_back: bool
+) -> exp.Query:
+    """What is held within a span of event time: raw and, for rows that raw may have forgotten, mart and history.
+
+    Of an order's versions of one second only the one that landed last is held, of the orders that were staged: so a
+    value that was changed and changed back, without a new time, lands again.
+    """
+    columns = list(dict.fromkeys([*table.identity, "landed_at"]))
+    raw = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= first)
+    places = [raw, *(rows_beyond_raw(warehouse, table, columns, first) if reaches_back else ())]
+    within = union_all([place.where(exp.column(table.time) <= last) for place in places])
+    if not table.mart.one_row_per_order:
+        return within
+    return query_from_template(
+        f"""
+        SELECT :columns FROM (
+          SELECT :versions, RANK() OVER (
+            PARTITION BY versions.order_id, versions.{table.time} ORDER BY versions.landed_at DESC
+          ) AS landed_before
+          FROM versions
+          JOIN (SELECT DISTINCT order_id FROM staged) AS asked ON asked.order_id = versions.order_id
+        ) AS ranked
+        WHERE landed_before = 1
+        """,
+        {"versions": within, "staged": staged.table},
+        columns=columns_of(table.identity),
+        versions=columns_of(columns, "versions"),
+    )
 
 
 def rows_beyond_raw(warehouse: Warehouse, table: Table, columns: Sequence[str], since: int) -> list[exp.Query]:
@@ -43,30 +68,74 @@ def rows_beyond_raw(warehouse: Warehouse, table: Table, columns: Sequence[str], 
     return queries
 
 
-def held_once(warehouse: Warehouse, table: Table, since: int | None) -> exp.Query:
-    """order_id and event time of every scan, or of the newest version of every order, that the warehouse holds."""
-    columns = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
-    beyond = union_all(rows_beyond_raw(warehouse, table, columns, since or 0))
-    pending = _pending(warehouse, table, columns, since)
-    if table.mart.one_row_per_order:
-        newest = exp.func("MAX", exp.column(table.time)).as_(table.time)
-        return exp.select("order_id", newest).from_(union_all([beyond, pending]).subquery("held")).group_by("order_id")
-    added = sql_from_template(
-        """
-        SELECT :columns FROM pending
-        LEFT JOIN beyond ON beyond.order_id = pending.order_id AND :identical
-        WHERE beyond.order_id IS NULL
-        """,
-        {"beyond": beyond, "pending": pending},
-        columns=columns_of(columns, "pending"),
-        identical=identical("beyond", "pending", columns[1:], table.columns),
+def held_once(
+    warehouse: Warehouse, table: Table, since: int, carried: Sequence[str] = (), content: Sequence[str] = ()
+) -> exp.Query:
+    """Every scan, or the newest version of every order, from an event time on: its key and time, once each.
+
+    Args:
+        carried: Further columns of the row.
+        content: Columns whose fingerprint is wanted, as a column `content`.
+    """
+    one_per_order = table.mart.one_row_per_order
+    keys = ["order_id", table.time] if one_per_order else table.identity
+    kept = list(dict.fromkeys([*keys, *carried, "landed_at"]))
+    needed = list(dict.fromkeys([*kept, *content]))
+    selected = columns_of(kept, "place")
+    if content:
+        texts = canonical_columns("place", content, table.columns)
+        selected.append(fingerprint(texts, redshift=warehouse.is_redshift).as_("content"))
+    beyond, pending = (
+        union_all(
+            [
+                exp.select(*(each.copy() for each in selected)).from_(place.subquery("place", copy=False), copy=False)
+                for place in places
+            ]
+        )
+        for places in (
+            rows_beyond_raw(warehouse, table, needed, since) or [_nothing(table, needed)],
+            [_pending(warehouse, table, needed, since)],
+        )
     )
-    return union_all([beyond, t.cast(exp.Query, added)])
+    names = [*kept, *(["content"] if content else [])]
+    if not one_per_order:
+        added = query_from_template(
+            """
+            SELECT DISTINCT :columns FROM pending
+            LEFT JOIN beyond ON beyond.order_id = pending.order_id AND :identical
+            WHERE beyond.order_id IS NULL
+            """,
+            {"beyond": beyond, "pending": pending},
+            columns=columns_of(names, "pending"),
+            identical=identical("beyond", "pending", keys[1:], table.columns),
+        )
+        return union_all([beyond, added])
+    every = union_all([beyond, pending])
+    if not carried and not content:
+        newest = exp.func("MAX", exp.column(table.time)).as_(table.time)
+        return exp.select("order_id", newest).from_(every.subquery("held")).group_by("order_id")
+    order = ", ".join(f"{name} DESC" for name in dict.fromkeys([table.time, "landed_at", *names[2:]]))
+    return query_from_template(
+        f"""
+        SELECT :names FROM (
+          SELECT :versions, ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY {order}) AS newest FROM versions
+        ) AS ranked
+        WHERE newest = 1
+        """,
+        {"versions": every},
+        names=columns_of(names),
+        versions=columns_of(names),
+    )
 
 
-def _pending(warehouse: Warehouse, table: Table, columns: list[str], since: int | None) -> exp.Query:
+def _nothing(table: Table, columns: Sequence[str]) -> exp.Query:
+    """No row, in the shape of a place: neither mart nor history stands yet."""
+    return exp.select(*columns_of(columns)).from_(table_node(table.raw)).where("1 = 0")
+
+
+def _pending(warehouse: Warehouse, table: Table, columns: Sequence[str], since: int) -> exp.Query:
     """What landed after the mart's newest row, less two quarter-hours: the mart may not have it yet."""
-    query = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= (since or 0))
+    query = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= since)
     newest = None
     if table.mart.name in warehouse.columns_of_schemas([table.mart.name.split(".")[0]]):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")

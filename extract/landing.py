@@ -14,7 +14,10 @@ from extract.held import held_rows
 from extract.tables import Table
 from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse
-from macros.sql import columns_of, sql_from_template, timestamp
+from macros.history import history_table
+from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
+from macros.periods import is_period
+from macros.sql import columns_of, query_from_template, sql_from_template, timestamp
 from macros.versions import identical
 
 
@@ -181,19 +184,79 @@ def _landing(
     """The INSERT of what is not held yet: one copy of each row, stamped."""
     names = list(table.columns)
     return sql_from_template(
-        f"""
+        """
         INSERT INTO raw (:target, landed_at)
         SELECT :columns, :stamp
-        FROM (SELECT DISTINCT :names FROM staged WHERE {REASON} IS NULL) AS fresh
+        FROM fresh
         LEFT JOIN held ON held.order_id = fresh.order_id AND :same
         WHERE held.order_id IS NULL
         """,
-        {"raw": table.raw, "staged": staged.table, "held": held_rows(warehouse, table, first, last, reaches_back)},
+        {
+            "raw": table.raw,
+            "fresh": fresh_rows(table, staged),
+            "held": held_rows(warehouse, table, staged, first, last, reaches_back),
+        },
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
-        names=columns_of(names),
         same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.columns),
         stamp=stamp_literal(stamp),
+    )
+
+
+def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
+    """Gives the scans that are held the values that were staged, wherever each lives; how many were changed.
+
+    A scan is never changed by a cycle: its key is all that is compared. This is how a column that was added, or a value
+    that was corrected at the source, comes into old scans.
+    """
+    others = [name for name in table.columns if name not in table.identity]
+    if not others:
+        return 0
+    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA, RAW_SCHEMA])
+    start = history_table(table.mart.alias, "")
+    history = [name for name in sorted(standing) if name.startswith(start) and is_period(name.removeprefix(start))]
+    places = [table.raw, table.mart.name, *history]
+    changed = 0
+    with warehouse.transaction():
+        for place in places:
+            if place in standing:
+                changed += max(warehouse.execute(_renewal(table, staged, place, others)), 0) * (place != table.raw)
+    return changed
+
+
+def _renewal(table: Table, staged: Staged, place: str, others: list[str]) -> exp.Expr:
+    """The UPDATE of one place's scans."""
+    keys = [name for name in table.identity if name != "order_id"]
+    values = ", ".join(f"{name} = fresh.{name}" for name in others)
+    return sql_from_template(
+        f"""
+        UPDATE place SET {values} FROM fresh
+        WHERE place.order_id = fresh.order_id AND :same AND NOT :equal
+        """,
+        {"place": place, "fresh": fresh_rows(table, staged)},
+        same=identical("place", "fresh", keys, table.columns),
+        equal=exp.paren(identical("place", "fresh", others, table.columns)),
+    )
+
+
+def fresh_rows(table: Table, staged: Staged) -> exp.Query:
+    """What was staged and can be loaded, each scan and each version of an order once.
+
+    Where the source shows an order twice at one time, the mart's order of versions decides which row counts.
+    """
+    names = list(table.columns)
+    keys = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
+    rest = ", ".join(f"{name} DESC NULLS FIRST" for name in names if name not in keys) or "order_id"
+    return query_from_template(
+        f"""
+        SELECT :names FROM (
+          SELECT :names, ROW_NUMBER() OVER (PARTITION BY {", ".join(keys)} ORDER BY {rest}) AS place
+          FROM staged WHERE {REASON} IS NULL
+        ) AS placed
+        WHERE place = 1
+        """,
+        {"staged": staged.table},
+        names=columns_of(names),
     )
 
 

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 
 import pymysql
 
-PAUSE_SECONDS = 3600  # the server waits so long for a slow landing; its default of 60 s would cut the stream
-LOCK_SECONDS = (
-    600  # a read waits so long for an ALTER TABLE; then the server says so, before the network is taken for dead
-)
+IDLE_SECONDS = 300
+"""The server keeps a connection for so long that nothing is asked of."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,6 @@ def one_of(*values: str) -> Callable[[str], bool]:
 
 def at_least(seconds: int) -> Callable[[str], bool]:
     return lambda shown: shown.isdigit() and int(shown) >= seconds
-
-
-def no_limit(shown: str) -> bool:
-    return not shown.strip("0.")
 
 
 def utf8mb4(shown: str) -> bool:
@@ -76,35 +70,56 @@ SETTINGS: Sequence[Setting] = (
     Setting(
         "show_gipk_in_create_table_and_information_schema", "1", one_of("ON"), "MySQL may hide a key column", must=False
     ),
-    Setting("explain_format", "TRADITIONAL", one_of("TRADITIONAL", "DEFAULT"), "the estimate is read", must=False),
-    # How long, and how many
+    # How many
     Setting("sql_big_selects", "1", one_of("ON"), "a read of many rows would be refused", True, must=False),
     Setting("sql_buffer_result", "0", one_of("OFF"), "each read would fill the server's disk first", True, must=False),
-    Setting("max_statement_time", "0", no_limit, "MariaDB would stop a long read", must=False),
-    Setting("max_execution_time", "0", no_limit, "MySQL would stop a long read", must=False),
-    Setting("net_read_timeout", str(PAUSE_SECONDS), at_least(PAUSE_SECONDS), "a slow network", True, must=False),
-    Setting("net_write_timeout", str(PAUSE_SECONDS), at_least(PAUSE_SECONDS), "a slow landing", True, must=False),
-    Setting("wait_timeout", str(PAUSE_SECONDS), at_least(PAUSE_SECONDS), "a slow landing, its end", True, must=False),
-    Setting("idle_transaction_timeout", "0", no_limit, "the same", must=False),
-    Setting("idle_readonly_transaction_timeout", "0", no_limit, "the same", must=False),
-    Setting("lock_wait_timeout", str(LOCK_SECONDS), one_of(str(LOCK_SECONDS)), "an ALTER TABLE", True, must=False),
     # A promise to the source's owner
     Setting("tx_read_only", "1", one_of("ON"), "a source is never written"),
     Setting("transaction_read_only", "1", one_of("ON"), "the same by its newer name"),
 )
 
 
-def pin(connection: pymysql.connections.Connection) -> list[str]:
+def time_limits(seconds: int) -> list[Setting]:
+    """How long the server lets a statement run, wait for a lock and wait for its reader: no longer than `seconds`.
+
+    Nor shorter: a limit of a DBA's own would end a read that the settings of this project allow.
+    """
+    limit, milliseconds = str(seconds), str(1000 * seconds)
+    return [
+        Setting("max_statement_time", limit, lambda shown: float(shown) == seconds, "a long read", must=False),
+        Setting("max_execution_time", milliseconds, one_of(milliseconds), "the same in MySQL", must=False),
+        Setting("lock_wait_timeout", limit, one_of(limit), "an ALTER TABLE", True, must=False),
+        Setting("net_read_timeout", limit, at_least(seconds), "a slow network", True, must=False),
+        Setting("net_write_timeout", limit, at_least(seconds), "a slow landing", True, must=False),
+        Setting("wait_timeout", str(max(seconds, IDLE_SECONDS)), at_least(seconds), "a slow landing", True, must=False),
+        Setting("idle_transaction_timeout", limit, one_of(limit), "the same", must=False),
+        Setting("idle_readonly_transaction_timeout", limit, one_of(limit), "the same", must=False),
+    ]
+
+
+def shorten(connection: pymysql.connections.Connection, seconds: float) -> None:
+    """Lets the statements that follow run for no longer than `seconds`, where the server can limit them."""
+    for assignment in (f"max_statement_time = {seconds:.3f}", f"max_execution_time = {1000 * seconds:.0f}"):
+        with connection.cursor() as cursor, suppress(pymysql.Error):
+            cursor.execute(f"SET SESSION {assignment}")
+            return
+
+
+def pin(connection: pymysql.connections.Connection, seconds: int = 60) -> list[str]:
     """Sets a connection's session; returns, in words, each setting that matters and is wrong all the same.
 
     Two round trips where what both servers know is set and the rest is right already, else four. What both know comes
     first: among it the limits that would cut or refuse the answer to the question which variables there are.
+
+    Args:
+        seconds: How long a statement may take.
     """
-    _set(connection, [setting for setting in SETTINGS if setting.everywhere])
-    wrong = _wrong(connection)
+    settings = [*SETTINGS, *time_limits(seconds)]
+    _set(connection, [setting for setting in settings if setting.everywhere])
+    wrong = _wrong(connection, settings)
     if wrong:
         _set(connection, [setting for setting, _ in wrong])
-        wrong = _wrong(connection)
+        wrong = _wrong(connection, settings)
     return [
         f"{setting.name} is '{shown}' and was to be {setting.value} ({setting.why})"
         for setting, shown in wrong
@@ -124,14 +139,14 @@ def _set(connection: pymysql.connections.Connection, settings: Sequence[Setting]
                     cursor.execute(f"SET {assignment}")
 
 
-def _wrong(connection: pymysql.connections.Connection) -> list[tuple[Setting, str]]:
+def _wrong(connection: pymysql.connections.Connection, settings: Sequence[Setting]) -> list[tuple[Setting, str]]:
     """The settings that the server knows and that are not right, with what it shows."""
-    names = ", ".join(f"'{setting.name}'" for setting in SETTINGS)
+    names = ", ".join(f"'{setting.name}'" for setting in settings)
     with connection.cursor() as cursor:
         cursor.execute(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})")
         shown = {str(name).lower(): str(value) for name, value in cursor.fetchall()}
     return [
         (setting, shown[setting.name])
-        for setting in SETTINGS
+        for setting in settings
         if setting.name in shown and not setting.right(shown[setting.name])
     ]

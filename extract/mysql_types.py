@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from extract.source_reads import LONGEST, Columns
+from extract.source_reads import LONGEST, Columns, TimeColumn, moment_literal
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
+TEMPORAL_TYPES = frozenset({"date", "datetime", "timestamp"})
 _WRITTEN_OUT = frozenset({"decimal", "date", "time", "datetime", "timestamp", "json", "inet4", "inet6", "uuid"})
 _LONG_TYPES = frozenset({"mediumtext", "longtext", "json", "mediumblob", "longblob"})
 
 
 def columns_of(kinds: dict[str, tuple[str, str]]) -> Columns:
-    return {name: (spelling, kind in INTEGER_TYPES | {"decimal"}) for name, (spelling, kind) in kinds.items()}
+    ordered = INTEGER_TYPES | TEMPORAL_TYPES | {"decimal"}
+    return {name: (spelling, kind in ordered) for name, (spelling, kind) in kinds.items()}
 
 
 def output(spelling: str, kind: str, alias: str) -> str:
-    """Numbers, texts and bytes as they are, decimals, times and JSON as the server's own text; a BIT is a number.
+    """Numbers, texts and bytes as they are, decimals, times and JSON as the server's own text; a BIT is a number."""
+    column = f"CAST({quoted(spelling)} AS UNSIGNED)" if kind == "bit" else plain_text(spelling, kind)
+    return f"{column} AS {quoted(alias)}"
+
+
+def plain_text(spelling: str, kind: str) -> str:
+    """The column, as text where it is decimal, time or JSON.
 
     Of what may be very long no more than shows that it is too long: a row beyond 16 MB cannot be read.
     """
     column = quoted(spelling)
-    if kind == "bit":
-        column = f"CAST({column} AS UNSIGNED)"
-    elif kind in _WRITTEN_OUT:
+    if kind in _WRITTEN_OUT:
         column = f"CAST({column} AS CHAR)"
-    if kind in _LONG_TYPES:
-        column = f"LEFT({column}, {LONGEST})"
-    return f"{column} AS {quoted(alias)}"
+    return f"LEFT({column}, {LONGEST})" if kind in _LONG_TYPES else column
+
+
+def event_time(spelling: str, kind: str) -> TimeColumn:
+    """The event time; of a DATETIME, which says no zone, and of a TIMESTAMP the epoch seconds in UTC."""
+    column = quoted(spelling)
+    if kind in TEMPORAL_TYPES:
+        return TimeColumn(column, moment_literal, "TIMESTAMPDIFF(SECOND, '1970-01-01', {})")
+    return TimeColumn(column)
 
 
 def quoted(name: str) -> str:

@@ -1,44 +1,67 @@
 """Reconcile: which hours of event time does the source count differently? Only those are read again.
 
-The same comparison resumes a first load that broke off (the hours that landed do not differ). Where nothing is held
-nothing is counted.
+The same comparison resumes a first load that broke off: the hours that landed do not differ.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlglot import exp
 
 from extract.held import held_once
 from extract.source import TimeRange
+from extract.source_reads import SECONDS_PER_HOUR as HOUR
+from extract.source_reads import Figures, halved
 from extract.tables import Table
 from extract.warehouse import Warehouse
 from macros.sql import sql_from_template
 
-HOUR = 3600
-Counts = dict[int, tuple[int, int, int]]
-Part = tuple[list[TimeRange], int]
-"""What is read in one go: ranges, and about how many rows stand there."""
+NONE = Figures(0, 0, 0)
+MOST_HALVINGS = 6
+"""So often a part that takes too long is halved; a source that is slower still has another fault."""
 
 
-def hours_that_differ(source: Counts, warehouse: Counts) -> dict[int, int]:
-    """Hour -> rows in the source, of the hours in which count or sums are not the same.
+@dataclass(frozen=True)
+class Part:
+    """What is read in one statement: ranges of event time, and about how many rows stand there (0: unknown)."""
 
-    The sum of the times tells a status that was renewed within the hour, where count and orders stay as they were.
+    ranges: list[TimeRange]
+    rows: int
+    halvings: int = 0
+
+    def halves(self, now: int) -> list[Part]:
+        """The part as two of half the time; nothing where it cannot be halved any more."""
+        split = halved(self.ranges, now) if self.halvings < MOST_HALVINGS else None
+        return [Part(ranges, self.rows // 2, self.halvings + 1) for ranges in split or ()]
+
+
+def hours_that_differ(source: Mapping[int, Figures], warehouse: Mapping[int, Figures]) -> dict[int, Figures]:
+    """Hour -> by how much the source's figures are more than the warehouse's, of the hours that are not the same.
+
+    The sum of the times tells a status that was renewed within the hour, where count and orders stay as they were;
+    that of the content a value that was changed without a new time.
     """
-    return {hour: counts[0] for hour, counts in sorted(source.items()) if warehouse.get(hour) != counts}
+    hours = {hour: difference(source.get(hour, NONE), warehouse.get(hour, NONE)) for hour in {*source, *warehouse}}
+    return {hour: hours[hour] for hour in sorted(hours) if any(hours[hour])}
 
 
-def parts_of(hours: dict[int, int], most_rows: int) -> list[Part]:
-    """The hours as ranges, gathered to parts of at most about so many rows.
+def difference(source: Figures, warehouse: Figures) -> Figures:
+    return Figures(*(a - b for a, b in zip(source, warehouse, strict=True)))
+
+
+def parts_of(hours: Mapping[int, int], most_rows: int) -> list[Part]:
+    """The hours (hour -> rows in the source) as ranges, gathered to parts of at most about so many rows.
 
     The last part also reads the rows that have no place in time.
     """
     parts: list[Part] = []
     ranges: list[TimeRange] = []
     rows = 0
-    for hour, count in hours.items():
+    for hour, count in sorted(hours.items()):
         if ranges and rows + count > most_rows:
-            parts.append((ranges, rows))
+            parts.append(Part(ranges, rows))
             ranges, rows = [], 0
         start, end = hour * HOUR, (hour + 1) * HOUR
         if ranges and ranges[-1].end == start:
@@ -46,20 +69,28 @@ def parts_of(hours: dict[int, int], most_rows: int) -> list[Part]:
         else:
             ranges.append(TimeRange(start, end))
         rows += count
-    parts.append(([*ranges, TimeRange(0, 0, unplaceable=True)], rows))
+    parts.append(Part([*ranges, TimeRange(0, 0, unplaceable=True)], rows))
     return parts
 
 
-def warehouse_hourly_counts(warehouse: Warehouse, table: Table, since: int | None) -> Counts:
-    """Epoch hour -> (COUNT(*), SUM(order_id), SUM(time)) of what is held: mart, history, and what has landed since."""
+def warehouse_figures(
+    warehouse: Warehouse, table: Table, since: int | None, until: int | None = None, content: Sequence[str] = ()
+) -> dict[int, Figures]:
+    """Epoch hour -> figures of what is held: mart, history, and what has landed since.
+
+    Args:
+        since, until: Epoch seconds of event time, half-open.
+        content: The columns of which a fingerprint is wanted.
+    """
+    sums = "SUM(CAST(content AS DECIMAL(38, 0)))" if content else "0"
     counts = sql_from_template(
-        """
+        f"""
         SELECT CAST(FLOOR(:time / 3600.0) AS BIGINT) AS hour, COUNT(*), SUM(CAST(order_id AS DECIMAL(38, 0))),
-          SUM(CAST(:time AS DECIMAL(38, 0)))
-        FROM held GROUP BY 1
+          SUM(CAST(:time AS DECIMAL(38, 0))), {sums}
+        FROM held WHERE :time < :until GROUP BY 1
         """,
-        {"held": held_once(warehouse, table, since)},
+        {"held": held_once(warehouse, table, since or 0, content=content)},
         time=exp.column(table.time),
+        until=2**62 if until is None else until,
     )
-    rows = warehouse.fetchall(counts)
-    return {int(hour): (int(count), int(orders), int(times)) for hour, count, orders, times in rows}
+    return {int(hour): Figures(*map(int, figures)) for hour, *figures in warehouse.fetchall(counts)}

@@ -6,20 +6,33 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from extract.chunks import Chunks
 from extract.clock import Clock
+from extract.compare import Unequal
 from extract.ensure_tables import EXTRACT_LOG, ensure_tables
-from extract.errors import ExtractFailed, in_words, within
-from extract.landing import NOTHING, Landed, land, last_stamp, log, refuse_to_go_back, refuse_to_run_ahead
-from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse_hourly_counts
+from extract.errors import ExtractFailed, SourceError, TooLong, in_words, within
+from extract.landing import (
+    NOTHING,
+    Landed,
+    land,
+    last_stamp,
+    log,
+    refuse_to_go_back,
+    refuse_to_run_ahead,
+    renew_scans,
+)
+from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse_figures
+from extract.settle import remembered, settle
 from extract.source import Source, TimeRange
+from extract.source_reads import Figures
 from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
 from extract.warehouse import Staged, Warehouse, again_after_conflicts
@@ -34,6 +47,10 @@ Progress = Callable[[str, int, int], None]
 """Called with a table's name, rows read so far and rows expected."""
 
 
+STATEMENT_CHUNKS = 8
+"""So many chunks, of what is read by the hour, come in one statement: half of them land while the others come."""
+
+
 @dataclass(frozen=True)
 class TableRun:
     """What an extract did for one table."""
@@ -42,6 +59,11 @@ class TableRun:
     kind: str
     landed: Landed
     seconds: float
+    renewed: int = 0
+    """Scans, held already, that a refresh gave other values."""
+    unequal: list[Unequal] = field(default_factory=list)
+    """What a reconcile could not make equal, and had not told before."""
+    warnings: list[str] = field(default_factory=list)
 
 
 def extract(
@@ -53,18 +75,24 @@ def extract(
     tables: Sequence[str] | None = None,
     since: int | None = None,
     kind: str = "extract",
+    orders: Sequence[int] | None = None,
     progress: Progress | None = None,
     tables_stand: bool = False,
+    allow_empty: bool = False,
 ) -> list[TableRun]:
     """Lands what changed, for each table: the ordinary window, or from `since` on what is counted differently.
 
     Args:
         since: Epoch seconds of event time; None reads the ordinary window, and everything where nothing has landed.
-        kind: What extract_log calls it, where `since` is given: reconcile or since.
+        kind: What extract_log calls it, where `since` or `orders` is given: reconcile, since or refresh. A refresh
+            reads every row, and gives scans that are held already the values that the source shows.
+        orders: Reads these orders instead, whatever their times.
         tables_stand: The caller has ensured them (`ensure_tables`), which reads the catalog.
+        allow_empty: A table without a row is no error although rows of it have landed.
 
-    Raises SourceError before anything is read when a table or a column is missing, ConfigurationError when the clock
-    cannot be right, ExtractFailed when a table was not landed whole; the other tables are.
+    Raises SourceError before anything is read when a table or a column is missing, or a table is empty that was not,
+    ConfigurationError when the clock cannot be right, ExtractFailed when a table was not landed whole; the other tables
+    are.
     """
     selected = config.select(tables)
     source.check([table.source for table in selected])
@@ -73,24 +101,30 @@ def extract(
     of_source = source.clock()
     refuse_to_go_back(warehouse, clock.now())
     refuse_to_run_ahead(clock, of_source)
+    if not allow_empty:
+        refuse_emptied(source, warehouse, selected)
     with warehouse.little_memory():
         worker = _Worker(source, warehouse, config, clock, of_source, progress)
-        jobs = [worker.job(table, since, kind) for table in selected]
+        jobs = [worker.job(table, since, kind, orders) for table in selected]
         return worker.run(jobs)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One table's work: parts to read one after another, each some ranges and the rows expected there, if counted."""
+    """One table's work: parts to read one after another."""
 
     table: Table
     kind: str
     parts: list[Part]
     window_start: int | None
     since_id: int | None = None
+    orders: Sequence[int] | None = None
     moves_watermark: bool = True
     moves_id: bool = False
     """Once all is landed no row with a lower id is left, but for those that an extract by time misses as well."""
+    counted: Mapping[int, Figures] = field(default_factory=dict)
+    """The source's figures by the hour, where they were asked for."""
+    warnings: list[str] = field(default_factory=list)
 
 
 class _Worker:
@@ -110,44 +144,55 @@ class _Worker:
         self._progress = progress
         self._landing = threading.Lock()
         self._given_up = threading.Event()
+        self._renewed: dict[str, int] = {}
         self._stamp_before: dict[str, dt.datetime | None] = {}
         self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
         self._started = clock.now()
         self._source_clock = min(self._started, of_source or self._started)
 
-    def job(self, table: Table, since: int | None, kind: str) -> _Job:
+    def job(self, table: Table, since: int | None, kind: str, orders: Sequence[int] | None) -> _Job:
         """What must be read for a table now."""
         self._stamp_before[table.name] = last_stamp(self._warehouse, table)
         watermark, watermark_id = last_watermark(self._warehouse, table)
+        if orders is not None:
+            return _Job(table, kind, [Part([], len(orders))], None, orders=orders, moves_watermark=False)
         if since is not None:
             # Where a load has begun further back and died, all of that is still to be read.
             first = watermark is None and kind == "since" and since <= load_begun(self._warehouse, since)
+            since = since // HOUR * HOUR if kind == "reconcile" else since  # whole hours, the same every night
             return self._job_by_hours(table, kind, since, first)
         if watermark is None:
-            return replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
+            first_load = replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
+            if statement := self._source.missing_index(table.source):
+                first_load.warnings.append(
+                    f"{table.source.name} has no index that begins with its event time, so every read goes through the "
+                    f"whole table. Let the source's owner run: {statement}"
+                )
+            return first_load
         if table.id_overlap is not None and watermark_id is not None:
             since_id = max(watermark_id - table.id_overlap, 0)
-            return _Job(table, "extract", [([], 0)], None, since_id, moves_id=True)
+            return _Job(table, "extract", [Part([], 0)], None, since_id, moves_id=True)
         start = window_start(watermark, self._source_clock, self._config.buffer_seconds)
         if start < self._source_clock - LONG_WINDOW:
             return replace(self._job_by_hours(table, "extract", start, True, seen_until=watermark), moves_id=True)
-        return _Job(table, "extract", [([TimeRange(start, unplaceable=True)], 0)], start, moves_id=True)
+        return _Job(table, "extract", [Part([TimeRange(start, unplaceable=True)], 0)], start, moves_id=True)
 
     def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
-        """Only the hours that differ, in parts; where nothing is held, everything in one go: for what may be long.
+        """The hours that differ, in parts: for what may be long. A refresh reads every hour, and so does what comes
+        before `seen_until`, as an ordinary window would: a status can change within its second.
 
-        Up to `seen_until` every hour, as an ordinary window would: a status can change within its second.
+        A reconcile compares the content too, and leaves out what it could not make equal before.
         """
-        held = warehouse_hourly_counts(self._warehouse, table, since)
-        if not held:
-            ranges = [TimeRange(since // HOUR * HOUR, unplaceable=True)]
-            parts = [(ranges, self._source.about(table.source, ranges))]
-        else:
-            counts = self._source.hourly_counts(table.source, since or None)
-            hours = hours_that_differ(counts, held)
-            hours |= {hour: counts[hour][0] for hour in counts if hour * HOUR <= seen_until}
-            parts = parts_of(dict(sorted(hours.items())), self._chunk_rows)
-        return _Job(table, kind, parts, since, moves_watermark=moves_watermark)
+        reconciles = kind == "reconcile"
+        content = self._source.content_columns(table.source) if reconciles else []
+        held = {} if kind == "refresh" else warehouse_figures(self._warehouse, table, since, content=content)
+        counts = self._source.hourly_figures(table.source, since or None, content=reconciles)
+        differ = hours_that_differ(counts, held)
+        known = remembered(self._warehouse, table) if reconciles else {}
+        hours = {hour: counts[hour].rows for hour, more in differ.items() if hour in counts and known.get(hour) != more}
+        hours |= {hour: counts[hour].rows for hour in counts if hour * HOUR <= seen_until}
+        parts = parts_of(hours, STATEMENT_CHUNKS * self._chunk_rows)
+        return _Job(table, kind, parts, since, moves_watermark=moves_watermark, counted=counts)
 
     def run(self, jobs: list[_Job]) -> list[TableRun]:
         """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
@@ -170,7 +215,15 @@ class _Worker:
                 f"{causes} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
                 "before stays, nothing is half-landed. Run it again once the cause is mended."
             ) from failures[0][1]
-        return [future.result() for future in futures]
+        runs = [future.result() for future in futures]
+        pairs = zip(jobs, runs, strict=True)
+        return [self._settled(job, run) if job.kind == "reconcile" else run for job, run in pairs]
+
+    def _settled(self, job: _Job, run: TableRun) -> TableRun:
+        """A reconcile's run with what it could not make equal."""
+        now, since = self._source_clock, job.window_start or 0
+        unequal = settle(self._source, self._warehouse, self._config, job.table, job.counted, since, now)
+        return replace(run, unequal=unequal)
 
     def _run_table(self, job: _Job, anchor_opened: threading.Event) -> TableRun:
         """Lands chunk after chunk, each in one transaction, while the next one is read into a session of its own.
@@ -178,22 +231,33 @@ class _Worker:
         The chunks land in their order, and none after one that failed. What was read says how far a part has seen
         only with its last chunk: the source's order within it is not that of time.
         """
-        started, total, parts_read = time.monotonic(), NOTHING, 0
+        started, total, rows = time.monotonic(), NOTHING, 0
+        waiting, expected, number = deque(job.parts), sum(part.rows for part in job.parts), 0
         landing: Future[Landed] | None = None
         try:
             with ExitStack() as opened, ThreadPoolExecutor(1) as pool:
                 sessions = [opened.enter_context(self._warehouse.session())]
-                for number, chunks in enumerate(self._chunks(job, anchor_opened)):
-                    if number == 1:
-                        sessions.append(opened.enter_context(self._warehouse.session()))
-                    session = sessions[number % len(sessions)]
-                    began = time.monotonic()
-                    rows = (judged(batch, job.table) for batch in chunks.read_next())
-                    staged = session.stage(job.table.name, staged_columns(job.table), rows)
-                    total = landing.result() if landing else NOTHING
-                    parts_read += chunks.ended
-                    all_read = parts_read == len(job.parts)
-                    landing = pool.submit(self._land, session, job, staged, began, total, chunks.ended, all_read)
+                while waiting:
+                    part = waiting.popleft()
+                    chunks = Chunks(self._batches(job, part, anchor_opened, rows, expected), self._chunk_rows)
+                    try:
+                        while not chunks.ended:
+                            if number == 1:
+                                sessions.append(opened.enter_context(self._warehouse.session()))
+                            session = sessions[number % len(sessions)]
+                            began = time.monotonic()
+                            judging = (judged(batch, job.table) for batch in chunks.read_next())
+                            staged = session.stage(job.table.name, staged_columns(job.table), judging)
+                            total = landing.result() if landing else NOTHING
+                            all_read = chunks.ended and not waiting
+                            landing = pool.submit(
+                                self._land, session, job, staged, began, total, chunks.ended, all_read
+                            )
+                            number += 1
+                    except TooLong as error:  # what has landed of the part stays; its rows come again, and are held
+                        waiting.extendleft(reversed(self._in_halves(job, part, error)))
+                        continue
+                    rows += chunks.rows
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
             before = landing.exception() if landing else None  # of the chunk before, while this one was read
@@ -205,17 +269,24 @@ class _Worker:
             raise ExtractFailed(words) from before
         finally:
             anchor_opened.set()
-        return TableRun(job.table.name, job.kind, total, time.monotonic() - started)
+        renewed = self._renewed.get(job.table.name, 0)
+        return TableRun(job.table.name, job.kind, total, time.monotonic() - started, renewed, warnings=job.warnings)
 
-    def _chunks(self, job: _Job, anchor_opened: threading.Event) -> Iterator[Chunks]:
-        """One reading a part, as often as it has chunks."""
-        rows, expected = 0, sum(rows for _, rows in job.parts)
-        for ranges, _ in job.parts:
-            batches = self._source.read(job.table.source, ranges, since_id=job.since_id)
-            chunks = Chunks(self._with_progress(batches, job, anchor_opened, rows, expected), self._chunk_rows)
-            while not chunks.ended:
-                yield chunks
-            rows += chunks.rows
+    def _in_halves(self, job: _Job, part: Part, error: TooLong) -> list[Part]:
+        """The part in halves; where it cannot be halved any more, the error, with what would help."""
+        if halves := part.halves(self._source_clock):
+            return halves
+        words = in_words(error)
+        with suppress(SourceError):
+            if statement := self._source.missing_index(job.table.source):
+                words += f" No index begins with the event time: {statement}"
+        raise TooLong(words) from error
+
+    def _batches(
+        self, job: _Job, part: Part, anchor_opened: threading.Event, rows: int, expected: int
+    ) -> Iterator[pa.RecordBatch]:
+        batches = self._source.read(job.table.source, part.ranges, since_id=job.since_id, orders=job.orders)
+        return self._with_progress(batches, job, anchor_opened, rows, expected)
 
     def _land(
         self,
@@ -229,6 +300,9 @@ class _Worker:
     ) -> Landed:
         """Gives what was done before and here. `whole`: the part has no more chunks; `all_read`: nor the job."""
         with self._landing:  # one table at a time, always whole: on Redshift they share the log
+            if job.kind == "refresh" and not job.table.mart.one_row_per_order:
+                renewed = again_after_conflicts(lambda: renew_scans(session, job.table, staged))
+                self._renewed[job.table.name] = self._renewed.get(job.table.name, 0) + renewed
             return before + again_after_conflicts(
                 lambda: land(
                     session,
@@ -288,6 +362,21 @@ class _Worker:
             window_start=job.window_start,
             stamp=None,
             error=within(error, 4096),
+        )
+
+
+def refuse_emptied(source: Source, warehouse: Warehouse, tables: Sequence[Table]) -> None:
+    """SourceError where a table has no row although rows of it have landed: it was emptied, or is another one."""
+    emptied = [
+        table.source.name
+        for table in tables
+        if last_watermark(warehouse, table)[0] is not None and not source.holds_rows(table.source)
+    ]
+    if emptied:
+        raise SourceError(
+            f"The source has not a single row in {', '.join(emptied)}, although rows of it have landed before; nothing "
+            "was read, and nothing that the warehouse holds was changed. Was it emptied, or is it another database? If "
+            "it is meant to be empty, run with --allow-empty."
         )
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from extract.errors import SourceUrlError
 from extract.settings import in_project
-from extract.source_reads import SourceTable, TimeRange
+from extract.source_reads import Figures, Limits, SourceTable, TimeRange
 
 
 class Source(Protocol):
@@ -27,39 +27,59 @@ class Source(Protocol):
     def check(self, tables: Sequence[SourceTable]) -> None:
         """Raises one SourceError naming every missing table and column; letter case does not matter."""
 
-    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
-        """Epoch hour (time // 3600) -> (COUNT(*), SUM(key), SUM(time)) of the rows with time > 0 and time >= start.
+    def holds_rows(self, table: SourceTable) -> bool:
+        """Whether the table has any row at all."""
 
-        A NULL key counts as a row and adds nothing to the sum. Raises SourceError where the hours hold fewer rows
-        than the source counts in all.
+    def missing_index(self, table: SourceTable) -> str | None:
+        """The statement that would make the index of the event time, where a table has none; None for a view."""
+
+    def hourly_figures(
+        self, table: SourceTable, start: int | None, end: int | None = None, *, content: bool = False
+    ) -> dict[int, Figures]:
+        """Epoch hour (time // 3600) -> figures of the rows with time > 0, time >= start and time < end.
+
+        A NULL key counts as a row and adds nothing to the sum. `content`: with the fingerprint of the rows'
+        `content_columns`. Raises SourceError where the hours hold fewer rows than the source counts in all, TooLong
+        where an hour cannot be counted within the time that a statement may take.
         """
 
-    def about(self, table: SourceTable, ranges: Sequence[TimeRange]) -> int:
-        """About how many rows stand in the ranges, at no cost: enough for a progress bar. 0 where it cannot be said."""
+    def content_columns(self, table: SourceTable) -> list[str]:
+        """The columns, of those whose types are given, that a fingerprint holds; the source cannot write the others
+        exactly as the warehouse does."""
 
     def read(
-        self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
+        self,
+        table: SourceTable,
+        ranges: Sequence[TimeRange],
+        *,
+        since_id: int | None = None,
+        orders: Sequence[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Streams the rows that stand in any of the ranges, each once, in batches: of at most BATCH_ROWS rows from a
         file, of what came in about 4 MB from a server.
 
         Columns: the table's, in order, then `source_id` (int64) where it has an id column. One consistent
         snapshot, opened when the first batch is asked for. With `since_id` only rows whose id is greater;
-        `since_id` with no ranges asks nothing of the time. No ranges and no `since_id`: no rows.
+        `since_id` with no ranges asks nothing of the time. No ranges and no `since_id`: no rows. `orders`: the rows of
+        these keys instead, whatever their time.
         Safe to call from several threads. A source that dies half-way raises SourceError, always. So does, at its
         end, a read of which fewer rows came than the source itself counts in the same snapshot; where a table has
-        no snapshots, fewer than it counts both before and after.
+        no snapshots, fewer than it counts both before and after. One that takes longer than a statement may raises
+        TooLong, also where it is the consumer that is slow.
         """
 
     def close(self) -> None:
         """Frees the source's connections. Iterators still open end with SourceError."""
 
 
-def open_source(url: str) -> Source:
+def open_source(url: str, limits: Limits | None = None) -> Source:
     """Opens `mysql://user:password@host:port/database[?ssl-ca=FILE]` or `duckdb:///FILE`.
 
     Four slashes make the file's path absolute; with three it is relative to the project's folder. Raises SourceError,
     never showing the password.
+
+    Args:
+        limits: What the owner of a server allows; a file has no such owner.
     """
     scheme = url.split(":", 1)[0].lower() if ":" in url else ""
     if scheme == "duckdb":
@@ -69,7 +89,7 @@ def open_source(url: str) -> Source:
     if scheme == "mysql":
         from extract.source_mysql import MySQLSource
 
-        return MySQLSource(url)
+        return MySQLSource(url, limits)
     raise SourceUrlError(
         f"The source URL begins with no known scheme (it has {scheme or 'none'}); nothing was read. "
         "Give --source or ORDER_TRACKING_SOURCE as mysql://user:password@host:port/database or duckdb:///path/to/file."

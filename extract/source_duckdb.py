@@ -8,15 +8,20 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from sqlglot import exp
 
+from extract.content import canonical, fingerprint
 from extract.errors import SourceError, first_line
 from extract.source_reads import (
     BATCH_ROWS,
     LONGEST,
     SECONDS_PER_HOUR,
     Columns,
+    Figures,
     SourceTable,
+    TimeColumn,
     TimeRange,
+    moment_literal,
     raise_unless_complete,
     raise_unless_whole,
     row_filter,
@@ -24,6 +29,7 @@ from extract.source_reads import (
 
 _INTEGER_TYPES = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "BOOLEAN"})
 _AS_THEY_ARE = frozenset({"UBIGINT", "FLOAT", "DOUBLE"})
+_TEMPORAL_TYPES = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
 _WIDE_INTEGERS = frozenset({"UBIGINT", "HUGEINT", "UHUGEINT"})
 
 
@@ -52,49 +58,85 @@ class DuckDBSource:
     def check(self, tables: Sequence[SourceTable]) -> None:
         raise_unless_complete(self._path, tables, {table.name: self._columns(table) for table in tables})
 
-    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
-        time = _quoted(table.time_column)
+    def holds_rows(self, table: SourceTable) -> bool:
+        with self._errors("be read"), self._connection.cursor() as cursor:
+            return bool(cursor.execute(f"SELECT 1 FROM {_quoted(table.name)} LIMIT 1").fetchall())
+
+    def missing_index(self, table: SourceTable) -> str | None:
+        return None
+
+    def hourly_figures(
+        self, table: SourceTable, start: int | None, end: int | None = None, *, content: bool = False
+    ) -> dict[int, Figures]:
+        self.check([table])
+        time = self._time(table)
+        of_rows = self._fingerprint(table) if content else "0"
         rows = self._counted(
             table,
-            f"CAST(FLOOR({time}) AS HUGEINT) // {SECONDS_PER_HOUR}, COUNT(*), SUM({self._key(table)}), SUM({time})",
-            f"{row_filter(time, [TimeRange(start)])} GROUP BY 1",
+            f"CAST(FLOOR({time.seconds}) AS HUGEINT) // {SECONDS_PER_HOUR}, COUNT(*), SUM({self._key(table)}), "
+            f"SUM({time.seconds}), SUM({of_rows})",
+            f"{row_filter(time, [TimeRange(start, end)])} GROUP BY 1",
         )
-        return {int(hour): (int(count), int(keys), int(times)) for hour, count, keys, times in rows}
+        return {int(hour): Figures(*map(int, sums)) for hour, *sums in rows}
 
-    def about(self, table: SourceTable, ranges: Sequence[TimeRange]) -> int:
-        try:
-            ((count,),) = self._counted(table, "COUNT(*)", row_filter(_quoted(table.time_column), ranges))
-        except SourceError:  # what is wrong the read will tell; a display fails nothing
-            return 0
-        return int(count)
+    def content_columns(self, table: SourceTable) -> list[str]:
+        return list(table.types)
+
+    def _fingerprint(self, table: SourceTable) -> str:
+        """Each value as what it lands as, then as every engine writes it."""
+        kinds, texts = self._kinds(table), []
+        for name, landed in table.types.items():
+            spelling, kind = kinds[table.source_name(name)]
+            column: exp.Expr = exp.column(spelling, quoted=True)
+            if table.is_event_time(name) and kind in _TEMPORAL_TYPES:
+                column = exp.maybe_parse(self._time(table).seconds, dialect="duckdb")
+            texts.append(canonical(exp.TryCast(this=column, to=landed.copy()), landed))
+        return fingerprint(texts, redshift=False).sql("duckdb")
+
+    def _time(self, table: SourceTable) -> TimeColumn:
+        spelling, kind = self._kinds(table)[table.time_column.lower()]
+        column = _quoted(spelling)
+        if kind in _TEMPORAL_TYPES:
+            return TimeColumn(column, moment_literal, "(EPOCH_US(CAST({} AS TIMESTAMP)) // 1000000)")
+        return TimeColumn(column)
 
     def _key(self, table: SourceTable) -> str:
         """The key as a number that can be summed up; what is none counts as 0."""
         kinds = self._kinds(table)
-        if table.key.lower() not in kinds:
-            return "0"  # told by the check that follows
-        spelling, kind = kinds[table.key.lower()]
+        spelling, kind = kinds[table.source_name(table.key)]
         key = _quoted(spelling)
         if kind not in _INTEGER_TYPES:
             key = f"TRY_CAST(CAST({key} AS VARCHAR) AS DECIMAL(20, 0))"
         return f"COALESCE({key}, 0)"
 
     def _counted(self, table: SourceTable, counts: str, condition: str) -> list[tuple[int, ...]]:
-        self.check([table])
         with self._errors("be counted"), self._connection.cursor() as cursor:
             return cursor.execute(f"SELECT {counts} FROM {_quoted(table.name)} WHERE {condition}").fetchall()
 
     def read(
-        self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
+        self,
+        table: SourceTable,
+        ranges: Sequence[TimeRange],
+        *,
+        since_id: int | None = None,
+        orders: Sequence[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         self.check([table])
-        kinds = self._kinds(table)
-        outputs = [_output(*kinds[name], name) for name in table.columns]
+        kinds, time = self._kinds(table), self._time(table)
+        outputs = [
+            f"{time.seconds} AS {_quoted(name)}"
+            if table.is_event_time(name) and time.seconds != time.column
+            else _output(*kinds[table.source_name(name)], name)
+            for name in table.columns
+        ]
         if table.id_column:
             outputs.append(_output(*kinds[table.id_column.lower()], "source_id"))
-        condition = row_filter(
-            _quoted(table.time_column), ranges, table.id_column and _quoted(table.id_column), since_id
-        )
+        if orders is None:
+            condition = row_filter(time, ranges, table.id_column and _quoted(table.id_column), since_id)
+        else:
+            listed = ", ".join(f"{order:d}" for order in orders)
+            key = f"TRY_CAST({_quoted(kinds[table.source_name(table.key)][0])} AS BIGINT)"
+            condition = f"{key} IN ({listed})" if listed else "1 = 0"
         rows = f"FROM {_quoted(table.name)} WHERE {condition}"
         came = 0
         # A cursor is a connection of its own to the same database: its snapshot, its thread.
@@ -111,7 +153,7 @@ class DuckDBSource:
 
     def _columns(self, table: SourceTable) -> Columns:
         return {
-            name: (spelling, kind in _INTEGER_TYPES | _WIDE_INTEGERS or kind.startswith("DECIMAL"))
+            name: (spelling, kind in _INTEGER_TYPES | _WIDE_INTEGERS | _TEMPORAL_TYPES or kind.startswith("DECIMAL"))
             for name, (spelling, kind) in self._kinds(table).items()
         }
 

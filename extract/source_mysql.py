@@ -1,42 +1,64 @@
-"""A MySQL or MariaDB server as a source: read-only, whatever its settings, one connection a read."""
+"""A MySQL or MariaDB server as a source: read-only, whatever its settings, and gently.
+
+Every statement and every transaction ends within `Limits.statement_seconds`, and no more than `Limits.connections` are
+open: the server's owner is to notice nothing. What would take longer raises TooLong, and who asked asks for less.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
+from socket import SHUT_RDWR
 from typing import Any
 
 import pyarrow as pa
 import pymysql
-from pymysql.cursors import Cursor, DictCursor
 
-from extract.errors import SourceError
+from extract.errors import SourceError, TooLong
 from extract.mysql_address import Address
+from extract.mysql_content import canonical, fingerprint
 from extract.mysql_rows import CutStream, stream
-from extract.mysql_session import pin
-from extract.mysql_types import INTEGER_TYPES, columns_of, output, quoted
+from extract.mysql_session import pin, shorten
+from extract.mysql_types import INTEGER_TYPES, columns_of, event_time, output, quoted
 from extract.source_reads import (
     SECONDS_PER_HOUR,
+    Figures,
+    Limits,
     SourceTable,
+    TimeColumn,
     TimeRange,
-    merged,
+    halved,
     raise_unless_complete,
     raise_unless_whole,
     row_filter,
 )
 
-SILENT_SECONDS = 900  # a network that says nothing for so long is dead
 COUNTED_SECONDS = 30 * 86_400
-COUNTED_ROWS = 10_000_000  # as many a server counts before it has been silent for too long, however slow it is
-SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})  # two queries of one transaction see the same rows there
+"""Of event time, as much is counted in one statement at most."""
+
+SPARE_SECONDS = 15
+"""A network that says nothing for so much longer than a statement may take is dead."""
+
+SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})
+"""Two queries of one transaction see the same rows there."""
+
+STATEMENT_TIMEOUTS = frozenset({1969, 3024})
+"""What MariaDB and MySQL say of a statement that took longer than it may."""
+
+Kinds = dict[str, tuple[str, str]]
+"""Lower-case column name -> the source's spelling and its type's name."""
 
 
 class MySQLSource:
     """Raises SourceError when the server cannot be reached or refuses the login."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
         self._address = Address.parse(url)
+        self._limits = limits or Limits()
+        self._free = threading.BoundedSemaphore(self._limits.connections)
         self._reading: set[pymysql.connections.Connection] = set()
         self._idle: list[pymysql.connections.Connection] = []
         self._snapshots: dict[str, bool] = {}
@@ -49,54 +71,106 @@ class MySQLSource:
         kinds = {table.name: self._kinds(table) for table in tables}
         raise_unless_complete(str(self._address), tables, {name: columns_of(of) for name, of in kinds.items()})
 
-    def hourly_counts(self, table: SourceTable, start: int | None) -> dict[int, tuple[int, int, int]]:
-        """A month at a time: while it counts the server is silent, with a billion rows for longer than it may be."""
-        self.check([table])
-        time, key = quoted(table.time_column), self._key(table)
-        counts: dict[int, tuple[int, int, int]] = {}
-        for begin, end in pairwise([start, *self._months(table, TimeRange(start)), None]):
-            condition = row_filter(time, [TimeRange(begin, end)])
-            with self._snapshot(f"counting {table.name}") as connection:
-                before = self._count_before(connection, table, [condition])
-                rows = self._query(
-                    f"SELECT {time} DIV {SECONDS_PER_HOUR}, COUNT(*), SUM({key}), "
-                    f"SUM({time}) FROM {quoted(table.name)} WHERE {condition} GROUP BY {time} DIV {SECONDS_PER_HOUR}",
-                    on=connection,
-                )
-                came = sum(int(count) for _, count, _, _ in rows)
-                self._raise_unless_whole(connection, table, [condition], came, before)
-            counts |= {int(hour): (int(count), int(keys), int(times)) for hour, count, keys, times in rows}
-        return counts
+    def holds_rows(self, table: SourceTable) -> bool:
+        return bool(self._query(f"SELECT 1 FROM {quoted(table.name)} LIMIT 1"))
 
-    def about(self, table: SourceTable, ranges: Sequence[TimeRange]) -> int:
-        """What the server's optimizer expects; nothing if it does not say: a view may be closed to EXPLAIN."""
-        time = quoted(table.time_column)
-        sql = f"EXPLAIN SELECT {time} FROM {quoted(table.name)} WHERE {row_filter(time, ranges)}"
-        with suppress(SourceError, KeyError, TypeError, ValueError):
-            return sum(int(row["rows"] or 0) for row in self._query(sql, kind=DictCursor))
-        return 0
+    def missing_index(self, table: SourceTable) -> str | None:
+        time = quoted(self._kinds(table)[table.time_column.lower()][0])
+        rows = self._query(
+            "SELECT table_type, (SELECT COUNT(*) FROM information_schema.statistics AS s WHERE s.table_schema = "
+            "t.table_schema AND s.table_name = t.table_name AND s.seq_in_index = 1 AND s.column_name = %s) "
+            "FROM information_schema.tables AS t WHERE table_schema = DATABASE() AND table_name = %s",
+            (time.strip("`"), table.name),
+        )
+        if not rows or rows[0][0] != "BASE TABLE" or rows[0][1]:
+            return None
+        key = quoted(self._kinds(table)[table.source_name(table.key)][0])
+        return f"CREATE INDEX order_tracking ON {quoted(table.name)} ({time}, {key})"
+
+    def hourly_figures(
+        self, table: SourceTable, start: int | None, end: int | None = None, *, content: bool = False
+    ) -> dict[int, Figures]:
+        """A month at a time; what takes longer than a statement may is counted by halves."""
+        self.check([table])
+        kinds = self._kinds(table)
+        waiting = [TimeRange(*ends) for ends in pairwise([start, *self._months(table, TimeRange(start, end)), end])]
+        figures: dict[int, Figures] = {}
+        while waiting:
+            span = waiting.pop(0)
+            try:
+                counted = self._counted(table, kinds, span, content)
+            except TooLong as error:
+                halves = halved([span], self.clock() or 0)
+                if halves is None:
+                    raise self._without_end(table, error) from error
+                waiting[:0] = [each for half in halves for each in half]
+                continue
+            for hour, of_hour in counted.items():
+                before = figures.get(hour, Figures(0, 0, 0))
+                figures[hour] = Figures(*(a + b for a, b in zip(before, of_hour, strict=True)))
+        return figures
+
+    def content_columns(self, table: SourceTable) -> list[str]:
+        return [name for name, _ in self._canonical(table, self._kinds(table))]
 
     def read(
-        self, table: SourceTable, ranges: Sequence[TimeRange], *, since_id: int | None = None
+        self,
+        table: SourceTable,
+        ranges: Sequence[TimeRange],
+        *,
+        since_id: int | None = None,
+        orders: Sequence[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         kinds = self._kinds(table)
         raise_unless_complete(str(self._address), [table], {table.name: columns_of(kinds)})
-        outputs = [output(*kinds[name], name) for name in table.columns]
+        outputs = [_output(table, kinds, name) for name in table.columns]
         if table.id_column:
             outputs.append(output(*kinds[table.id_column.lower()], "source_id"))
-        condition = row_filter(quoted(table.time_column), ranges, table.id_column and quoted(table.id_column), since_id)
+        if orders is None:
+            identifier = table.id_column and quoted(table.id_column)
+            condition = row_filter(_time(table, kinds), ranges, identifier, since_id)
+        else:
+            listed = ", ".join(f"{order:d}" for order in orders)
+            condition = f"{quoted(kinds[table.source_name(table.key)][0])} IN ({listed})" if listed else "1 = 0"
+        counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
         came = 0
+        before = None if self._has_snapshots(table) else int(self._row(counts)[0])
         with self._snapshot(f"reading {table.name}", last=True) as connection:
-            before = self._count_before(connection, table, self._parts(table, ranges, since_id))
+            began = time.monotonic()
             for batch in stream(connection, f"SELECT {', '.join(outputs)} FROM {quoted(table.name)} WHERE {condition}"):
                 came += batch.num_rows
                 yield batch
-            parts = [condition] if came <= COUNTED_ROWS else self._parts(table, ranges, since_id)
-            self._raise_unless_whole(connection, table, parts, came, before)
+            shorten(connection, self._left_since(began))
+            after = int(self._row(counts, connection)[0])
+        # Without snapshots others may add rows meanwhile: only fewer than before and fewer than after is short.
+        counted = after if before is None else min(before, after)
+        raise_unless_whole(str(self._address), table.name, came, counted, exact=before is None)
 
     def close(self) -> None:
         for connection in [*self._reading, *self._idle]:
             connection._force_close()
+
+    # Connections
+
+    @contextmanager
+    def _borrowed(self, *, last: bool = False) -> Iterator[pymysql.connections.Connection]:
+        """A connection for one use, afterwards idle again; `last`, or where the use fails: closed.
+
+        One that is given up early is cut off without a farewell: the rest of the rows is not worth waiting for.
+        """
+        with self._free:
+            connection = self._connection()
+            self._reading.add(connection)
+            whole = False
+            try:
+                yield connection
+                whole = not last
+            finally:
+                self._reading.discard(connection)
+                if whole:
+                    self._idle.append(connection)
+                else:
+                    connection._force_close()
 
     def _connection(self) -> pymysql.connections.Connection:
         """One that has answered a query and still does, or a new one: that costs 30 ms, most of it for TLS."""
@@ -111,10 +185,11 @@ class MySQLSource:
             connection._force_close()
 
     def _connect(self) -> pymysql.connections.Connection:
-        connection = self._address.connect(read_timeout=SILENT_SECONDS)
+        seconds = self._limits.statement_seconds
+        connection = self._address.connect(read_timeout=seconds + SPARE_SECONDS)
         try:
             with self._errors("setting up a session"):
-                wrong = pin(connection)
+                wrong = pin(connection, seconds)
             if wrong:
                 raise SourceError(
                     f"The source {self._address} does not let its user set what a read depends on: {'; '.join(wrong)}. "
@@ -127,46 +202,47 @@ class MySQLSource:
 
     @contextmanager
     def _snapshot(self, action: str, *, last: bool = False) -> Iterator[pymysql.connections.Connection]:
-        """A connection on which each query sees the same moment. `last`: it answers nothing afterwards.
+        """A connection on which each query sees the same moment, for as long as a transaction may take.
 
-        Given up early it is cut off without a farewell: the rest of the rows is not worth waiting for.
+        Then it is cut, also where it is the reader that takes so long: what waits behind a transaction of ours, an
+        ALTER TABLE say, waits no longer. `last`: the connection answers nothing afterwards.
         """
-        connection = self._connection()
-        self._reading.add(connection)
-        whole = False
-        try:
-            with self._errors(action):
-                connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        with self._borrowed(last=last) as connection, self._errors(action):
+            connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            expired = threading.Event()
+            watch = threading.Timer(self._limits.statement_seconds, _cut, [connection, expired])
+            watch.daemon = True
+            watch.start()
+            try:
                 yield connection
                 if not last:
                     connection.rollback()
-                    whole = True
-        finally:
-            self._reading.discard(connection)
-            if whole:
-                self._idle.append(connection)
-            else:
-                connection._force_close()
+            except (pymysql.Error, CutStream, OSError, SourceError) as error:
+                if expired.is_set():
+                    raise self._too_long(action) from error
+                raise
+            finally:
+                watch.cancel()
+
+    def _left_since(self, began: float) -> float:
+        """Seconds that are left to a transaction."""
+        return max(self._limits.statement_seconds - (time.monotonic() - began), 0.5)
+
+    # Short questions
 
     def _query(
         self,
         sql: str,
         values: tuple[Any, ...] | None = None,
-        kind: type[Cursor] = Cursor,
         on: pymysql.connections.Connection | None = None,
     ) -> list[Any]:
         """The rows of a short answer, asked on an idle connection or `on` one that has a snapshot."""
-        connection = on or self._connection()
-        try:
-            with self._errors("answering a query"), connection.cursor(kind) as cursor:
-                cursor.execute(sql, values)
-                rows = list(cursor.fetchall())
-        except SourceError:
-            connection._force_close()
-            raise
-        if not on:
-            self._idle.append(connection)
-        return rows
+        if on is None:
+            with self._borrowed() as connection:
+                return self._query(sql, values, connection)
+        with self._errors("answering a query"), on.cursor() as cursor:
+            cursor.execute(sql, values)
+            return list(cursor.fetchall())
 
     def _row(self, sql: str, on: pymysql.connections.Connection | None = None) -> tuple[Any, ...]:
         """The one row that answers a question without GROUP BY."""
@@ -179,74 +255,7 @@ class MySQLSource:
             )
         return tuple(rows[0])
 
-    def _count(self, connection: pymysql.connections.Connection, table: SourceTable, conditions: Iterable[str]) -> int:
-        """The rows that fulfil any of the conditions, of which none fulfils two."""
-        counted = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE "
-        return sum(int(self._row(counted + condition, connection)[0]) for condition in conditions)
-
-    def _count_before(
-        self, connection: pymysql.connections.Connection, table: SourceTable, conditions: Iterable[str]
-    ) -> int | None:
-        """What is there before a read; None if the table has snapshots, for then the count after it says all.
-
-        A view is counted before and after: what it looks at may have snapshots or not.
-        """
-        if table.name not in self._snapshots:
-            rows = self._query(
-                "SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
-                (table.name,),
-            )
-            self._snapshots[table.name] = bool(rows) and str(rows[0][0]).lower() in SNAPSHOT_ENGINES
-        return None if self._snapshots[table.name] else self._count(connection, table, conditions)
-
-    def _raise_unless_whole(
-        self,
-        connection: pymysql.connections.Connection,
-        table: SourceTable,
-        conditions: Iterable[str],
-        came: int,
-        before: int | None,
-    ) -> None:
-        """Compares what came with the source's own count, in the same snapshot.
-
-        Without snapshots others may add rows meanwhile: only fewer than before and fewer than after is short.
-        """
-        after = self._count(connection, table, conditions)
-        counted = after if before is None else min(before, after)
-        raise_unless_whole(str(self._address), table.name, came, counted, exact=before is None)
-
-    def _months(self, table: SourceTable, within: TimeRange) -> list[int]:
-        """Where a new month begins, from the oldest row on; what is dated into the future belongs to the last.
-
-        One range, of which an index gives the ends at once.
-        """
-        time = quoted(table.time_column)
-        oldest, newest, now = self._row(
-            f"SELECT MIN({time}) + 0, MAX({time}) + 0, UNIX_TIMESTAMP() FROM {quoted(table.name)} "
-            f"WHERE {row_filter(time, [within])}"
-        )
-        if oldest is None:
-            return []
-        second = int(oldest) // SECONDS_PER_HOUR * SECONDS_PER_HOUR + COUNTED_SECONDS
-        return list(range(second, min(int(newest), int(now)), COUNTED_SECONDS))
-
-    def _parts(self, table: SourceTable, ranges: Sequence[TimeRange], since_id: int | None) -> Iterator[str]:
-        """The condition of a read as several, each of a month at most, of which no row fulfils two."""
-        time, identifier = quoted(table.time_column), table.id_column and quoted(table.id_column)
-        spans, unplaceable = merged(ranges)
-        if not spans:
-            yield row_filter(time, ranges, identifier, since_id)
-            return
-        if unplaceable:
-            yield row_filter(time, [TimeRange(0, 0, unplaceable=True)], identifier, since_id)
-        months = self._months(table, TimeRange(spans[0][0], spans[-1][1]))
-        for begin, end in pairwise([1, *months, None]):
-            part = [TimeRange(max(start, begin or 1), _earlier(stop, end)) for start, stop in spans]
-            if merged(part)[0]:
-                yield row_filter(time, part, identifier, since_id)
-
-    def _kinds(self, table: SourceTable) -> dict[str, tuple[str, str]]:
-        """Lower-case column name -> the source's spelling and its type's name."""
+    def _kinds(self, table: SourceTable) -> Kinds:
         rows = self._query(
             "SELECT column_name, data_type FROM information_schema.columns "
             "WHERE table_schema = DATABASE() AND table_name = %s",
@@ -254,24 +263,118 @@ class MySQLSource:
         )
         return {name.lower(): (name, kind.lower()) for name, kind in rows}
 
-    def _key(self, table: SourceTable) -> str:
-        """The key as a number that can be summed up exactly; what is none counts as 0."""
-        spelling, kind = self._kinds(table)[table.key.lower()]
-        key = quoted(spelling)
-        if kind not in INTEGER_TYPES:
-            key = f"CAST({key} AS DECIMAL(20, 0))"
-        return f"COALESCE({key}, 0)"
+    def _has_snapshots(self, table: SourceTable) -> bool:
+        """A view has none, for all one knows: what it looks at may have some or not."""
+        if table.name not in self._snapshots:
+            rows = self._query(
+                "SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
+                (table.name,),
+            )
+            self._snapshots[table.name] = bool(rows) and str(rows[0][0]).lower() in SNAPSHOT_ENGINES
+        return self._snapshots[table.name]
+
+    # Counting
+
+    def _counted(self, table: SourceTable, kinds: Kinds, span: TimeRange, content: bool) -> dict[int, Figures]:
+        """The figures of the hours of a span, in one statement."""
+        clock = _time(table, kinds)
+        condition = row_filter(clock, [span])
+        counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
+        of_rows = fingerprint([text for _, text in self._canonical(table, kinds)]) if content else "0"
+        hour = f"{clock.seconds} DIV {SECONDS_PER_HOUR}"
+        before = None if self._has_snapshots(table) else int(self._row(counts)[0])
+        with self._snapshot(f"counting {table.name}", last=content) as connection:
+            began = time.monotonic()
+            rows = self._query(
+                f"SELECT {hour}, COUNT(*), SUM({_key(table, kinds)}), SUM({clock.seconds}), SUM({of_rows}) "
+                f"FROM {quoted(table.name)} WHERE {condition} GROUP BY {hour}",
+                on=connection,
+            )
+            if content:
+                shorten(connection, self._left_since(began))
+            after = int(self._row(counts, connection)[0])
+        counted = after if before is None else min(before, after)
+        came = sum(int(row[1]) for row in rows)
+        raise_unless_whole(str(self._address), table.name, came, counted, exact=before is None)
+        return {int(hour): Figures(*map(int, sums)) for hour, *sums in rows if hour is not None}
+
+    def _months(self, table: SourceTable, within: TimeRange) -> list[int]:
+        """Where a new month begins, from the oldest row on; what is dated into the future belongs to the last.
+
+        One range, of which an index gives the ends at once.
+        """
+        clock = _time(table, self._kinds(table))
+        oldest, newest, now = self._row(
+            f"SELECT {clock.seconds_of(f'MIN({clock.column})')} + 0, {clock.seconds_of(f'MAX({clock.column})')} + 0, "
+            f"UNIX_TIMESTAMP() FROM {quoted(table.name)} WHERE {row_filter(clock, [within])}"
+        )
+        if oldest is None or newest is None:
+            return []
+        second = int(oldest) // SECONDS_PER_HOUR * SECONDS_PER_HOUR + COUNTED_SECONDS
+        return list(range(second, min(int(newest), int(now)), COUNTED_SECONDS))
+
+    def _canonical(self, table: SourceTable, kinds: Kinds) -> list[tuple[str, str]]:
+        """The columns that a fingerprint can hold, each with its text in SQL."""
+        clock = _time(table, kinds)
+        found = []
+        for name, landed in table.types.items():
+            seconds = clock.seconds if table.is_event_time(name) else None
+            if text := canonical(*kinds[table.source_name(name)], landed, seconds=seconds):
+                found.append((name, text))
+        return found
+
+    # Errors
+
+    def _too_long(self, action: str) -> TooLong:
+        return TooLong(
+            f"The source {self._address} needed more than {self._limits.statement_seconds} s for {action}, and no "
+            "statement may take longer (statement_seconds in extract/tables.yaml). What was read of it does not count. "
+            "Let it take longer, or read at a quieter hour or from a replica, then run again."
+        )
+
+    def _without_end(self, table: SourceTable, error: TooLong) -> TooLong:
+        """The same error, with the index that would help."""
+        with suppress(SourceError):
+            if statement := self.missing_index(table):
+                return TooLong(f"{error} No index of its time serves the read: {statement}")
+        return error
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:
         try:
             yield
         except (pymysql.Error, CutStream, OSError, ValueError, AttributeError, pa.ArrowException) as error:
+            if error.args and error.args[0] in STATEMENT_TIMEOUTS:
+                raise self._too_long(action) from error
             raise SourceError(
                 f"The source {self._address} failed while {action}: {self._address.in_one_line(error)}. What was read "
                 "of it does not count. Once the source answers again, run again: nothing is lost or doubled."
             ) from error
 
 
-def _earlier(*ends: int | None) -> int | None:
-    return min((end for end in ends if end is not None), default=None)
+def _cut(connection: pymysql.connections.Connection, expired: threading.Event) -> None:
+    """Ends a connection on which somebody may be waiting; the server hears of it, and ends the transaction."""
+    expired.set()
+    with suppress(OSError, AttributeError):
+        connection._sock.shutdown(SHUT_RDWR)
+
+
+def _time(table: SourceTable, kinds: Kinds) -> TimeColumn:
+    return event_time(*kinds[table.time_column.lower()])
+
+
+def _output(table: SourceTable, kinds: Kinds, name: str) -> str:
+    """A column as it is asked for; the event time as epoch seconds."""
+    clock = _time(table, kinds)
+    if table.is_event_time(name) and clock.seconds != clock.column:
+        return f"{clock.seconds} AS {quoted(name)}"
+    return output(*kinds[table.source_name(name)], name)
+
+
+def _key(table: SourceTable, kinds: Kinds) -> str:
+    """The key as a number that can be summed up exactly; what is none counts as 0."""
+    spelling, kind = kinds[table.source_name(table.key)]
+    key = quoted(spelling)
+    if kind not in INTEGER_TYPES:
+        key = f"CAST({key} AS DECIMAL(20, 0))"
+    return f"COALESCE({key}, 0)"

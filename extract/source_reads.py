@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlglot import exp
 
 from extract.errors import SourceError
 
@@ -12,8 +16,30 @@ SECONDS_PER_HOUR = 3600
 LONGEST = 65_536
 """Characters; one more than the bytes of the longest text that a column can hold."""
 
-# Column name (lower case) -> the source's own spelling and whether it holds integers or decimals.
+# Column name (lower case) -> the source's own spelling and whether an event time or an id may stand in it.
 Columns = Mapping[str, tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the source's owner allows an extract; the settings of the same names in tables.yaml."""
+
+    connections: int = 4
+    """At once, whatever runs in parallel."""
+    statement_seconds: int = 60
+    """Of the longest statement and of the longest transaction."""
+
+
+class Figures(NamedTuple):
+    """What the rows of an hour come to; equal figures on both sides mean equal rows."""
+
+    rows: int
+    keys: int
+    """SUM of the keys."""
+    times: int
+    """SUM of the event times, epoch seconds."""
+    content: int = 0
+    """SUM of each row's fingerprint; 0 where none was asked for."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +48,54 @@ class SourceTable:
 
     name: str
     time_column: str
+    """The event time's, as the source calls it."""
     columns: tuple[str, ...]
     key: str = "order_id"
     id_column: str | None = None
+    event_time: str = ""
+    """The column that holds the event time as epoch seconds; by default the one of that name."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Column -> what the source calls it, where that is another name."""
+    types: Mapping[str, exp.DataType] = field(default_factory=dict)
+    """Column -> the type that it lands as: what a fingerprint of its content needs."""
+
+    def source_name(self, column: str) -> str:
+        """What the source calls a column, in lower case."""
+        return self.names.get(column, column).lower()
+
+    def is_event_time(self, column: str) -> bool:
+        return column == (self.event_time or self.time_column.lower())
 
     def wanted(self) -> tuple[str, ...]:
-        """Every column this table must have, once each."""
-        names = (*self.columns, self.key, self.time_column, *((self.id_column,) if self.id_column else ()))
-        return tuple(dict.fromkeys(name.lower() for name in names))
+        """Every column that the source's table must have, once each."""
+        names = [self.source_name(name) for name in (*self.columns, self.key)]
+        return tuple(dict.fromkeys([*names, *(name.lower() for name in (self.time_column, self.id_column) if name)]))
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """The event time of a table as a source's SQL has it: a number of epoch seconds, or a DATETIME or TIMESTAMP."""
+
+    column: str
+    """The bare column, quoted: compared with literals, so that its index serves."""
+    literal: Callable[[int], str] = str
+    """Epoch seconds as a literal that the column is compared with."""
+    pattern: str = "{}"
+    """How a time of this column becomes epoch seconds."""
+
+    @property
+    def seconds(self) -> str:
+        return self.seconds_of(self.column)
+
+    def seconds_of(self, expression: str) -> str:
+        return self.pattern.format(expression)
+
+
+def moment_literal(epoch_seconds: int) -> str:
+    """Epoch seconds as a time in UTC, in quotes; what is beyond the year 9999 is its end."""
+    latest = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+    moment = dt.datetime.fromtimestamp(min(epoch_seconds, int(latest.timestamp())), dt.UTC)
+    return f"'{moment:%Y-%m-%d %H:%M:%S}'"
 
 
 @dataclass(frozen=True)
@@ -66,18 +132,22 @@ def merged(ranges: Sequence[TimeRange]) -> tuple[list[tuple[int, int | None]], b
 
 
 def row_filter(
-    time: str, ranges: Sequence[TimeRange], identifier: str | None = None, since_id: int | None = None
+    time: TimeColumn, ranges: Sequence[TimeRange], identifier: str | None = None, since_id: int | None = None
 ) -> str:
-    """The WHERE condition of a read; `time` and `identifier` are quoted column names.
+    """The WHERE condition of a read; `identifier` is a quoted column name.
 
     Bare comparisons of the column with literals, so that an index on the time column serves them.
     """
     spans, unplaceable = merged(ranges)
+    column, literal = time.column, time.literal
     parts = [
-        f"{time} >= {start:d}" if end is None else f"({time} >= {start:d} AND {time} < {end:d})" for start, end in spans
+        f"{column} >= {literal(start)}"
+        if end is None
+        else f"({column} >= {literal(start)} AND {column} < {literal(end)})"
+        for start, end in spans
     ]
     if unplaceable:
-        parts += [f"{time} <= 0", f"{time} IS NULL"]
+        parts += [f"{column} < {literal(1)}", f"{column} IS NULL"]
     if unplaceable and spans == [(1, None)]:
         condition = "1 = 1"
     elif parts:
@@ -90,6 +160,32 @@ def row_filter(
         raise SourceError("since_id was given for a table without an id column; nothing was read.")
     after = f"{identifier} > {since_id:d}"
     return after if condition == "1 = 1" else f"{condition} AND {after}"
+
+
+def halved(ranges: Sequence[TimeRange], now: int) -> tuple[list[TimeRange], list[TimeRange]] | None:
+    """The ranges as two halves by time, the earlier one first; None where an hour or less is left.
+
+    Args:
+        now: Epoch seconds; a range without an end, or a beginning, is halved as if it ended there, or began a year ago.
+
+    Example:
+        >>> halved([TimeRange(0, 3600), TimeRange(7200, 10800, unplaceable=True)], 0)[1]
+        [TimeRange(start=7200, end=10800, unplaceable=True)]
+    """
+    spans, unplaceable = merged(ranges)
+    if not spans:
+        return None
+    last_end = spans[-1][1] or max(now, spans[-1][0] + 2 * SECONDS_PER_HOUR)
+    first = max(spans[0][0], last_end - 366 * 86_400) if len(spans) == 1 else spans[0][0]
+    if last_end - first <= SECONDS_PER_HOUR:
+        return None
+    middle = spans[len(spans) // 2][0] if len(spans) > 1 else (first + last_end) // 2
+    middle = max(middle // SECONDS_PER_HOUR, first // SECONDS_PER_HOUR + 1) * SECONDS_PER_HOUR
+    earlier = [TimeRange(start, middle if end is None else min(end, middle)) for start, end in spans if start < middle]
+    later = [TimeRange(max(start, middle), end) for start, end in spans if end is None or end > middle]
+    if unplaceable:
+        later[-1] = TimeRange(later[-1].start, later[-1].end, unplaceable=True)
+    return earlier, later
 
 
 def raise_unless_whole(where: str, what: str, came: int, counted: int, *, exact: bool = True) -> None:
@@ -111,7 +207,7 @@ def missing(table: SourceTable, columns: Columns) -> list[str]:
 
 
 def not_numeric(table: SourceTable, columns: Columns) -> list[str]:
-    """Time and id must be exact numbers: ranges of them are asked for. A key need not be, it is judged row by row."""
+    """Ranges of time and id are asked for, so they must have an order. A key need not, it is judged row by row."""
     names = dict.fromkeys(name.lower() for name in (table.time_column, table.id_column) if name is not None)
     return [f"{table.name}.{name}" for name in names if name in columns and not columns[name][1]]
 
@@ -127,7 +223,9 @@ def raise_unless_complete(where: str, tables: Sequence[SourceTable], found: Mapp
         said.append("has no " + ", no ".join(lacking))
     if wrong:
         said.append(
-            "holds no integers in " + ", ".join(wrong) + ", but an event time is epoch seconds and an id a number"
+            "holds neither whole numbers nor times in "
+            + ", ".join(wrong)
+            + ", but an event time is epoch seconds, a DATETIME or a TIMESTAMP, and an id a number"
         )
     raise SourceError(
         f"The source {where} {'; it '.join(said)}. Nothing was read. Mend the names in the extract "

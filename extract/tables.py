@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from sqlglot.errors import SqlglotError
 from extract.column_types import KNOWN, arrow_type
 from extract.errors import ConfigurationError
 from extract.settings import PROJECT, mistakes_of
-from extract.source import SourceTable
+from extract.source_reads import Limits, SourceTable
 from macros.marts import RAW_SCHEMA, Mart, mart_of, marts, scan_key
 from macros.periods import parse_period
 
@@ -59,6 +59,10 @@ class ExtractConfig:
     """None: as many as suit the warehouse."""
     history_start: str
     """The first half-year that has history tables."""
+    limits: Limits = field(default_factory=Limits)
+    """What the source's owner allows."""
+    stale_seconds: int | None = None
+    """So old may a source's newest row become; None: as is usual at that hour."""
 
     def select(self, names: Sequence[str] | None) -> tuple[Table, ...]:
         """The tables named, in the configured order; all of them without names."""
@@ -76,6 +80,8 @@ class _Entry(BaseModel):
 
     source: str = Field(min_length=1)
     time: str = Field(min_length=1)
+    columns: dict[str, str] = {}
+    """Column of external_models.yaml -> what the source calls it, where that is another name."""
     id_column: str | None = None
     id_overlap: int = Field(default=10_000, ge=0)
     cursor: Literal["time", "id"] = "time"
@@ -114,6 +120,9 @@ class _File(BaseModel):
 
     buffer_minutes: int = Field(ge=1)
     chunk_rows: int | None = Field(default=None, ge=1)
+    connections: int = Field(default=4, ge=1)
+    statement_seconds: int = Field(default=60, ge=1)
+    stale_after_minutes: int | None = Field(default=None, ge=1)
     tables: _Tables
 
 
@@ -125,11 +134,17 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
     history_start = _read_history_start(project, mistakes)
     if content is None or mistakes:
         raise ConfigurationError(f"The extract configuration is wrong; nothing was read. {'; '.join(mistakes)}.")
+    for name in EXTRACTED:
+        mistakes += _unknown_names(name, getattr(content.tables, name), columns[name])
+    if mistakes:
+        raise ConfigurationError(f"The extract configuration is wrong; nothing was read. {'; '.join(mistakes)}.")
     return ExtractConfig(
         tables=tuple(_table(name, getattr(content.tables, name), columns[name]) for name in EXTRACTED),
         buffer_seconds=content.buffer_minutes * 60,
         chunk_rows=content.chunk_rows,
         history_start=history_start,
+        limits=Limits(content.connections, content.statement_seconds),
+        stale_seconds=None if content.stale_after_minutes is None else 60 * content.stale_after_minutes,
     )
 
 
@@ -143,6 +158,8 @@ def project_variables(project: Path = PROJECT) -> dict[str, Any]:
 
 def _table(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> Table:
     by_id = entry.cursor == "id"
+    mart = mart_of(f"order_tracking.mart_{name}")
+    names = {column.lower(): source for column, source in entry.columns.items()}
     return Table(
         name=name,
         source=SourceTable(
@@ -150,11 +167,27 @@ def _table(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> Table:
             time_column=entry.time,
             columns=tuple(columns),
             id_column=entry.id_column if by_id else None,
+            event_time=mart.event_time,
+            names={**names, mart.event_time: entry.time},
+            types=columns,
         ),
         columns=columns,
-        mart=mart_of(f"order_tracking.mart_{name}"),
+        mart=mart,
         id_overlap=entry.id_overlap if by_id else None,
     )
+
+
+def _unknown_names(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> list[str]:
+    """What tables.yaml gives a name of the source for, and is not listed, or has one already."""
+    event_time = mart_of(f"order_tracking.mart_{name}").event_time
+    where = f"tables.yaml: tables.{name}.columns"
+    given = {column.lower(): source for column, source in entry.columns.items()}
+    unknown = [
+        f"{where} names {each}, which is no column of external_models.yaml" for each in given if each not in columns
+    ]
+    if given.get(event_time, entry.time).lower() != entry.time.lower():
+        unknown.append(f"{where}.{event_time} is not what `time` names; leave it out")
+    return unknown
 
 
 def _read_history_start(project: Path, mistakes: list[str]) -> str:

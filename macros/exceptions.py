@@ -1,4 +1,7 @@
-"""Keeping order_tracking_history.order_tracking_exceptions: one open row per check, table, order and detail."""
+"""Keeping order_tracking_history.order_tracking_exceptions: one open row per check, table, order and detail.
+
+Where a detail ends in a count, ` (rows: 12)`, the exception stays the same one when the count changes.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,22 @@ def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
     return [*record_exceptions(found, checked_at), closed]
 
 
+COUNTED = " (rows: "
+"""Behind this a detail says how many rows it is about: the same finding, however many there are."""
+
+
+def topic(table: str) -> str:
+    """What a detail is about, without its count."""
+    return f"SPLIT_PART({table}.detail, '{COUNTED}', 1)"
+
+
+def same_finding(left: str, right: str) -> str:
+    return f"""{left}.check_name = {right}.check_name AND {left}.table_name = {right}.table_name
+          AND COALESCE({left}.order_id, -1) = COALESCE({right}.order_id, -1) AND {topic(left)} = {topic(right)}"""
+
+
 def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
-    """Enter what fails now: an open exception is seen once more, anything else is opened.
+    """Enter what fails now: an open exception is seen once more, with the count of now; anything else is opened.
 
     Args:
         failing: Query of check_name, table_name, order_id (may be NULL) and detail, one row an exception.
@@ -38,60 +55,20 @@ def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
     """
     tables: dict[str, str | exp.Expr] = {"exceptions": EXCEPTIONS, "failing": failing}
     seen = sql_from_template(
-        """
-        UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1 FROM failing
-        WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
-          AND COALESCE(exceptions.order_id, -1) = COALESCE(failing.order_id, -1)
-          AND exceptions.detail = failing.detail
-          AND exceptions.resolved_at IS NULL AND exceptions.last_seen_at < :at
-        """,
-        tables,
-        at=timestamp(at),
-    )
-    opened = sql_from_template(
-        """
-        INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
-        SELECT failing.check_name, failing.table_name, failing.order_id, failing.detail, :at, :at, 1
-        FROM failing
-        LEFT JOIN open_ones ON open_ones.check_name = failing.check_name
-          AND open_ones.table_name = failing.table_name
-          AND COALESCE(open_ones.order_id, -1) = COALESCE(failing.order_id, -1)
-          AND open_ones.detail = failing.detail AND open_ones.resolved_at IS NULL
-        WHERE open_ones.check_name IS NULL
-        """,
-        {**tables, "open_ones": EXCEPTIONS},
-        at=timestamp(at),
-    )
-    return [seen, opened]
-
-
-def count_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
-    """Enter what fails now, of a topic that has one open exception whatever its count.
-
-    Args:
-        failing: Query of check_name, table_name, topic and detail: the topic and ` (rows: 12)`.
-        at: The moment of the check, epoch seconds. Entering the same moment twice changes nothing.
-    """
-    tables: dict[str, str | exp.Expr] = {"exceptions": EXCEPTIONS, "failing": failing}
-    seen = sql_from_template(
-        """
+        f"""
         UPDATE exceptions SET last_seen_at = :at, times_seen = times_seen + 1, detail = failing.detail FROM failing
-        WHERE exceptions.check_name = failing.check_name AND exceptions.table_name = failing.table_name
-          AND SPLIT_PART(exceptions.detail, ' (rows: ', 1) = failing.topic
-          AND exceptions.resolved_at IS NULL
+        WHERE {same_finding("exceptions", "failing")} AND exceptions.resolved_at IS NULL
           AND (exceptions.last_seen_at < :at OR exceptions.detail <> failing.detail)
         """,
         tables,
         at=timestamp(at),
     )
     opened = sql_from_template(
-        """
-        INSERT INTO exceptions (check_name, table_name, detail, first_seen_at, last_seen_at, times_seen)
-        SELECT failing.check_name, failing.table_name, failing.detail, :at, :at, 1
+        f"""
+        INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
+        SELECT failing.check_name, failing.table_name, failing.order_id, failing.detail, :at, :at, 1
         FROM failing
-        LEFT JOIN open_ones ON open_ones.check_name = failing.check_name
-          AND open_ones.table_name = failing.table_name
-          AND SPLIT_PART(open_ones.detail, ' (rows: ', 1) = failing.topic AND open_ones.resolved_at IS NULL
+        LEFT JOIN open_ones ON {same_finding("open_ones", "failing")} AND open_ones.resolved_at IS NULL
         WHERE open_ones.check_name IS NULL
         """,
         {**tables, "open_ones": EXCEPTIONS},
@@ -107,14 +84,11 @@ def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -
         unjudged: Query of the order_id of orders that no check has looked at: what is open of them stays as it is.
     """
     return sql_from_template(
-        """
+        f"""
         UPDATE exceptions SET resolved_at = :at, resolution = 'cleared' FROM (
           SELECT open_ones.check_name, open_ones.table_name, open_ones.order_id, open_ones.detail
           FROM open_ones
-          LEFT JOIN failing ON failing.check_name = open_ones.check_name
-            AND failing.table_name = open_ones.table_name
-            AND COALESCE(failing.order_id, -1) = COALESCE(open_ones.order_id, -1)
-            AND failing.detail = open_ones.detail
+          LEFT JOIN failing ON {same_finding("failing", "open_ones")}
           LEFT JOIN unjudged ON unjudged.order_id = open_ones.order_id
           WHERE open_ones.resolved_at IS NULL AND failing.check_name IS NULL AND unjudged.order_id IS NULL
         ) AS cleared

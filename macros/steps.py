@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, temporary
-from macros.exceptions import count_exceptions, record_exceptions
+from macros.exceptions import record_exceptions
 from macros.history import history_table
 from macros.marts import NUMBER_USED_AGAIN
 from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
@@ -262,7 +262,7 @@ def check(found: Retention) -> list[exp.Expr]:
     counted = query_from_template(
         """
         SELECT 'archive_unrouted'::VARCHAR(64) AS check_name, :table::VARCHAR(127) AS table_name,
-          ('half-year ' || period || :what)::VARCHAR(4096) AS topic,
+          NULL::BIGINT AS order_id,
           ('half-year ' || period || :what || ' (rows: ' || COUNT(*)::VARCHAR(20) || ')')::VARCHAR(4096) AS detail
         FROM unrouted GROUP BY period
         """,
@@ -270,7 +270,7 @@ def check(found: Retention) -> list[exp.Expr]:
         table=found.mart.name,
         what=f" has no copy in history, which begins with {found.history_start}",
     )
-    return [*temporary(UNROUTED, union_all(rows)), *count_exceptions(counted, found.end)]
+    return [*temporary(UNROUTED, union_all(rows)), *record_exceptions(counted, found.end)]
 
 
 def trim(found: Retention) -> list[exp.Expr]:

@@ -1,5 +1,5 @@
 /* What the daily checks found: one row per check, order and day (rejected_rows: one per rejected row;
-   archive_unrouted: one per table and half-year).
+   archive_unrouted: one per table and half-year; source_differs: one per table and reason).
    Answers: do the three marts agree, and is all that landed still there?
    Each check stands in models/checks/ under its name, which its audit bears too. What landed within the last two cycles
    is not judged yet, so nothing is reported that a later cycle mends by itself. Afterwards the findings are entered in
@@ -37,7 +37,8 @@ MODEL (
     landed_but_missing,
     archived_but_in_mart,
     rejected_rows,
-    archive_unrouted
+    archive_unrouted,
+    source_differs
   ),
   columns (
     check_name VARCHAR(64),
@@ -61,7 +62,8 @@ WITH failures AS (
     landed_but_missing,
     archived_but_in_mart,
     rejected_rows,
-    archive_unrouted
+    archive_unrouted,
+    source_differs
   )
 )
 SELECT

@@ -125,7 +125,7 @@ def _run_phases(
 ) -> None:
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
-    with run_lock(gateway), closing(open_source(url)) as rows:
+    with run_lock(gateway), closing(open_source(url, config.limits)) as rows:
         with closing(open_warehouse(gateway)) as warehouse:
             held, foreign = look_before_plan(warehouse, config.tables, project=project)
             refuse_foreign(foreign)

@@ -69,7 +69,7 @@ def extract_tables(
     config.select(tables)
     with (
         run_lock(gateway),
-        closing(open_source(configured_source(source, gateway))) as rows,
+        closing(open_source(configured_source(source, gateway), config.limits)) as rows,
         closing(open_warehouse(gateway)) as warehouse,
         table_progress() as progress,
     ):
