@@ -74,6 +74,11 @@ class MariaDB:
         host, port = (to.host, to.port) if to else ("127.0.0.1", self._port)
         return f"mysql://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{port}/{database}"
 
+    def socket_url(self, database: str) -> str:
+        """The same over the unix socket of a private server, without a host."""
+        assert self.private, "only a private server's socket is known"
+        return f"mysql://{USER}:{quote(PASSWORD, safe='')}@/{database}?socket={self._folder / 's'}"
+
     def reader_url(self, database: str) -> str:
         """The source URL for a user who may only SELECT in this database, and for whom `init_connect` runs."""
         self._run(f"CREATE USER IF NOT EXISTS {READER}@'%' IDENTIFIED BY '{PASSWORD}'", root=True)
