@@ -85,6 +85,12 @@ class MariaDB:
         self._run(f"GRANT SELECT ON {database}.* TO {READER}@'%'", root=True)
         return self.url(database).replace(f"//{USER}:", f"//{READER}:")
 
+    def user_url(self, name: str, password: str, how: str, database: str) -> str:
+        """The source URL for another user of a private server, made anew, who logs in or connects in this way."""
+        self._run(f"CREATE OR REPLACE USER {name}@'%' {how}", root=True)
+        self._run(f"GRANT SELECT ON {database}.* TO {name}@'%'", root=True)
+        return f"mysql://{name}:{quote(password, safe='')}@127.0.0.1:{self._port}/{database}"
+
     def execute(self, sql: str, database: str | None = None) -> list[tuple[Any, ...]]:
         """Runs one statement and returns its rows."""
         return self._run(sql, database)
