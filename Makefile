@@ -75,9 +75,10 @@ cycle: $(RUNTIME) ## One cycle: extract, then the marts
 audit: $(RUNTIME) ## List the open exceptions; fails while there are any
 	@$(BIN)/order-tracking exceptions list --fail $(ARGS)
 
+# soupsieve from 3.0.2 on needs Python 3.11.5, and Debian 12 has 3.11.2.
 lock: ## Pin what a clean environment of today installs (after a change of pyproject.toml)
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/pip install --quiet --quiet -e '.[dev]'
+	@build/lock/bin/pip install --quiet --quiet -e '.[dev]' 'soupsieve<3.0.2'
 	@{ grep '^#' requirements.lock; build/lock/bin/pip freeze --exclude-editable; } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock && rm -rf build/lock
 
