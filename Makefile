@@ -13,7 +13,7 @@ TOOLS := $(VENV)/.installed-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-slow soak mariadb prove mutants bench bench-extract lint format plan cycle audit lock clean
+.PHONY: help demo test test-slow soak mariadb prove mutants bench bench-extract lint runtime-check format plan cycle audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ lint: $(TOOLS) ## Check style, types and SQL layout
 	@$(BIN)/mypy
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/sqlmesh format --check
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/sqlmesh lint
+
+runtime-check: $(TOOLS) mariadb ## A login and cycles with what `make cycle` installs alone, as a user without HOME
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.runtime_check
 
 format: $(TOOLS) ## Rewrite Python and SQL in the project's style
 	@$(BIN)/ruff check --fix-only .
