@@ -23,8 +23,8 @@ def _writable_home() -> bool:
     return os.access(folder if folder.exists() else folder.parent, os.W_OK)
 
 
-# SQLMesh keeps a user's settings at home, finds them when it is imported, and fails if it may not write there. A user of
-# a container may have no home: then a folder of this process alone stands in.
+# SQLMesh keeps a user's settings at home, finds them when it is imported, and fails if it may not write there. A user
+# of a container may have no home: then a folder of this process alone stands in.
 if not os.environ.get("SQLMESH_HOME") and not _writable_home():
     os.environ["SQLMESH_HOME"] = tempfile.mkdtemp(prefix="order-tracking-")
     atexit.register(shutil.rmtree, os.environ["SQLMESH_HOME"], ignore_errors=True)
