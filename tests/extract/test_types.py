@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -20,10 +19,7 @@ import pytest
 from sqlglot import exp
 
 from extract.settings import PROJECT
-from extract.source import open_source
-from extract.source_reads import SourceTable, TimeRange
 from extract.tables import load_config
-from extract.values import REASON, judged
 from tests.conftest import START
 from tests.extract.conftest import Setting
 
@@ -79,7 +75,7 @@ LETTERS = {
     "NULL": "NULL",
     "Zu\u0308rich": "Zu\u0308rich",
     "👩\u200d👧 𠀀": "👩\u200d👧 𠀀",
-    "\ufeffit's \"so\" \\ \\n %s": "\ufeffit's \"so\" \\ \\n %s",
+    '\ufeffit\'s "so" \\ \\n %s': '\ufeffit\'s "so" \\ \\n %s',
     "a\n\r\tb\x01\x7f": "a\n\r\tb\x01\x7f",
 }
 TEXTS = {text(key): value for key, value in LETTERS.items()}
@@ -506,6 +502,7 @@ COLUMNS = [
         {
             "''": "",
             text("grün  "): "grün  ",
+            "REPEAT('z', 20)": "z" * 20,
             "x'c3'": no_text("c3"),
             "x'eda080'": no_text("eda080"),
             **NUL,
@@ -530,7 +527,9 @@ COLUMNS = [
         },
     ),
     # MariaDB's own
-    Column("`INET4`, `INET6`", "INET4", "VARCHAR(39)", {"'0.0.0.0'": "0.0.0.0", "'255.255.255.255'": "255.255.255.255"}),
+    Column(
+        "`INET4`, `INET6`", "INET4", "VARCHAR(39)", {"'0.0.0.0'": "0.0.0.0", "'255.255.255.255'": "255.255.255.255"}
+    ),
     Column(
         "`INET4`, `INET6`",
         "INET6",
@@ -564,6 +563,10 @@ COLUMNS = [
         },
     ),
 ]
+
+
+SECTION = (PROJECT / "docs" / "source.md").read_text().partition("## Types\n")[2].partition("\n## ")[0]
+TABLE = [[cell.strip() for cell in line.strip("|").split("|")] for line in SECTION.splitlines() if line[:1] == "|"][2:]
 
 
 @dataclass(frozen=True)
@@ -677,3 +680,80 @@ def test_each_type_lands_exactly_or_is_rejected_with_its_reason(
                 f"{reading.column.kind} as {reading.declared}: {reason!r} was expected, rejected {reasons.get(order)}"
             )
     assert not wrong, "\n".join(dict.fromkeys(wrong))
+
+
+def test_a_column_that_a_view_gives_as_null_is_null(make_setting: Callable[..., Setting]) -> None:
+    """It has a type of its own in the protocol, whatever it is declared as, and may stand between others."""
+    setting = make_setting("mysql", "local", planned=False)
+    kinds = ["INTEGER", "BOOLEAN", "DECIMAL(5, 2)", "DOUBLE PRECISION", "DATE", "TIMESTAMP", "VARCHAR(9)"]
+    empty = {f"c{number}": kind for number, kind in enumerate(kinds)}
+    listed = ", ".join(f"NULL AS {name}" for name in empty)
+    setting.run(
+        "ALTER TABLE uni_tracking_info ADD note VARCHAR(9), RENAME TO kept",
+        f"INSERT INTO kept VALUES (1, 'A', 200, {START}, 'text'), (2, 'B', NULL, {START}, NULL)",
+        f"CREATE VIEW uni_tracking_info AS SELECT order_id, {listed}, tno, status, update_time, note FROM kept",
+    )
+    config = load_config()
+    uti = config.tables[0]
+    added = {name: exp.DataType.build(kind, dialect="redshift") for name, kind in empty.items()}
+    columns = added | uti.columns | {"note": exp.DataType.build("VARCHAR(9)")}
+    wide = replace(uti, columns=columns, source=replace(uti.source, columns=tuple(columns)))
+    run = setting.extract(replace(config, tables=(wide, *config.tables[1:])))["uni_tracking_info"]
+    assert (run.rows_read, run.rows_rejected) == (2, 0)
+    nothing = (None,) * len(empty)
+    rows = setting.raw(f"order_id, {', '.join(empty)}, tno, status, note")
+    assert sorted(rows) == [(1, *nothing, "A", 200, "text"), (2, *nothing, "B", None, None)]
+
+
+def test_views_at_the_source_show_bytes_and_mend_letters(make_setting: Callable[..., Setting]) -> None:
+    """As docs/source.md says."""
+    shown = re.findall(r"`(\w+\(.* AS (?:note|hash))`", SECTION)
+    assert len(shown) == 2
+    setting = make_setting("mysql", "local", planned=False)
+    setting.run(
+        "ALTER TABLE uni_tracking_info ADD note VARCHAR(9) CHARACTER SET latin1, ADD hash BINARY(3), RENAME TO kept",
+        f"INSERT INTO kept VALUES (1, 'A', 200, {START}, _latin1 x'c3a9', x'00ff01'), (2, 'B', 1, {START}, NULL, NULL)",
+        f"CREATE VIEW uni_tracking_info AS SELECT order_id, tno, status, update_time, {', '.join(shown)} FROM kept",
+    )
+    config = load_config()
+    uti = config.tables[0]
+    columns = uti.columns | {"note": exp.DataType.build("VARCHAR(9)"), "hash": exp.DataType.build("VARCHAR(6)")}
+    wide = replace(uti, columns=columns, source=replace(uti.source, columns=tuple(columns)))
+    setting.extract(replace(config, tables=(wide, *config.tables[1:])))
+    assert sorted(setting.raw("order_id, note, hash")) == [(1, "é", "00FF01"), (2, None, None)]
+
+
+def test_the_documents_table_is_this_one() -> None:
+    """Each type, in this order, with what to write; `n`, `p` and `s` stand for the numbers of the type."""
+    documented = list(dict.fromkeys(column.documented for column in COLUMNS))
+    assert [kind for kind, *_ in TABLE] == documented
+    for kind, write, *_ in TABLE:
+        for column in of_kind(kind):
+            assert in_numbers(write.strip("`"), column) == (column.declared or "leave it out"), column.kind
+
+
+def test_the_documents_show_what_is_seen_here() -> None:
+    """`nothing` is rejected where no value is. A value that is shown has landed, or stands in a reason."""
+    for kind, _, lands, rejected in TABLE:
+        columns = [column for column in of_kind(kind) if column.declared]
+        refused = any(isinstance(value, No) for column in columns for value in column.held.values())
+        assert (rejected == "nothing") is not (refused or not columns), kind
+        tried = [pair for column in columns for pair in [(column.declared, column.held), *column.others.items()]]
+        values = [value for _, held in tried for value in held.values()]
+        seen = {str(value) for value in values if not isinstance(value, No)} | {declared for declared, _ in tried}
+        reasons = [value for value in values if isinstance(value, No)]
+        for shown in re.findall(r"`([^`]+)`", f"{lands} {rejected}"):
+            assert shown in seen or any(shown in reason for reason in reasons), (kind, shown)
+
+
+def of_kind(documented: str) -> list[Column]:
+    return [column for column in COLUMNS if column.documented == documented]
+
+
+def in_numbers(written: str, column: Column) -> str:
+    """A type as the document writes it, with the column's numbers: `VARCHAR(4n)` of 20 letters is VARCHAR(80)."""
+    letters = max([len(value) for value in column.held.values() if type(value) is str], default=0)
+    digits = [*re.findall(r"[0-9]+", column.kind), "", ""]
+    written = re.sub(r"\b([0-9]*)n\b", lambda found: str(int(found[1] or 1) * letters), written)
+    written = written.replace("p + 2", str(int(digits[0] or 0) + 2))
+    return re.sub(r"\b[ps]\b", lambda found: digits["ps".index(found[0])], written)
