@@ -5,7 +5,7 @@ from __future__ import annotations
 from extract.source_reads import LONGEST, Columns
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
-_WRITTEN_OUT = frozenset({"decimal", "date", "time", "datetime", "timestamp", "json", "inet4", "inet6", "uuid"})
+_WRITTEN_OUT = frozenset({"decimal", "year", "date", "time", "datetime", "timestamp", "json"})
 _LONG_TYPES = frozenset({"mediumtext", "longtext", "json", "mediumblob", "longblob"})
 
 
