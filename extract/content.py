@@ -26,10 +26,8 @@ LONG_TEXT = 256
 def fingerprint(columns: t.Sequence[exp.Expr], *, redshift: bool) -> exp.Expr:
     """The fingerprint of a row, from its columns as `canonical` writes them. A BIGINT below 2^32."""
     separator, nothing = (exp.Chr(expressions=[exp.Literal.number(code)]) for code in (31, 30))
-    text = reduce(
-        lambda before, after: exp.DPipe(this=exp.DPipe(this=before, expression=separator.copy()), expression=after),
-        [exp.func("COALESCE", column, nothing.copy()) for column in columns],
-    )
+    texts: list[exp.Expr] = [exp.func("COALESCE", column, nothing.copy()) for column in columns]
+    text = reduce(lambda before, after: _joined(_joined(before, separator.copy()), after), texts)
     digits = exp.func("LEFT", exp.func("MD5", text), exp.Literal.number(8))
     if redshift:
         return exp.Anonymous(this="STRTOL", expressions=[digits, exp.Literal.number(16)])
@@ -58,6 +56,10 @@ def canonical(column: exp.Expr, kind: exp.DataType) -> exp.Expr:
 def canonical_columns(table: str, names: t.Sequence[str], kinds: Mapping[str, exp.DataType]) -> list[exp.Expr]:
     """Columns of a table, each as its text."""
     return [canonical(exp.column(name, table), kinds[name]) for name in names]
+
+
+def _joined(left: exp.Expr, right: exp.Expr) -> exp.Expr:
+    return exp.DPipe(this=left, expression=right)
 
 
 def _as_text(value: exp.Expr) -> exp.Expr:

@@ -80,7 +80,8 @@ def _text(spelling: str, kind: str, landed: exp.DataType) -> str | None:
     if kind in _FLOATS:
         return None
     column = quoted(spelling)
-    text = _as_text(f"({column} + 0)" if kind in INTEGER_TYPES else plain_text(spelling, kind))
+    digits = kind in INTEGER_TYPES and kind != "year"  # a YEAR lands as its text
+    text = _as_text(f"({column} + 0)" if digits else plain_text(spelling, kind))
     return f"MD5({text})" if int(landed.expressions[0].name) > LONG_TEXT else text
 
 

@@ -6,7 +6,7 @@ from extract.source_reads import LONGEST, Columns, TimeColumn, moment_literal
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
 TEMPORAL_TYPES = frozenset({"date", "datetime", "timestamp"})
-_WRITTEN_OUT = frozenset({"decimal", "date", "time", "datetime", "timestamp", "json", "inet4", "inet6", "uuid"})
+_WRITTEN_OUT = frozenset({"decimal", "year", "date", "time", "datetime", "timestamp", "json"})
 _LONG_TYPES = frozenset({"mediumtext", "longtext", "json", "mediumblob", "longblob"})
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -54,7 +54,16 @@ _ROLE = r"default|arn:aws[\w-]*:iam::\d{12}:role/[\w+=,.@/:-]+"
 _PREFIX = r"s3://[a-z0-9][a-z0-9.-]+(/[^'\\\s]*)?"
 
 PLAIN_LENGTH = 6
-"""A secret of so many characters is no part of other words by chance."""
+"""A secret of so many characters is no part of other words by chance ..."""
+ORDINARY_LENGTH = 14
+"""... and one of letters or of digits alone is, with so many, no word or number."""
+
+PLACES = (r"(:){}(?=@)", r"(?i:(?<!using )((?:password|passwd|pwd)['\"]?\s?[:=]\s?['\"]?)){}(?!\w)")
+"""Where a password stands in a text: in a URL, or behind its name (`password=...`). MySQL's `using password: YES` does
+not tell it."""
+
+OWN_NAMES = (APPLICATION, APPLICATION.replace("-", "_"))
+"""What this project calls itself, in commands and schemas: no password, even if somebody uses it as one."""
 
 
 def _flag(value: Any) -> bool:
@@ -382,24 +391,48 @@ def without_secrets(text: str, source: str | None = None) -> str:
     """A text in which no password of the environment, nor of the source's URL as given, stands."""
     secrets = [value for name, value in os.environ.items() if name.endswith("_PASSWORD")]
     secrets += split_urls(os.environ.get("ALERT_URLS", ""))
+    shown = [value for name, value in os.environ.items() if name.endswith(("_USER", "_HOST", "_DATABASE"))]
     for url in (os.environ.get("ORDER_TRACKING_SOURCE"), source):
         with suppress(ValueError):
-            password = urlsplit(url or "").password or ""
-            secrets += [password, unquote(password)]
-    return without(text, secrets)
+            parts = urlsplit(url or "")
+            secrets += [parts.password or "", unquote(parts.password or "")]
+            shown += [unquote(parts.username or ""), parts.hostname or "", unquote(parts.path.lstrip("/"))]
+            shown += [value for _, value in parse_qsl(parts.query)]
+    return without(text, secrets, shown)
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
-    """A text in which `***` stands for each secret. One of a few letters may be a part of any word: of it only the
-    place of a password is hidden.
+def without(text: str, secrets: Iterable[str], shown: Iterable[str] = ()) -> str:
+    """A text in which `***` stands for each secret, and for nothing else.
+
+    One that may be a word, a number or a part of them by chance is hidden only at a password's own place: in a URL,
+    and behind the word password. So is any where it stands in one of the names that may be `shown`: users, hosts,
+    databases, files.
 
     Example:
         >>> without("no way to mysql://a:a@a, says a", ["a"])
         'no way to mysql://a:***@a, says a'
+        >>> without("'orders_7'@'h' with orders_7-x", ["orders_7"], shown=["orders_7"])
+        "'orders_7'@'h' with orders_7-x"
+        >>> without("got hunter-2 of 'hunter-2s'", ["hunter-2"], shown=["hunter-2s"])
+        "got *** of 'hunter-2s'"
     """
-    for secret in filter(None, secrets):
-        if len(secret) >= PLAIN_LENGTH:
-            text = text.replace(secret, "***")
-        else:
-            text = re.sub(rf"(?<=[:=]){re.escape(secret)}(?=[@\s]|$)", "***", text)
+    spelled = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
+    names = [*filter(None, shown), *OWN_NAMES]
+    for secret in sorted(spelled, key=len, reverse=True):
+        for place in PLACES:
+            text = re.sub(place.format(re.escape(secret)), r"\1***", text)
+        if _is_told_apart(secret):
+            kept = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if secret in name)
+            text = re.sub(f"({kept or '(?!)'})|{re.escape(secret)}", lambda found: found[1] or "***", text)
     return text
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as it is, as a URL has it, and as Python shows it."""
+    return {secret, quote(secret, safe=""), repr(secret)[1:-1], repr(secret.encode())[2:-1]}
+
+
+def _is_told_apart(secret: str) -> bool:
+    """Whether it can hardly stand in a message by chance: as an ordinary word or number can."""
+    ordinary = secret.isalpha() or secret.isdigit()
+    return len(secret) >= (ORDINARY_LENGTH if ordinary else PLAIN_LENGTH)

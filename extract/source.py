@@ -73,7 +73,7 @@ class Source(Protocol):
 
 
 def open_source(url: str, limits: Limits | None = None) -> Source:
-    """Opens `mysql://user:password@host:port/database[?ssl-ca=FILE]` or `duckdb:///FILE`.
+    """Opens `mysql://user:password@host:port/database[?option=value]` or `duckdb:///FILE`.
 
     Four slashes make the file's path absolute; with three it is relative to the project's folder. Raises SourceError,
     never showing the password.

@@ -194,6 +194,8 @@ def _output(spelling: str, kind: str, alias: str) -> str:
     elif kind == "BIT":
         number = f"CAST(CAST({column} AS UBIGINT) AS VARCHAR)"
         column = f"CASE WHEN bit_length({column}) <= 64 THEN {number} ELSE '0b' || CAST({column} AS VARCHAR) END"
+    elif kind == "TIMESTAMP WITH TIME ZONE":  # its text would be of this machine's time zone
+        column = f"CAST({column} AT TIME ZONE 'UTC' AS VARCHAR)"
     elif kind not in _AS_THEY_ARE:
         column = f"left(CAST({column} AS VARCHAR), {LONGEST})"
     return f"{column} AS {_quoted(alias)}"

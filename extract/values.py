@@ -237,13 +237,15 @@ def _day(text: str) -> date | None:
 
 def _texts(name: str, values: pa.Array, kind: exp.DataType) -> tuple[pa.Array, list[pa.Array]]:
     limit, reasons = int(kind.expressions[0].name), []
-    texts = _decoded(values) if pa.types.is_binary(values.type) else values.cast(pa.string())
+    given = values if pa.types.is_binary(values.type) else values.cast(pa.string())
+    texts = _decoded(given) if pa.types.is_binary(given.type) else given
+    size = pc.binary_length(given)
+    # Before anything else: of what is too long only the beginning is here, and it may end within a letter.
+    if (pc.max(size).as_py() or 0) > limit:
+        reasons.append(_where(pc.greater(size, limit), f"{name} is longer than {limit} bytes"))
     if texts.null_count != values.null_count:
         unfit = pc.and_(pc.is_valid(values), pc.is_null(texts))
         reasons.append(_naming(unfit, f"{name} holds bytes that are no text", values))
-    size = pc.binary_length(texts)
-    if (pc.max(size).as_py() or 0) > limit:
-        reasons.append(_where(pc.greater(size, limit), f"{name} is longer than {limit} bytes"))
     if _has_zero_byte(texts) and pc.any(nul := pc.match_substring(texts, "\0")).as_py():
         reasons.append(_naming(nul, f"{name} holds a NUL character", texts))
     return _only(pc.is_null(pc.coalesce(*reasons)), texts) if reasons else texts, reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from extract.compare import Unequal, EXAMPLES, REJECTED, compare_hours
+from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
 from extract.reconcile import hours_that_differ, warehouse_figures
 from extract.run import last_watermark
 from extract.source import Source

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +19,7 @@ from scripts.cycle_console import CycleConsole
 
 DAY = 86_400
 START = "ORDER_TRACKING_START"
+CACHE = "SQLMESH__CACHE_DIR"
 
 
 @contextmanager
@@ -36,6 +40,7 @@ def open_context(gateway: str, project: Path, start: str, *, load: bool = True) 
     """A context whose models start on the day `start` (ISO), unless the environment says another."""
     from sqlmesh.core.context import Context
 
+    _ensure_cache(project)
     given = os.environ.get(START)
     os.environ[START] = given or start
     try:
@@ -45,6 +50,17 @@ def open_context(gateway: str, project: Path, start: str, *, load: bool = True) 
             del os.environ[START]
         else:
             os.environ[START] = given
+
+
+def _ensure_cache(project: Path) -> None:
+    """Where the user may not write the project's folder, SQLMesh caches in a folder of this process alone.
+
+    Not in one that others could have made before: what it reads there it unpickles.
+    """
+    folder = project / ".cache"
+    if CACHE not in os.environ and not os.access(folder if folder.exists() else project, os.W_OK):
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="order-tracking-")
+        atexit.register(shutil.rmtree, os.environ[CACHE], ignore_errors=True)
 
 
 def first_day(warehouse: Warehouse, held: Mapping[str, Standing], now: int) -> str:

@@ -31,7 +31,7 @@ WRONG = [
     (run_cycle_command, ["--reconcile", "yesterday"], "'yesterday' is no ISO time"),
     (run_cycle_command, ["--source", "duckdb:///x", "--statements", "/nowhere/x.csv"], "no folder /nowhere"),
     (run_cycle_command, ["--source", "oracle://u:hunter2@h/d"], "begins with no known scheme"),
-    (run_cycle_command, ["--source", "mysql://u:hunter2@h:port/d"], "cannot be taken apart"),
+    (run_cycle_command, ["--source", "mysql://u:hunter2@h:port/d"], "its port is no number"),
     (run_cycle_command, ["--source", "mysql://u:12@hunter2/x@h:3306/d"], "not percent-encoded"),
     (run_cycle_command, ["--source", "mysql://u:12?hunter2@h:3306/d"], "not percent-encoded"),
     (run_cycle_command, ["--source", "mysql://u:12#hunter2@h:3306/d"], "not percent-encoded"),

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -16,6 +17,7 @@ from extract.mysql_address import Address
 from extract.settings import PROJECT, read_settings, share_warehouse_file, warehouse_file, without, without_secrets
 from extract.source import duckdb_path
 from tests.conftest import START
+from tests.support.certificates import certificate
 from tests.support.world import World
 
 SECRET = "hunter2-secret"
@@ -107,6 +109,44 @@ def test_a_password_is_hidden_wherever_it_stands(complete: pytest.MonkeyPatch) -
     assert without("a table at mysql://a:a@a", ["a"]) == "a table at mysql://a:***@a", "of a short one only its place"
 
 
+@pytest.mark.parametrize(
+    ("password", "told"),
+    [
+        ("a", "a table at mysql://a:{}@a; password={}, 'password': '{}', MY_PASSWORD={}"),
+        ("3306", "mysql://3306:{}@h:3306/3306 says 3306 (using password: YES)"),
+        ("YES", "mysql://u:{}@h/d says (using password: YES)"),
+        ("password", "Check host, user and password of mysql://password:{}@h/d: the password is 'password'"),
+        ("orders_7", "mysql://orders_7:{}@orders_7:3306/orders_7 says no 'orders_7'"),
+        ("order_tracking", "order_tracking_raw.orders, mysql://order_tracking:{}@h/d"),
+        ("shop-key", "no file /etc/shop-key/key.pem; mysql://u:{}@h/d?ssl-key=/etc/shop-key/key.pem"),
+        ("p.+*(w", "p.+*(w"),
+    ],
+)
+def test_nothing_but_the_password_is_hidden(password: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short or ordinary word only in a password's own place; a name that may be shown nowhere else."""
+    user = password if password.isidentifier() else "u"
+    quoted = quote(password, safe="")
+    url = f"mysql://{user}:{quoted}@orders_7/orders_7?ssl-key=/etc/shop-key/key.pem"
+    monkeypatch.setenv("ORDER_TRACKING_SOURCE", url)
+    text, wanted = told.replace("{}", password), told.replace("{}", "***")
+    assert without_secrets(text) == (wanted if "{}" in told else "***")
+    monkeypatch.delenv("ORDER_TRACKING_SOURCE")
+    assert without_secrets(text, url) == (wanted if "{}" in told else "***")
+
+
+@pytest.mark.parametrize("password", ["hunter-2", "p.+*(w", "\\d+[a-z]", "pa@ss/word:1", "pässwörd-€", 'it\'s "so"'])
+def test_a_password_is_hidden_however_it_is_spelled(password: str) -> None:
+    quoted = quote(password, safe="")
+    url = f"mysql://u:{quoted}@h/d"
+    for spelled in (password, quoted, repr(password)[1:-1], repr(password.encode())[2:-1]):
+        assert without_secrets(f"x{spelled}y mysql://u:{spelled}@h/d", url) == "x***y mysql://u:***@h/d"
+
+
+def test_without_a_password_nothing_is_hidden() -> None:
+    text = "no way to mysql://u:@h/d: none (using password: NO), password="
+    assert without_secrets(text, "mysql://u:@h/d") == without_secrets(text, "mysql://u@h/d") == text
+
+
 # Paths
 
 
@@ -118,7 +158,9 @@ def test_relative_paths_are_the_projects_wherever_a_command_is_run(
     assert warehouse_file() == PROJECT / "some" / "file.duckdb"
     assert duckdb_path("duckdb:///some/source.duckdb") == str(PROJECT / "some" / "source.duckdb")
     assert duckdb_path("duckdb:////some/source.duckdb") == "/some/source.duckdb"
-    assert Address.parse("mysql://u:p@h/d?ssl-ca=README.md").ssl_ca == str(PROJECT / "README.md")
+    authority = os.path.relpath(certificate(tmp_path, "h")[0], PROJECT)
+    address = Address.parse(f"mysql://u:p@h/d?ssl-ca={authority}&socket=some/file.sock")
+    assert (address.ssl_ca, address.socket) == (str(PROJECT / authority), str(PROJECT / "some" / "file.sock"))
     with pytest.raises(SourceUrlError, match=f"no file '{PROJECT / 'none.pem'}'"):
         Address.parse("mysql://u:p@h/d?ssl-ca=none.pem")
     share_warehouse_file("local")

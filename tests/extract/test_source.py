@@ -205,7 +205,7 @@ def test_one_row_longer_than_the_buffer_arrives_whole(mysql_database: str, monke
 
 
 def test_mysql_types_lose_nothing(mysql_database: str) -> None:
-    """Unsigned stays positive, TINYINT(1) and BIT are numbers, decimals and dates are the server's own text."""
+    """Unsigned stays positive, TINYINT(1) and BIT are numbers, decimals, years and dates are the server's own text."""
     database = Database(mysql_database)
     database.run(
         "CREATE TABLE t (order_id BIGINT UNSIGNED, pathTime INT UNSIGNED, a TINYINT(1), b TINYINT UNSIGNED, "
@@ -230,7 +230,7 @@ def test_mysql_types_lose_nothing(mysql_database: str) -> None:
             0.1,
             "é",
             10,
-            2024,
+            "2024",
         )
         database.run("UPDATE t SET order_id = 18446744073709551615")
         (batch,) = source.read(SourceTable("t", "pathTime", columns), EVERYTHING)

@@ -1,9 +1,12 @@
-"""TLS to a real MariaDB: with `ssl-ca` the server must prove who it is, or nothing is read."""
+"""The ways to a real MariaDB: TLS as strict as `ssl-mode` says, client certificates, a socket, IPv6, its logins."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,17 +30,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    """Of a server whose certificate is made out to localhost."""
+def server(folder: Path) -> Iterator[MariaDB]:
+    """Its certificate is made out to localhost; clients may show one of their own."""
     if os.environ.get(VARIABLE) and not shutil.which("mariadbd"):
         pytest.skip(f"NOT RUN: with {VARIABLE} set no MariaDB is installed, and that server's certificate is not ours")
-    with MariaDB(tls=certificate(folder, "localhost")) as server:
+    (folder / "client").mkdir()
+    of_client, _ = certificate(folder / "client", "client")
+    options = [f"--ssl-ca={of_client}", "--bind-address=127.0.0.1,::1", "--plugin-load-add=auth_ed25519"]
+    with MariaDB(tls=certificate(folder, "localhost"), options=options) as server:
         server.execute("CREATE DATABASE shop")
         server.execute(f"CREATE TABLE uni_tracking_spath ({SOURCE_TABLES['uni_tracking_spath']})", "shop")
         server.execute(
             f"INSERT INTO uni_tracking_spath (order_id, pathTime) SELECT seq, seq FROM seq_1_to_{ROWS}", "shop"
         )
-        yield server.url("shop")
+        yield server
+
+
+@pytest.fixture
+def url(server: MariaDB) -> str:
+    return server.url("shop")
+
+
+def cipher(url: str) -> str:
+    """With which one a connection is encrypted; empty if it is not."""
+    with closing(Address.parse(url).connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+        return str(cursor.fetchone()[1])
 
 
 def test_a_server_that_the_authority_vouches_for_is_read_over_tls(url: str, folder: Path) -> None:
@@ -64,3 +82,71 @@ def test_a_server_that_the_authority_does_not_know_is_refused(url: str, tmp_path
     another, _ = certificate(tmp_path, "localhost")
     with pytest.raises(SourceError, match="certificate verify failed"):
         open_source(f"{url.replace('127.0.0.1', 'localhost')}?ssl-ca={another}")
+
+
+def test_the_mode_decides_about_tls(url: str, folder: Path) -> None:
+    assert not cipher(f"{url}?ssl-mode=DISABLED")
+    assert cipher(url), "PREFERRED, which takes what the server offers"
+    assert cipher(f"{url}?ssl-mode=REQUIRED"), "whoever the server is"
+    authority = f"ssl-ca={folder / 'certificate.pem'}"
+    assert cipher(f"{url}?{authority}&ssl-mode=VERIFY_CA"), "the authority's server, whatever its name"
+    with pytest.raises(SourceError, match="certificate verify failed"):
+        cipher(f"{url}?{authority}&ssl-mode=VERIFY_IDENTITY")
+
+
+def test_a_mode_that_looks_at_the_authority_refuses_another_one(url: str, tmp_path: Path) -> None:
+    another, _ = certificate(tmp_path, "localhost")
+    with pytest.raises(SourceError, match=r"certificate verify failed.*Name in ssl-ca the authority"):
+        cipher(f"{url}?ssl-ca={another}&ssl-mode=VERIFY_CA")
+
+
+def test_a_user_who_must_show_a_certificate_does(server: MariaDB, folder: Path) -> None:
+    url = server.user_url("certified", "pass-1", "IDENTIFIED BY 'pass-1' REQUIRE X509", "shop")
+    pair = f"ssl-cert={folder / 'client' / 'certificate.pem'}&ssl-key={folder / 'client' / 'key.pem'}"
+    assert cipher(f"{url}?{pair}")
+    at_home = url.replace("127.0.0.1", "localhost")
+    assert cipher(f"{at_home}?{pair}&ssl-ca={folder / 'certificate.pem'}")
+    with pytest.raises(SourceError, match="Access denied"):
+        cipher(url)
+
+
+def test_a_unix_socket_is_read_plain_unless_tls_is_required(server: MariaDB) -> None:
+    url = server.socket_url("shop")
+    with closing(open_source(url)) as source:
+        assert source.clock()
+    assert not cipher(url)
+    assert cipher(f"{url}&ssl-mode=REQUIRED")
+    with pytest.raises(SourceError, match=r"order_tracking@localhost/shop\?socket=/nowhere/s cannot be reached"):
+        open_source("mysql://order_tracking:x@localhost/shop?socket=/nowhere/s")
+
+
+def test_a_server_is_read_over_ipv6(url: str) -> None:
+    if not has_ipv6():
+        pytest.skip("NOT RUN: this machine has no IPv6")
+    with closing(open_source(url.replace("127.0.0.1", "[::1]"))) as source:
+        assert source.clock()
+    closed = re.sub(r":\d+/shop", ":1/shop", url.replace("127.0.0.1", "[::1]"))
+    with pytest.raises(SourceError, match=r"mysql://order_tracking@\[::1\]:1/shop cannot be reached"):
+        open_source(closed)
+
+
+@pytest.mark.parametrize("password", ["päss", "п@роль-€", ""])
+def test_a_password_of_any_letters_logs_in(server: MariaDB, password: str) -> None:
+    assert cipher(server.user_url("lettered", password, f"IDENTIFIED BY '{password}'", "shop"))
+
+
+def test_the_login_by_ed25519_names_what_it_needs(server: MariaDB) -> None:
+    url = server.user_url("edward", "pass-2", "IDENTIFIED VIA ed25519 USING PASSWORD('pass-2')", "shop")
+    if importlib.util.find_spec("nacl"):
+        assert cipher(url)
+        return
+    with pytest.raises(SourceError, match=r"'pynacl' package is required.*pip install.*mysql_native_password"):
+        cipher(url)
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False

@@ -13,23 +13,18 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pytest
 from sqlglot import exp
 
-from bench.source_tables import SOURCE_TABLES
 from extract import values
-from extract.clock import Clock
 from extract.errors import SourceError
-from extract.mysql_address import Address
-from extract.run import extract
 from extract.source import open_source
-from extract.tables import ExtractConfig, load_config
-from extract.warehouse import open_warehouse
+from extract.tables import load_config
 from tests.conftest import START
+from tests.extract.conftest import Setting
 from tests.support.commands import cycle as cycle_command
-from tests.support.world import MINUTE, World, moment
+from tests.support.world import MINUTE, moment
 
 pytestmark = pytest.mark.xdist_group("redshift")
 
@@ -86,6 +81,7 @@ SMALL, FLAG, MONEY = (
     "typed does not fit a BOOLEAN: ",
     "typed does not fit a DECIMAL(5, 2): ",
 )
+WIDE = "typed does not fit a DECIMAL(38, 0): '170141183460469231731687…'"
 REAL, DAY, MOMENT = (f"typed does not fit a {kind}: " for kind in ("DOUBLE PRECISION", "DATE", "TIMESTAMP"))
 TYPED = [
     Case("typed", "SMALLINT", {"32767": 2**15 - 1, "-32768": -(2**15), "NULL": None}, "SMALLINT"),
@@ -220,55 +216,9 @@ SHARED = [
     Case("order_id", "DECIMAL(25, 1)", {"17.0": 17, "18.5": NO_BIGINT + "'18.5'", f"{2**64 - 1}": NO_BIGINT}),
     Case("update_time", "DECIMAL(20, 3)", {f"{START}.000": START, f"{START}.500": "update_time does not fit a BIGINT"}),
 ]
-MYSQL = [
-    Case("typed", "BIT(1)", {"b'1'": True, "b'0'": False, "NULL": None}, "BOOLEAN"),
-    Case("typed", "BIGINT UNSIGNED", {"18446744073709551615": Decimal(2**64 - 1)}, "DECIMAL(20, 0)"),
-    Case("typed", "FLOAT", {"0.5": Decimal("0.5"), "0.1": Decimal("0.1"), "1000": MONEY}, "DECIMAL(5, 2)"),
-    Case("typed", "DATE", {"'0000-00-00'": DAY + "'0000-00-00'", "'2026-00-00'": DAY + "'2026-00-00'"}, "DATE"),
-    Case(
-        "typed",
-        "DATETIME(6)",
-        {"'9999-12-31 23:59:59.999999'": LAST_MOMENT, "'1000-01-01'": datetime(1000, 1, 1), "NULL": None}
-        | {"'0000-00-00 00:00:00'": MOMENT + "'0000-00-00 00:00:00.0000…'"},
-        "TIMESTAMP",
-    ),
-    Case(
-        "typed", "TIMESTAMP(3) NULL", {"'2026-01-02 03:04:05.678'": datetime(2026, 1, 2, 3, 4, 5, 678_000)}, "TIMESTAMP"
-    ),
+MYSQL = [  # every type is in test_types.py
     Case("order_id", "BIGINT UNSIGNED", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
     Case("update_time", "BIGINT UNSIGNED", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
-    Case("status", "BIGINT UNSIGNED", {"7": 7, str(2**64 - 1): INTEGER + str(2**64 - 1), "NULL": None}),
-    Case("status", "FLOAT", {"16777216": 2**24, "1234567.5": INTEGER + "1234567.5", "NULL": None}),
-    Case("status", "TINYINT(1)", {"1": 1, "7": 7}),
-    Case("status", "BIT(1)", {"b'1'": 1, "b'0'": 0, "NULL": None}),
-    Case("status", "BIT(64)", {"b'101'": 5, f"b'{'1' * 64}'": INTEGER + str(2**64 - 1)}),
-    Case("status", "YEAR", {"2024": 2024}),
-    Case("status", "DATETIME", {"'2026-01-02 03:04:05'": INTEGER + "'2026-01-02 03:04:05'"}),
-    Case("status", "DATE", {"'0000-00-00'": INTEGER + "'0000-00-00'"}),
-    Case("status", "JSON", {"'3'": 3, "'[3]'": INTEGER + "'[3]'"}),
-    Case("status", "ENUM('7', 'N/A')", {"'7'": 7, "'N/A'": INTEGER + "'N/A'"}),
-    Case("status", "VARBINARY(20)", {"'12'": 12, "x'ff00'": INTEGER + "0xff00", "'N/A'": INTEGER + "N/A"}),
-    Case("status", "POINT", {"POINT(1, 2)": INTEGER}),
-    Case(
-        "tno",
-        "DATETIME",
-        {"'0000-00-00 00:00:00'": "0000-00-00 00:00:00", "'2026-01-02 03:04:05'": "2026-01-02 03:04:05"},
-    ),
-    Case("tno", "DATE", {"'0000-00-00'": "0000-00-00"}),
-    Case("tno", "YEAR", {"2024": "2024"}),
-    Case("tno", "SET('a', 'b')", {"'a,b'": "a,b", "''": ""}),
-    Case("tno", "JSON", {"'{}'": "{}"}),
-    Case(
-        "tno",
-        "VARBINARY(100)",
-        {"'grün'": "grün", "x'c3'": TEXT + "0xc3", "x'6100'": "tno holds a NUL character: 'a\ufffd'"},
-    ),
-    Case("tno", "BLOB", {"'text'": "text", "x'fffefd'": TEXT + "0xfffefd", "NULL": None}),
-    Case("tno", "VARCHAR(64) CHARACTER SET latin1", {"'grün'": "grün"}),
-    Case("tno", "LONGTEXT", {"repeat('z', 1000000)": "tno is longer than 64 bytes", "'short'": "short"}),
-    Case("tno", "LONGBLOB", {"repeat('z', 1000000)": "tno is longer than 64 bytes", "'short'": "short"}),
-    Case("tno", "VARCHAR(100)", {"'a\\0b'": "tno holds a NUL character: 'a\ufffdb'", "''": "", "' x '": " x "}),
-    Case("tno", "POINT", {"POINT(1, 2)": "tno holds"}),
 ]
 DUCKDB = [
     Case("typed", "UBIGINT", {"18446744073709551615": Decimal(2**64 - 1)}, "DECIMAL(20, 0)"),
@@ -282,6 +232,33 @@ DUCKDB = [
         | {"'-infinity'": MOMENT + "'-infinity'", "'10000-01-01'": MOMENT},
         "TIMESTAMP",
     ),
+    Case(
+        "typed",
+        "TIMESTAMPTZ",
+        {"'2026-01-02 03:04:05.5+01'": datetime(2026, 1, 2, 2, 4, 5, 500_000), "NULL": None}
+        | {"'infinity'": MOMENT + "'infinity'"},
+        "TIMESTAMP",
+    ),
+    Case("typed", "TIMESTAMPTZ", {"'2026-01-02 23:00:00-01'": date(2026, 1, 3)}, "DATE"),
+    Case(
+        "typed",
+        "TIMESTAMP_NS",
+        {
+            "'2026-01-02 03:04:05.123456'": datetime(2026, 1, 2, 3, 4, 5, 123_456),
+            "'2026-01-02 03:04:05.123456789'": MOMENT + "'2026-01-02 03:04:05.1234…'",
+        },
+        "TIMESTAMP",
+    ),
+    Case(
+        "typed",
+        "DOUBLE /*extremes*/",
+        {"'-0.0'": -0.0, "5e-324": 5e-324, "-1.7976931348623157e308": -1.7976931348623157e308},
+        "DOUBLE PRECISION",
+    ),
+    Case("typed", "FLOAT /*extremes*/", {"0.1": 0.10000000149011612, "1e-45": 1.401298464324817e-45}, "DOUBLE"),
+    Case("typed", "HUGEINT", {str(10**38 - 1): Decimal(10**38 - 1), str(2**127 - 1): WIDE}, "DECIMAL(38, 0)"),
+    Case("typed", "BIT", {"'1'": True, "'0'": False, "'10'": FLAG + "'2'"}, "BOOLEAN"),
+    Case("typed", "ENUM('1', 'N')", {"'1'": True, "'N'": FLAG + "'N'"}, "BOOLEAN"),
     Case("order_id", "UBIGINT", EXACT_KEYS | {str(n): NO_BIGINT + str(n) for n in (2**63, 2**64 - 1)}),
     Case("order_id", "HUGEINT", EXACT_KEYS | {str(2**100): NO_BIGINT + f"'{2**100}'"[:24]}),
     Case("update_time", "UBIGINT", {str(START): START, str(2**64 - 1): "update_time does not fit a BIGINT"}),
@@ -299,64 +276,16 @@ DUCKDB = [
         {"chr(0)": "tno holds a NUL character: '\ufffd'", "repeat('z', 200000)": "tno is longer than 64 bytes"},
     ),
     Case("tno", "TIMESTAMP", {"'2026-01-02 03:04:05'": "2026-01-02 03:04:05"}),
+    Case("tno", "TIMESTAMPTZ", {"'2026-01-02 03:04:05+01'": "2026-01-02 02:04:05"}),
+    Case("tno", "TIME", {"'23:59:59.999999'": "23:59:59.999999", "'24:00:00'": "24:00:00"}),
+    Case("tno", "ENUM('in transit', 'Zürich')", {"'Zürich'": "Zürich", "NULL": None}),
+    Case("tno", "UUID", {"'123E4567-E89B-12D3-A456-426655440000'": "123e4567-e89b-12d3-a456-426655440000"}),
+    Case("tno", "INTERVAL", {"INTERVAL 1 MONTH": "1 month"}),
+    Case("tno", "INTEGER[]", {"[1, NULL]": "[1, NULL]"}),
+    Case("tno", "DOUBLE /*extremes*/", {"'-0.0'": "-0", "5e-324": "5e-324", "'nan'": "nan"}),
 ]
 CASES = [(source, case) for source, own in (("mysql", MYSQL), ("duckdb", DUCKDB)) for case in SHARED + own]
 KINDS = {"order_id": "BIGINT", "tno": "VARCHAR(64)", "status": "INT", "update_time": "BIGINT"}
-
-
-class Setting:
-    """A source whose three plain tables are empty, and a warehouse of one engine."""
-
-    def __init__(self, url: str, gateway: str, world: World):
-        self.url, self.gateway, self.world = url, gateway, world
-
-    def run(self, *statements: str) -> tuple[Any, ...]:
-        """Gives the rows of the last statement."""
-        if self.url.startswith("mysql"):
-            connection: Any = Address.parse(self.url).connect(autocommit=True)
-            with closing(connection), connection.cursor() as cursor:
-                cursor.execute("SET SESSION sql_mode = '', SESSION max_recursive_iterations = 1000")
-                for statement in statements:
-                    cursor.execute(statement)
-                return tuple(cursor.fetchall())
-        else:
-            with duckdb.connect(self.url.removeprefix("duckdb:///")) as connection:
-                for statement in statements:
-                    result = connection.execute(statement)
-                return tuple(result.fetchall())
-
-    def extract(
-        self, config: ExtractConfig | None = None, minutes: int = 15, since: int | None = None
-    ) -> dict[str, Any]:
-        """Table -> what an extract did."""
-        with closing(open_source(self.url)) as source, closing(open_warehouse(self.gateway)) as warehouse:
-            runs = extract(source, warehouse, config or load_config(), Clock(moment(START + minutes * MINUTE)))
-        return {run.table: run.landed for run in runs}
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.world.query(sql)
-
-    def raw(self, columns: str = "*") -> list[tuple[Any, ...]]:
-        return self.rows(f"SELECT {columns} FROM order_tracking_raw.uni_tracking_info_raw")
-
-    def rejected(self) -> list[tuple[Any, ...]]:
-        return self.rows("SELECT table_name, order_id, reason, payload FROM order_tracking_raw.rejected_rows")
-
-
-@pytest.fixture
-def make_setting(request: pytest.FixtureRequest, make_world: Callable[..., World]) -> Callable[..., Setting]:
-    def make(source: str, gateway: str, planned: bool = True) -> Setting:
-        make_one = make_world if gateway == "local" else request.getfixturevalue("make_redshift_world")
-        world = make_one(planned=planned)
-        if source == "duckdb":
-            return Setting(world.source_url, gateway, world)
-        url = request.getfixturevalue("mysql_database")
-        with closing(Address.parse(url).connect(autocommit=True)) as connection, connection.cursor() as cursor:
-            for table, columns in SOURCE_TABLES.items():
-                cursor.execute(f"CREATE TABLE {table} ({columns})")
-        return Setting(url, gateway, world)
-
-    return make
 
 
 @pytest.mark.parametrize("source", ["mysql", "duckdb"])

@@ -74,11 +74,22 @@ class MariaDB:
         host, port = (to.host, to.port) if to else ("127.0.0.1", self._port)
         return f"mysql://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{port}/{database}"
 
+    def socket_url(self, database: str) -> str:
+        """The same over the unix socket of a private server, without a host."""
+        assert self.private, "only a private server's socket is known"
+        return f"mysql://{USER}:{quote(PASSWORD, safe='')}@/{database}?socket={self._folder / 's'}"
+
     def reader_url(self, database: str) -> str:
         """The source URL for a user who may only SELECT in this database, and for whom `init_connect` runs."""
         self._run(f"CREATE USER IF NOT EXISTS {READER}@'%' IDENTIFIED BY '{PASSWORD}'", root=True)
         self._run(f"GRANT SELECT ON {database}.* TO {READER}@'%'", root=True)
         return self.url(database).replace(f"//{USER}:", f"//{READER}:")
+
+    def user_url(self, name: str, password: str, how: str, database: str) -> str:
+        """The source URL for another user of a private server, made anew, who logs in or connects in this way."""
+        self._run(f"CREATE OR REPLACE USER {name}@'%' {how}", root=True)
+        self._run(f"GRANT SELECT ON {database}.* TO {name}@'%'", root=True)
+        return f"mysql://{name}:{quote(password, safe='')}@127.0.0.1:{self._port}/{database}"
 
     def execute(self, sql: str, database: str | None = None) -> list[tuple[Any, ...]]:
         """Runs one statement and returns its rows."""
