@@ -49,6 +49,16 @@ class Unequal:
     """Of rows with other values: in how many of them each column differs."""
 
 
+def told(table: str, unequal: Sequence[Unequal]) -> list[str]:
+    """What is unequal in a table, a line for each reason."""
+    lines = []
+    for reason in dict.fromkeys(each.reason for each in unequal):
+        rows = sum(each.rows for each in unequal if each.reason == reason)
+        orders = {order: None for each in unequal if each.reason == reason for order in each.orders}
+        lines.append(f"{table}: {rows:,} {reason}, for example of order {', '.join(map(str, [*orders][:EXAMPLES]))}")
+    return lines
+
+
 def compare_hours(
     source: Source,
     warehouse: Warehouse,

@@ -74,7 +74,7 @@ def _remember(
         for hour in sorted(hours & {*differ})
         for reason, rows, examples in (
             [
-                (each.reason, each.rows, ", ".join(map(str, each.orders[:EXAMPLES])))
+                (each.reason, each.rows, ", ".join(map(str, [*dict.fromkeys(each.orders)][:EXAMPLES])))
                 for each in found
                 if each.hour == hour and each.reason != REJECTED
             ]

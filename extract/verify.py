@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
@@ -29,6 +29,8 @@ class Verdict:
     """Reason -> some orders."""
     columns: dict[str, int] = field(default_factory=dict)
     """Column -> in how many rows it has another value."""
+    rejected: int = 0
+    """Rows that cannot be loaded, in the hours that differ."""
     not_compared: list[str] = field(default_factory=list)
     """Columns whose content cannot tell an hour: they are compared only in hours that differ for another reason."""
 
@@ -45,7 +47,6 @@ def verify(
     since: int,
     *,
     tables: Sequence[str] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Verdict]:
     """Compares each table from `since` (epoch seconds of event time) to where extracts have seen.
 
@@ -72,12 +73,13 @@ def _verdict(
     found: list[Unequal] = []
     if hours:
         found = compare_hours(source, warehouse, table, hours, most_rows, now, since=since, until=until)
+    verdict.rejected = sum(unequal.rows for unequal in found if unequal.reason == REJECTED)
     found = [unequal for unequal in found if unequal.reason != REJECTED]
     verdict.unequal_hours = len({unequal.hour for unequal in found})
     for unequal in found:
         verdict.rows[unequal.reason] = verdict.rows.get(unequal.reason, 0) + unequal.rows
-        examples = verdict.orders.setdefault(unequal.reason, [])
-        examples += unequal.orders[: EXAMPLES - len(examples)]
+        examples = [*verdict.orders.get(unequal.reason, []), *unequal.orders]
+        verdict.orders[unequal.reason] = [*dict.fromkeys(examples)][:EXAMPLES]
         for name, rows in unequal.columns.items():
             verdict.columns[name] = verdict.columns.get(name, 0) + rows
     return verdict

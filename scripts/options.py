@@ -83,6 +83,12 @@ table_option = click.option(
     "--table", "tables", multiple=True, metavar="NAME", help="Only this table; may be given several times."
 )
 
+allow_empty_option = click.option(
+    "--allow-empty",
+    is_flag=True,
+    help="A source's table without a row is meant so; else it is an error once it had some.",
+)
+
 
 def chosen_gateway(gateway: str | None, *, needs_source: bool = False, source: str | None = None) -> str:
     """The gateway to work on, with the settings of the project's .env file in place.

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock
+from extract.compare import told
 from extract.ensure_tables import ensure_tables, look_before_plan
-from extract.errors import CycleFailed, in_words, with_first
+from extract.errors import CycleFailed, ExtractFailed, SourceError, WarehouseError, in_words, with_first
+from extract.freshness import stale_lines
 from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
@@ -77,6 +79,7 @@ def run_cycle(
     source: str | None = None,
     gateway: str = "local",
     reconcile_since: dt.datetime | None = None,
+    allow_empty: bool = False,
     project: Path = PROJECT,
     report: Report | None = None,
     progress: Any = None,
@@ -85,7 +88,9 @@ def run_cycle(
 
     Args:
         source: The source's URL; default ORDER_TRACKING_SOURCE.
-        reconcile_since: Also compare the source with the warehouse from this event time on.
+        reconcile_since: Also compare the source with the warehouse from this event time on. If that fails the models
+            run all the same, and the cycle fails at its end.
+        allow_empty: A table of the source without a row is no error although rows of it have landed.
 
     Raises LockHeld, ConfigurationError, SourceError, ExtractFailed, WarehouseError or CycleFailed; whatever it was,
     nothing is lost and running again is safe.
@@ -95,7 +100,14 @@ def run_cycle(
     with alert_of_failure("a cycle", report, source=source):
         url = configured_source(source, gateway)
         share_warehouse_file(gateway)
-        _run_phases(cycle, clock, url, gateway, reconcile_since, project, report, progress)
+        not_reconciled = _run_phases(
+            cycle, clock, url, gateway, reconcile_since, allow_empty, project, report, progress
+        )
+        if not_reconciled is not None:
+            raise CycleFailed(
+                f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts are "
+                "up to date; what only a reconcile finds waits for the next one."
+            ) from not_reconciled
     if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
         cycle.warnings.append(
             f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
@@ -119,10 +131,13 @@ def _run_phases(
     url: str,
     gateway: str,
     reconcile_since: dt.datetime | None,
+    allow_empty: bool,
     project: Path,
     report: Report | None,
     progress: Any,
-) -> None:
+) -> Exception | None:
+    """Gives the error of a reconcile that failed: the marts do not wait for it."""
+    not_reconciled: Exception | None = None
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
     with run_lock(gateway), closing(open_source(url, config.limits)) as rows:
@@ -143,14 +158,31 @@ def _run_phases(
                         phase.summary = f"made the marts; models start on {start}"
                 refuse_behind_the_marts(reached, clock)
                 refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
-                take = partial(extract, rows, warehouse, config, clock, progress=progress, tables_stand=True)
+                take = partial(
+                    extract,
+                    rows,
+                    warehouse,
+                    config,
+                    clock,
+                    progress=progress,
+                    tables_stand=True,
+                    allow_empty=allow_empty,
+                )
                 with _phase(cycle, "extract", report) as phase:
                     cycle.extracted = take()
                     phase.summary = _tables_summary(cycle.extracted)
+                cycle.warnings += [warning for run in cycle.extracted for warning in run.warnings]
+                cycle.warnings += stale_lines(warehouse, config, clock.now())
                 if reconcile_since is not None:
                     with _phase(cycle, "reconcile", report) as phase:
                         since = Clock(reconcile_since).now()
-                        phase.summary = _tables_summary(take(since=since, kind="reconcile"))
+                        try:
+                            runs = take(since=since, kind="reconcile")
+                        except (SourceError, WarehouseError, ExtractFailed) as error:
+                            not_reconciled, phase.summary = error, "failed; the marts go on without it"
+                        else:
+                            phase.summary = _tables_summary(runs)
+                            cycle.warnings += [line for run in runs for line in told(run.table, run.unequal)]
                 with _phase(cycle, "marts", report) as phase, console.log.attached():
                     assert_lock_held(gateway)
                     console.forget_models()
@@ -159,6 +191,7 @@ def _run_phases(
                 cycle.warnings += console.warnings
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
+    return not_reconciled
 
 
 @contextmanager

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from scripts.commands.reconcile import reconcile_start
-from scripts.options import EXIT_CODES, Time, at_option, chosen_gateway, gateway_option, source_option
+from scripts.options import (
+    EXIT_CODES,
+    Time,
+    allow_empty_option,
+    at_option,
+    chosen_gateway,
+    gateway_option,
+    source_option,
+)
 
 FROM_35_DAYS_BACK = "35 days back"
 
@@ -33,6 +41,7 @@ class Since(Time):
     flag_value=FROM_35_DAYS_BACK,
     help="Also compare the source with the warehouse, from this event time on (without one: from 35 days back).",
 )
+@allow_empty_option
 @click.option(
     "--statements",
     metavar="FILE",
@@ -44,6 +53,7 @@ def command(
     gateway: str | None,
     at: dt.datetime | None,
     since: dt.datetime | None,
+    allow_empty: bool,
     statements: Path | None,
 ) -> None:
     """Bring the marts up to date: extract what changed, then run the models.
@@ -81,6 +91,7 @@ def command(
             source=source,
             gateway=gateway,
             reconcile_since=reconcile_since,
+            allow_empty=allow_empty,
             report=report,
             progress=progress,
         )

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 import click
 
-from scripts.options import EXIT_CODES, Time, at_option, chosen_gateway, gateway_option, source_option, table_option
+from scripts.options import (
+    EXIT_CODES,
+    Time,
+    allow_empty_option,
+    at_option,
+    chosen_gateway,
+    gateway_option,
+    source_option,
+    table_option,
+)
 
 
 @click.command(short_help="Take what changed in the source into the raw tables.", epilog=EXIT_CODES)
@@ -19,12 +28,14 @@ from scripts.options import EXIT_CODES, Time, at_option, chosen_gateway, gateway
     metavar="TIME",
     help="Every hour of event time from then on that the source counts differently, instead of what is new.",
 )
+@allow_empty_option
 @gateway_option
 @at_option
 def command(
     source: str | None,
     tables: tuple[str, ...],
     since: dt.datetime | None,
+    allow_empty: bool,
     gateway: str | None,
     at: dt.datetime | None,
 ) -> None:
@@ -39,7 +50,7 @@ def command(
     Example, a first load in pieces:
       order-tracking extract --since 2025-01-01
     """
-    extract_tables(source, tables, gateway, at, since=since, kind="since")
+    extract_tables(source, tables, gateway, at, since=since, kind="since", allow_empty=allow_empty)
 
 
 def extract_tables(
@@ -48,14 +59,18 @@ def extract_tables(
     gateway: str | None,
     at: dt.datetime | None,
     *,
-    since: dt.datetime | None,
     kind: str,
+    since: dt.datetime | None = None,
+    orders: Sequence[int] | None = None,
+    allow_empty: bool = False,
 ) -> None:
     """Extracts under the run lock and shows what came of it, a line a table."""
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
     from contextlib import closing
 
     from extract.clock import Clock
+    from extract.compare import told
+    from extract.freshness import stale_lines
     from extract.lock import run_lock
     from extract.run import extract
     from extract.settings import configured_source
@@ -81,9 +96,21 @@ def extract_tables(
             tables=tables,
             since=None if since is None else Clock(since).now(),
             kind=kind,
+            orders=orders,
             progress=progress,
+            allow_empty=allow_empty,
         )
-    landed = [
-        (run.table, run.seconds, run.landed.rows_read, run.landed.rows_landed, run.landed.rows_rejected) for run in runs
+        stale = stale_lines(warehouse, config, Clock(at).now())
+    header = ["table", "seconds", "rows read", "landed", "rejected"]
+    landed: list[list[object]] = [
+        [run.table, run.seconds, run.landed.rows_read, run.landed.rows_landed, run.landed.rows_rejected] for run in runs
     ]
-    tell(table(("table", "seconds", "rows read", "landed", "rejected"), landed))
+    if kind == "refresh":
+        header.append("renewed")
+        landed = [[*line, run.renewed] for line, run in zip(landed, runs, strict=True)]
+    tell(table(header, landed))
+    for warning in stale:
+        tell(f"warning: {warning}")
+    for run in runs:
+        for line in (*told(run.table, run.unequal), *(f"warning: {warning}" for warning in run.warnings)):
+            tell(line)

@@ -60,7 +60,7 @@ def log_entry_and_that_of_the_failure(patch: pytest.MonkeyPatch, error: Exceptio
 
 
 def estimate_of_hours(patch: pytest.MonkeyPatch, error: Exception) -> None:
-    patch.setattr(run, "warehouse_hourly_counts", failing(error))
+    patch.setattr(run, "warehouse_figures", failing(error))
 
 
 def sqlmesh_run(patch: pytest.MonkeyPatch, error: Exception) -> None:

@@ -19,7 +19,7 @@ from extract.clock import Clock
 from extract.ensure_tables import OWN_TABLES, ensure_tables
 from extract.landing import Landed, land, log
 from extract.ownership import columns_of_own
-from extract.reconcile import warehouse_hourly_counts
+from extract.reconcile import warehouse_figures
 from extract.run import last_watermark, load_begun
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, load_config
@@ -130,7 +130,8 @@ def test_what_the_extract_sends_passes(config: ExtractConfig) -> None:
     for table in config.tables:
         last_watermark(full, table)
         load_begun(full, OLD)
-        warehouse_hourly_counts(full, table, OLD)
+        for content in ([], list(table.columns)):
+            warehouse_figures(full, table, OLD, content=content)
         for raw_floor in (OLD - DAY, START):  # raw alone tells what is held, or mart and history too
             land(
                 full,

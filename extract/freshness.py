@@ -1,0 +1,101 @@
+"""How old a source's newest row is, and how old it usually is at that hour: a source that falls silent is told."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from extract.clock import QUARTER_HOUR
+from extract.ensure_tables import EXTRACT_LOG
+from extract.reconcile import HOUR
+from extract.tables import ExtractConfig
+from extract.warehouse import Warehouse
+from macros.sql import timestamp
+
+DAY = 86_400
+LOOKED_AT = 15 * DAY
+"""So far back the extracts are asked how late the rows were."""
+
+CYCLES = 3
+"""So many cycles later than usual is late."""
+
+ENOUGH_DAYS = 2
+"""Of fewer days nobody can say what is usual; then a day without a new row is late."""
+
+Seen = tuple[int, int]
+"""An extract's moment, and the newest event time that was known afterwards; epoch seconds."""
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """How old the newest row of a table is, and may be; seconds."""
+
+    table: str
+    newest: int
+    late: int
+    allowed: int
+    told_before: bool
+    """It was as stale at the extract before."""
+
+    @property
+    def stale(self) -> bool:
+        return self.late > self.allowed
+
+
+def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Lateness]:
+    """Of each table from which something has landed, at `now` (epoch seconds), from the extracts' log."""
+    rows = warehouse.fetchall(
+        f"SELECT table_name, finished_at, watermark FROM {EXTRACT_LOG} WHERE error IS NULL "
+        f"AND finished_at > {timestamp(now - LOOKED_AT).sql('redshift')} ORDER BY finished_at"
+    )
+    found = []
+    for table in config.tables:
+        seen = _seen([row for row in rows if row[0] == table.name])
+        if not seen:
+            continue
+        late, allowed = _judged(seen, now, config.stale_seconds)
+        before = seen[:-1]
+        late_before, allowed_before = _judged(before, before[-1][0], config.stale_seconds) if before else (0, 0)
+        found.append(Lateness(table.name, seen[-1][1], late, allowed, late_before > allowed_before))
+    return found
+
+
+def stale_lines(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[str]:
+    """A line for each table that has become stale since the extract before: each is told once."""
+    return [
+        f"{each.table}: its newest row is of {_utc(each.newest)} UTC, {each.late / HOUR:.1f} hours ago, and at this "
+        f"hour it is usually no older than {each.allowed / HOUR:.1f} hours. Does the application still write to this source?"
+        for each in lateness(warehouse, config, now)
+        if each.stale and not each.told_before
+    ]
+
+
+def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:
+    """One entry a moment, from the first row on."""
+    newest, seen = 0, dict[int, int]()
+    for _, finished, watermark in rows:
+        newest = max(newest, watermark or 0)
+        if newest:
+            seen[int(finished.replace(tzinfo=dt.UTC).timestamp())] = newest
+    return list(seen.items())
+
+
+def _judged(seen: Sequence[Seen], now: int, stale_seconds: int | None) -> tuple[int, int]:
+    """How late the newest row is at `now`, and how late it may be; seconds."""
+    late = now - seen[-1][1]
+    if stale_seconds is not None:
+        return late, stale_seconds
+    worst: dict[int, int] = {}
+    for moment, newest in seen:
+        days, apart = divmod(now - moment + DAY // 2, DAY)
+        if days and abs(apart - DAY // 2) <= HOUR:
+            worst[days] = max(worst.get(days, 0), moment - newest)
+    if len(worst) < ENOUGH_DAYS:
+        return late, DAY
+    return late, int(median(worst.values())) + CYCLES * QUARTER_HOUR
+
+
+def _utc(epoch_seconds: int) -> str:
+    return f"{dt.datetime.fromtimestamp(epoch_seconds, dt.UTC):%Y-%m-%d %H:%M}"
