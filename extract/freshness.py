@@ -66,7 +66,7 @@ def stale_lines(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[s
     """A line for each table that has become stale since the extract before: each is told once."""
     return [
         f"{each.table}: its newest row is of {_utc(each.newest)} UTC, {each.late / HOUR:.1f} hours ago, and at this "
-        f"hour it is usually no older than {each.allowed / HOUR:.1f} hours. Does the application still write to this source?"
+        f"hour it is usually no older than {each.allowed / HOUR:.1f} hours. Does the application still write there?"
         for each in lateness(warehouse, config, now)
         if each.stale and not each.told_before
     ]

@@ -12,7 +12,9 @@ from extract.mysql_types import INTEGER_TYPES, TEMPORAL_TYPES, plain_text, quote
 
 _FLOATS = frozenset({"float", "double"})
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json"})
-_WHOLE = "'^-?[0-9]{1,18}$'"
+_WHOLE = "'^[+-]?([0-9]+([.]0+)?|[.]0+)$'"
+"""What lands as a whole number."""
+
 MOST_DECIMALS = 30
 """Of a DECIMAL in MySQL."""
 
@@ -57,7 +59,7 @@ def _whole(column: str, kind: str) -> str | None:
     if kind == "decimal" or kind in _FLOATS:
         return _as_text(f"CAST({column} AS SIGNED)")
     if kind in _TEXTS and kind not in ("enum", "set", "json"):
-        return _as_text(f"CASE WHEN {column} REGEXP {_WHOLE} THEN CAST({column} AS SIGNED) END")
+        return _as_text(f"CASE WHEN {column} REGEXP {_WHOLE} THEN CAST({column} AS DECIMAL(65, 0)) END")
     return None
 
 

@@ -302,7 +302,7 @@ def test_a_source_that_falls_silent_is_told_once_and_again_after_it_spoke(world:
         shop.run(f"INSERT INTO uni_tracking_info VALUES ({now}, 'T', 100, {now - 60})")
 
     def silent(cycle: Any) -> int:
-        return len([warning for warning in cycle.warnings if "Does the application still write" in warning])
+        return len([warning for warning in cycle.warnings if "Does the application still write there" in warning])
 
     now = NIGHT
     for _ in range(3):

@@ -29,6 +29,7 @@ ORDERS = 6_500
 LIMIT = 1_000
 TABLES = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
 EVERYTHING = [TimeRange(None, None, unplaceable=True)]
+EVERY_SETTING = [*SETTINGS, *mysql_session.time_limits(60)]
 SPATH = SourceTable("uni_tracking_spath", "pathTime", ("order_id", "pathtime", "code", "traceseq"))
 WIDE = SourceTable("wide", "pathTime", ("order_id", "note"))
 MANY = 30_000  # of these rows, 30 MB: more than sockets hold, so the server is still sending
@@ -226,15 +227,13 @@ def test_each_setting_is_wrong_before_it_is_pinned_and_right_afterwards(shop: Sh
     unseen = {"timestamp", "character_set_client", "character_set_results", "collation_connection"}  # set at login, too
     with closing(Address.parse(shop.reader).connect()) as connection:
         with pytest.raises(pymysql.Error, match="MAX_JOIN_SIZE"):
-            mysql_session._wrong(connection, [*SETTINGS, *mysql_session.time_limits(60)])
+            mysql_session._wrong(connection, EVERY_SETTING)
         mysql_session._set(connection, [setting for setting in SETTINGS if setting.name == "sql_big_selects"])
         unseen.add("sql_big_selects")
-        wrong = {
-            setting.name for setting, _ in mysql_session._wrong(connection, [*SETTINGS, *mysql_session.time_limits(60)])
-        }
+        wrong = {setting.name for setting, _ in mysql_session._wrong(connection, EVERY_SETTING)}
         assert wrong >= bad - unseen - idle
         assert mysql_session.pin(connection) == []
-        assert mysql_session._wrong(connection, [*SETTINGS, *mysql_session.time_limits(60)]) == []
+        assert mysql_session._wrong(connection, EVERY_SETTING) == []
 
 
 def test_what_is_not_committed_is_not_read(shop: Shop, world: World) -> None:
@@ -408,7 +407,7 @@ def test_a_setting_that_matters_and_cannot_be_set_is_told(shop: Shop, monkeypatc
 
 
 def test_both_servers_names_are_pinned() -> None:
-    names = [setting.name for setting in [*SETTINGS, *mysql_session.time_limits(60)]]
+    names = [setting.name for setting in EVERY_SETTING]
     assert len(set(names)) == len(names)
     for mariadb, mysql in (
         ("tx_isolation", "transaction_isolation"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,8 +19,11 @@ from typing import Any
 import pytest
 from sqlglot import exp
 
+from extract.reconcile import warehouse_figures
 from extract.settings import PROJECT
-from extract.tables import load_config
+from extract.source import open_source
+from extract.tables import Table, load_config
+from extract.warehouse import open_warehouse
 from tests.conftest import START
 from tests.extract.conftest import Setting
 
@@ -680,6 +684,20 @@ def test_each_type_lands_exactly_or_is_rejected_with_its_reason(
                 f"{reading.column.kind} as {reading.declared}: {reason!r} was expected, rejected {reasons.get(order)}"
             )
     assert not wrong, "\n".join(dict.fromkeys(wrong))
+    setting.run(f"DELETE FROM uni_tracking_info WHERE order_id IN ({', '.join(map(str, rejected))})")
+    unlike = [f"{one.column.kind} as {one.declared}" for one in every if not fingerprints_agree(setting, wide, one)]
+    assert not unlike, f"the source's fingerprint is another one than the warehouse's: {unlike}"
+
+
+def fingerprints_agree(setting: Setting, table: Table, reading: Reading) -> bool:
+    """What a reconcile compares: one column's fingerprint at the source and in the warehouse, where there is one."""
+    kinds = {"order_id": table.columns["order_id"], reading.name: table.columns[reading.name]}
+    shown = replace(table.source, columns=("order_id", reading.name), types=kinds)
+    with closing(open_source(setting.url)) as source, closing(open_warehouse(setting.gateway)) as warehouse:
+        if reading.name not in source.content_columns(shown):
+            return True
+        ours = warehouse_figures(warehouse, table, 0, content=list(kinds))
+        return source.hourly_figures(shown, None, content=True) == ours
 
 
 def test_a_column_that_a_view_gives_as_null_is_null(make_setting: Callable[..., Setting]) -> None:

@@ -54,6 +54,8 @@ CREATE FUNCTION standin.getdate() RETURNS timestamp LANGUAGE sql STABLE AS $$
   SELECT date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC') $$;
 CREATE FUNCTION standin.nvl(anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS $$
   SELECT COALESCE($1, $2) $$;
+CREATE FUNCTION standin.strtol(text, integer) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN $2 = 16 THEN ('x' || lpad($1, 16, '0'))::bit(64)::bigint END $$;
 CREATE FUNCTION standin.len(text) RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT length($1) $$;
 CREATE FUNCTION standin.dateadd(part text, amount bigint, moment timestamp) RETURNS timestamp
 LANGUAGE sql IMMUTABLE AS $$
