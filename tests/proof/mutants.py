@@ -340,8 +340,8 @@ MUTANTS = (
     Mutant(
         "no_dedup_in_the_landing",
         "extract/landing.py",
-        "SELECT DISTINCT :names",
-        "SELECT :names",
+        "WHERE place = 1",
+        "WHERE place > 0",
         "a scan that the source holds twice lands twice",
     ),
     Mutant(
@@ -354,9 +354,35 @@ MUTANTS = (
     Mutant(
         "hours_without_their_times",
         "extract/reconcile.py",
-        "if warehouse.get(hour) != counts",
-        "if warehouse.get(hour, (0, 0, 0))[:2] != counts[:2]",
+        "if any(hours[hour])",
+        "if any(hours[hour][:2])",
         "a status renewed within its hour is not seen by reconcile",
+    ),
+    Mutant(
+        "hours_without_their_content",
+        "extract/reconcile.py",
+        "if any(hours[hour])",
+        "if any(hours[hour][:3])",
+        "a value that was corrected without a new time is never seen",
+        ("tests/extract/test_source_changes.py::test_a_value_corrected_without_a_new_time_is_found_and_comes_in",),
+    ),
+    Mutant(
+        "any_version_of_a_second_is_held",
+        "extract/held.py",
+        "WHERE landed_before = 1",
+        "WHERE landed_before > 0",
+        "a value that is changed and changed back stays changed",
+        ("tests/extract/test_source_changes.py::test_a_value_that_is_changed_and_changed_back_comes_in_both_times",),
+    ),
+    Mutant(
+        "what_stays_unequal_is_read_every_night",
+        "extract/settle.py",
+        "if known.get(hour) != differ[hour]}",
+        "}",
+        "rows that the source no longer shows are told again every night",
+        (
+            "tests/extract/test_source_changes.py::test_a_scan_that_got_another_code_comes_in_and_the_old_ones_fate_is_told_once",
+        ),
     ),
     Mutant(
         "hours_already_seen_are_trusted",
