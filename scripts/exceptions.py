@@ -22,9 +22,8 @@ from extract.lock import run_lock
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse
 from extract.warehouse_duckdb import warehouse_file
-from macros.exceptions import EXCEPTIONS
 from macros.history import history_view
-from macros.marts import ECS, HISTORY_SCHEMA, UTI
+from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, sql_from_template, timestamp
 
 RESTORABLE_CHECK = "order_without_ecs"
