@@ -17,7 +17,7 @@ from scripts.outcome import run
 NAME = "order-tracking"
 
 SECTIONS = {
-    "Every day": ("cycle", "status", "extract", "reconcile"),
+    "Every day": ("cycle", "status", "order", "extract", "reconcile"),
     "What the checks find": ("exceptions",),
     "Changes of the models": ("plan", "retention"),
     "Redshift": ("redshift",),

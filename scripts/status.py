@@ -16,10 +16,11 @@ from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG
 from extract.errors import ConfigurationError, WarehouseError
 from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse
-from macros.marts import CHECK_LOG, EXCEPTIONS, mart_of
+from macros.marts import EXCEPTIONS, mart_of
 from macros.periods import period_bounds, period_of
 from macros.sql import sql_from_template, timestamp
 from scripts.cycle_log import DONE, FAILED, LOCKED, REFUSED
+from scripts.open_exceptions import last_checks
 
 OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
 """A cycle that is so late was not started, or hangs."""
@@ -174,18 +175,6 @@ def _read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, An
         reconciled_at=reconciled_at,
     )
     return replace(status, wrong=_what_is_wrong(status))
-
-
-def last_checks(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, int | None]:
-    """When the daily checks last ran (the midnight that they ran for) and how much they found; None if never."""
-    rows = warehouse.fetchall(
-        sql_from_template(
-            "SELECT checked_at, findings FROM check_log WHERE checked_at <= :now ORDER BY checked_at DESC LIMIT 1",
-            {"check_log": CHECK_LOG},
-            now=timestamp(now),
-        )
-    )
-    return rows[0] if rows else (None, None)
 
 
 def _what_is_wrong(status: Status) -> list[str]:
