@@ -56,7 +56,7 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
         why = without_secrets(" ".join(str(error).split()))
         answer(json.dumps({"verdict": "cannot say", "why": [why]}, indent=2) if as_json else f"CANNOT SAY\n  {why}")
         return CANNOT_SAY
-    answer(json.dumps(as_data(status), indent=2, default=str) if as_json else as_text(status))
+    answer(json.dumps(as_data(status), indent=2, default=_iso) if as_json else as_text(status))
     return WRONG if status.wrong else FINE
 
 
@@ -124,6 +124,10 @@ def as_data(status: Status) -> dict[str, Any]:
         "archived_in_24_hours": dict(status.archived),
         "next": {"cycle": status.next_cycle, "checks": status.checks_due, "half_year": status.next_half_year[1]},
     }
+
+
+def _iso(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _last_cycle(status: Status) -> str:
