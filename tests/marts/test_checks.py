@@ -339,3 +339,16 @@ def test_resolve_closes_one_exception_with_a_note(world: World, capsys: pytest.C
     assert world.query(f"SELECT resolution FROM {HISTORY}.order_tracking_exceptions") == [("a test order, dropped",)]
     daily(world, 2)
     assert world.exceptions() == [], "a rejected row that an operator has settled stays settled"
+
+
+def test_checks_that_find_nothing_leave_their_run_in_the_log_once(world: World) -> None:
+    log = f"SELECT checked_at::VARCHAR, findings FROM {HISTORY}.check_log ORDER BY 1"
+    before = world.query(log)
+    world.cycle(START + DAY + 20 * MINUTE)
+    assert world.query(log) == [*before, ("2025-09-02 00:00:00", 0)]
+    world.status(1, 200, world.now)  # no scans, no metadata
+    world.cycle()
+    world.cycle()
+    assert len(world.query(log)) == len(before) + 1
+    world.cycle(START + 2 * DAY + 20 * MINUTE)
+    assert world.query(log)[-1] == ("2025-09-03 00:00:00", 2)
