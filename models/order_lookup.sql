@@ -57,10 +57,10 @@ WITH statuses AS (
   SELECT
     order_id,
     ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time),
-    NULL,
-    NULL,
-    NULL,
-    NULL,
+    NULL::VARCHAR(64),
+    NULL::INTEGER,
+    NULL::BIGINT,
+    NULL::VARCHAR(16),
     partner_id,
     add_time,
     lives_in

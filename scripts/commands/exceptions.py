@@ -151,10 +151,13 @@ def as_text(exceptions: Sequence[OpenException], checked_at: dt.datetime | None)
         (e.key, e.check_name, _order(e), e.times_seen, f"{e.first_seen_at:%Y-%m-%d %H:%M}", e.table_name, e.detail)
         for e in exceptions
     ]
-    lines = [table(("KEY", "CHECK", "ORDER", "SEEN", "SINCE", "TABLE", "DETAIL"), rows), f"{len(exceptions)} open."]
+    lines = [
+        table(("KEY", "CHECK", "ORDER", "SEEN", "SINCE", "TABLE", "DETAIL"), rows),
+        f"{len(exceptions)} open. {last_run(checked_at)}",
+    ]
     if any(e.check_name == RESTORABLE_CHECK for e in exceptions):
         lines.append(RESTORE_HINT)
-    return "\n".join([*lines, last_run(checked_at)])
+    return "\n".join(lines)
 
 
 def as_markdown(exceptions: Sequence[OpenException], checked_at: dt.datetime | None) -> str:

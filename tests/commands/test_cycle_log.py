@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from extract.ensure_tables import EXTRACT_LOG, OWN_TABLES
 from extract.errors import CycleFailed, LockHeld
 from extract.lock import run_lock
 from scripts import cycle_log
@@ -98,9 +99,12 @@ def test_what_is_refused_or_locked_out_is_entered_by_the_next_cycle_once(world: 
 
 
 def test_a_warehouse_of_somebody_else_gets_no_row(make_world: Callable[..., World]) -> None:
+    """Also where the row would fit: only the type of a column tells that the table is not ours."""
     world = make_world(planned=False)
-    world.execute("CREATE SCHEMA order_tracking_history")
-    world.execute(f"CREATE TABLE {LOG} (cycle_at TIMESTAMP, mine VARCHAR)")
+    for schema in ("order_tracking_raw", "order_tracking_history"):
+        world.execute(f"CREATE SCHEMA {schema}")
+    world.execute(f"CREATE TABLE {EXTRACT_LOG} ({OWN_TABLES[EXTRACT_LOG]})")
+    world.execute(f"CREATE TABLE {LOG} ({OWN_TABLES[LOG].replace('seconds DOUBLE PRECISION', 'seconds VARCHAR')})")
     assert cycle_command(["--source", world.source_url, "--at", "2025-09-01T00:15"]) == 2
     assert world.query(f"SELECT COUNT(*) FROM {LOG}") == [(0,)]
     assert [row["outcome"] for row in cycle_log.kept_rows("local")] == ["refused"]
