@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp, parse_one
 
-from extract.errors import WarehouseError, first_line
+from extract.errors import LockHeld, WarehouseError, first_line
 from extract.settings import warehouse_file
 from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
@@ -61,8 +61,7 @@ class DuckDBWarehouse:
             return cls(connection)
         except (duckdb.Error, OSError) as error:
             raise WarehouseError(
-                f"The warehouse file {file} cannot be opened; nothing was read or changed. Another process may hold "
-                f"it, or it cannot be written: {first_line(error)}"
+                f"The warehouse file {file} cannot be opened; nothing was read or changed: {first_line(error)}"
             ) from error
 
     @classmethod
@@ -76,8 +75,7 @@ class DuckDBWarehouse:
             return cls(connect(file, patience=patience, read_only=True))
         except duckdb.Error as error:
             raise WarehouseError(
-                f"The warehouse file {file} cannot be read; nothing was asked. A cycle may hold it, so ask again when "
-                f"it has ended: {first_line(error)}"
+                f"The warehouse file {file} cannot be read; nothing was asked: {first_line(error)}"
             ) from error
 
     def execute(self, sql: str | exp.Expr) -> int:
@@ -170,14 +168,18 @@ class DuckDBWarehouse:
 
 
 def connect(file: Path, *, patience: float, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection to the file; while another process holds it, it is tried again for so many seconds."""
+    """A connection to the file. While another process holds it, it is tried for so many seconds; then LockHeld."""
     given_up = time.monotonic() + patience
     while True:
         try:
             return duckdb.connect(str(file), read_only=read_only)
         except duckdb.IOException as error:
-            if "lock" not in str(error) or time.monotonic() > given_up:
+            if "lock" not in str(error):
                 raise
+            if time.monotonic() > given_up:
+                raise LockHeld(
+                    f"Another process holds {file}; nothing was done. Wait for it to end, then run this again."
+                ) from error
             time.sleep(0.1)
 
 

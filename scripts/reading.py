@@ -15,7 +15,7 @@ READING_PATIENCE = 10.0
 
 @contextmanager
 def warehouse_to_read(gateway: str) -> Iterator[Warehouse]:
-    """ConfigurationError where there is no warehouse; WarehouseError where a cycle holds it for long."""
+    """ConfigurationError where there is no warehouse; LockHeld where a cycle holds it for long."""
     if gateway != "local":
         with closing(open_warehouse(gateway)) as warehouse:
             yield warehouse

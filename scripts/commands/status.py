@@ -41,7 +41,7 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
       order-tracking status --json
     """
     from extract.clock import Clock
-    from extract.errors import ConfigurationError, WarehouseError
+    from extract.errors import ConfigurationError, LockHeld, WarehouseError
     from extract.settings import without_secrets
     from scripts.cycle_log import kept_rows
     from scripts.display import answer
@@ -52,7 +52,7 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
         gateway = chosen_gateway(gateway)
         with warehouse_to_read(gateway) as warehouse:
             status = read_status(warehouse, Clock(at), kept_rows(gateway))
-    except (ConfigurationError, WarehouseError) as error:
+    except (ConfigurationError, LockHeld, WarehouseError) as error:
         why = without_secrets(" ".join(str(error).split()))
         answer(json.dumps({"verdict": "cannot say", "why": [why]}, indent=2) if as_json else f"CANNOT SAY\n  {why}")
         return CANNOT_SAY

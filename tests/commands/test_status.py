@@ -16,6 +16,8 @@ from extract.settings import PROJECT
 from extract.warehouse_duckdb import DuckDBWarehouse
 from scripts import cycle_log
 from tests.conftest import START
+from tests.support.commands import cycle as cycle_command
+from tests.support.commands import order as order_command
 from tests.support.commands import status as status_command
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
 
@@ -200,7 +202,8 @@ def test_it_waits_a_little_for_a_cycle_that_holds_the_file(
     monkeypatch.setattr("scripts.reading.READING_PATIENCE", 0.3)
     with held(fine, 60):
         code, why = ask(capsys)
-    assert code == 2 and "A cycle may hold it" in why[0]
+        assert order_command(["1"]) == 75
+    assert code == 2 and "Another process holds" in why[0]
 
 
 def test_a_command_that_writes_waits_for_one_that_asks(fine: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,6 +212,9 @@ def test_a_command_that_writes_waits_for_one_that_asks(fine: World, monkeypatch:
         began = time.monotonic()
         DuckDBWarehouse.open().close()
         assert time.monotonic() - began < 5
+    monkeypatch.setattr("extract.warehouse_duckdb.PATIENCE", 0.3)
+    with held(fine, 60, read_only=True):
+        assert cycle_command(["--source", fine.source_url, "--at", shown(NOW)]) == 75
 
 
 def test_it_loads_no_sqlmesh_and_reads_no_mart(fine: World) -> None:
