@@ -11,14 +11,14 @@ from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_fo
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Standing, Warehouse
-from macros.exceptions import EXCEPTIONS
 from macros.history import add_column, create_table, history_table, history_view, renew_history_view
-from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
+from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, RAW_SCHEMA
 from macros.periods import is_period, period_bounds, periods_between
 
 EXTRACT_LOG = f"{RAW_SCHEMA}.extract_log"
 REJECTED_ROWS = f"{RAW_SCHEMA}.rejected_rows"
 UNEQUAL_HOURS = f"{RAW_SCHEMA}.unequal_hours"
+CYCLE_LOG = f"{HISTORY_SCHEMA}.cycle_log"
 
 OWN_TABLES = {
     EXTRACT_LOG: """
@@ -36,6 +36,12 @@ OWN_TABLES = {
         check_name VARCHAR(64), table_name VARCHAR(127), order_id BIGINT, detail VARCHAR(4096),
         first_seen_at TIMESTAMP, last_seen_at TIMESTAMP, times_seen INTEGER,
         resolved_at TIMESTAMP, resolution VARCHAR(4096)""",
+    CHECK_LOG: "checked_at TIMESTAMP, findings BIGINT",
+    CYCLE_LOG: """
+        cycle_at TIMESTAMP, started_at TIMESTAMP, seconds DOUBLE PRECISION, outcome VARCHAR(16),
+        rows_landed BIGINT, rows_rejected BIGINT, rows_archived BIGINT,
+        newest_uti BIGINT, newest_ecs BIGINT, newest_uts BIGINT,
+        phases VARCHAR(4096), warnings VARCHAR(65535), error VARCHAR(4096)""",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp, parse_one
 
-from extract.errors import WarehouseError, first_line
+from extract.errors import LockHeld, WarehouseError, first_line
 from extract.settings import warehouse_file
 from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
@@ -36,6 +37,10 @@ STORAGE_VERSION = "v1.4.0"
 of every row group of a table that has changed; in this one only of those that have."""
 
 
+PATIENCE = 5.0
+"""Seconds that a command waits for one that only asks, say `order-tracking status`: both may start at one moment."""
+
+
 class DuckDBWarehouse:
     is_redshift = False
     chunk_rows = CHUNK_ROWS
@@ -51,13 +56,26 @@ class DuckDBWarehouse:
         try:
             if not file.exists():
                 make_file(file)
-            connection = duckdb.connect(str(file))
+            connection = connect(file, patience=PATIENCE)
             limit_resources(connection)
             return cls(connection)
         except (duckdb.Error, OSError) as error:
             raise WarehouseError(
-                f"The warehouse file {file} cannot be opened; nothing was read or changed. Another process may hold "
-                f"it, or it cannot be written: {first_line(error)}"
+                f"The warehouse file {file} cannot be opened; nothing was read or changed: {first_line(error)}"
+            ) from error
+
+    @classmethod
+    def open_to_read(cls, patience: float) -> DuckDBWarehouse:
+        """Opens the file for questions alone, beside others that do the same. It takes no lock.
+
+        While a process writes the file it waits, at most for `patience` seconds.
+        """
+        file = warehouse_file()
+        try:
+            return cls(connect(file, patience=patience, read_only=True))
+        except duckdb.Error as error:
+            raise WarehouseError(
+                f"The warehouse file {file} cannot be read; nothing was asked: {first_line(error)}"
             ) from error
 
     def execute(self, sql: str | exp.Expr) -> int:
@@ -147,6 +165,22 @@ class DuckDBWarehouse:
             if schema and schema != "temp" and not table.catalog:
                 table.set("catalog", exp.to_identifier(self._catalog))
         return tree.sql("duckdb", copy=False)
+
+
+def connect(file: Path, *, patience: float, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection to the file. While another process holds it, it is tried for so many seconds; then LockHeld."""
+    given_up = time.monotonic() + patience
+    while True:
+        try:
+            return duckdb.connect(str(file), read_only=read_only)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            if time.monotonic() > given_up:
+                raise LockHeld(
+                    f"Another process holds {file}; nothing was done. Wait for it to end, then run this again."
+                ) from error
+            time.sleep(0.1)
 
 
 def make_file(file: Path) -> None:

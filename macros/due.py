@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from macros.exceptions import EXCEPTIONS
 from macros.history import every_period
-from macros.marts import Mart, anchor
+from macros.marts import EXCEPTIONS, Mart, anchor
 from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp
 
 RETURNED = "order_tracking_returned_orders"

@@ -9,17 +9,15 @@ from sqlglot import exp
 from sqlmesh import macro
 
 from macros.checks import unjudged_orders
-from macros.marts import HISTORY_SCHEMA
+from macros.marts import CHECK_LOG, EXCEPTIONS
 from macros.periods import half_open
 from macros.production import production_snapshot
 from macros.sql import sql_from_template, timestamp
 
-EXCEPTIONS = f"{HISTORY_SCHEMA}.order_tracking_exceptions"
-
 
 @macro()
 def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
-    """After the daily checks: enter what they found as exceptions, and close those they no longer find."""
+    """After the daily checks: enter what they found, close what they no longer find, and log that they ran."""
     if production_snapshot(evaluator) is None:
         return []
     found = sql_from_template(
@@ -29,7 +27,25 @@ def keep_exceptions(evaluator):  # type: ignore[no-untyped-def]
     )
     _, checked_at = half_open(evaluator.locals["start_dt"], evaluator.locals["end_dt"])
     closed = close_cleared_exceptions(found, checked_at, unjudged_orders(evaluator))
-    return [*record_exceptions(found, checked_at), closed]
+    return [*record_exceptions(found, checked_at), closed, log_checks(found, checked_at)]
+
+
+def log_checks(found: exp.Query, at: int) -> exp.Expr:
+    """Enter that the checks ran and how much they found: checks that find nothing leave no other trace.
+
+    Last of all, so that checks that were broken off count as not run. Entering the same moment twice changes nothing.
+    """
+    return sql_from_template(
+        """
+        INSERT INTO check_log (checked_at, findings)
+        SELECT :at, counted.findings
+        FROM (SELECT COUNT(*) AS findings FROM found) AS counted
+        LEFT JOIN before ON before.checked_at = :at
+        WHERE before.checked_at IS NULL
+        """,
+        {"check_log": CHECK_LOG, "before": CHECK_LOG, "found": found},
+        at=timestamp(at),
+    )
 
 
 COUNTED = " (rows: "

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 RAW_SCHEMA = "order_tracking_raw"
 HISTORY_SCHEMA = "order_tracking_history"
+EXCEPTIONS = f"{HISTORY_SCHEMA}.order_tracking_exceptions"
+CHECK_LOG = f"{HISTORY_SCHEMA}.check_log"
 UTI = "order_tracking.mart_uni_tracking_info"
 ECS = "order_tracking.mart_ecs_order_info"
 UTS = "order_tracking.mart_uni_tracking_spath"

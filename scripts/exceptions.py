@@ -5,12 +5,9 @@ As `order-tracking exceptions`: scripts/commands/exceptions.py.
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
 
 from sqlglot import exp
 
@@ -22,49 +19,15 @@ from extract.lock import run_lock
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse
 from extract.warehouse_duckdb import warehouse_file
-from macros.exceptions import EXCEPTIONS
 from macros.history import history_view
-from macros.marts import ECS, HISTORY_SCHEMA, UTI
+from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, sql_from_template, timestamp
-
-RESTORABLE_CHECK = "order_without_ecs"
+from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, open_exceptions
 
 NOTHING_CHECKED = (
     "{}, so nothing has been checked; nothing was done. "
     "Run a cycle first, or correct ORDER_TRACKING_DUCKDB or --gateway."
 )
-
-
-@dataclass(frozen=True)
-class OpenException:
-    """One open row of order_tracking_exceptions; `key` names it on the command line."""
-
-    check_name: str
-    table_name: str
-    order_id: int | None
-    detail: str
-    first_seen_at: dt.datetime
-    last_seen_at: dt.datetime
-    times_seen: int
-
-    @property
-    def key(self) -> str:
-        identity = "\x1f".join([self.check_name, self.table_name, str(self.order_id), self.detail])
-        return hashlib.sha256(identity.encode()).hexdigest()[:10]
-
-
-def open_exceptions(warehouse: Warehouse) -> list[OpenException]:
-    """What is open, by check, table and order."""
-    rows = warehouse.fetchall(
-        sql_from_template(
-            """
-            SELECT check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen
-            FROM exceptions WHERE resolved_at IS NULL ORDER BY 1, 2, 3, 4
-            """,
-            {"exceptions": EXCEPTIONS},
-        )
-    )
-    return [OpenException(*row) for row in rows]
 
 
 def restorable_orders(warehouse: Warehouse) -> list[int]:

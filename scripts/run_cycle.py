@@ -27,6 +27,7 @@ from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from scripts.alerts import alert_of_failure, send_alert
 from scripts.cycle_console import CycleConsole
+from scripts.cycle_log import CycleEntry
 from scripts.guards import (
     production_stands,
     refuse_behind_the_marts,
@@ -50,6 +51,8 @@ class Phase:
     name: str
     summary: str
     seconds: float
+    rows: dict[str, int] = field(default_factory=dict)
+    """read, landed and rejected; or archived, of all marts and of each."""
 
 
 @dataclass
@@ -97,17 +100,31 @@ def run_cycle(
     """
     clock = Clock(at)
     cycle = Cycle(clock.now_utc())
-    with alert_of_failure("a cycle", report, source=source):
-        url = configured_source(source, gateway)
-        share_warehouse_file(gateway)
-        not_reconciled = _run_phases(
-            cycle, clock, url, gateway, reconcile_since, allow_empty, project, report, progress
-        )
-        if not_reconciled is not None:
-            raise CycleFailed(
-                f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts are "
-                "up to date; what only a reconcile finds waits for the next one."
-            ) from not_reconciled
+    entry = CycleEntry(cycle, gateway, source)
+    with entry.kept(report):
+        with alert_of_failure("a cycle", report, source=source):
+            url = configured_source(source, gateway)
+            share_warehouse_file(gateway)
+            not_reconciled = _run_phases(
+                cycle, entry, clock, url, gateway, reconcile_since, allow_empty, project, report, progress
+            )
+            if not_reconciled is not None:
+                raise CycleFailed(
+                    f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts "
+                    "are up to date; what only a reconcile finds waits for the next one."
+                ) from not_reconciled
+        _add_late_warnings(cycle, url)
+    if report:
+        if named := slowest(cycle.statements):
+            report(f"{'slowest':<10} {'':8}  {named}")
+        report(f"{'total':<10} {cycle.seconds:6.1f} s  {cycle.seconds / QUARTER_HOUR:.1%} of the 15 minutes")
+        for warning in cycle.warnings:
+            report(f"warning: {warning}")
+    return cycle
+
+
+def _add_late_warnings(cycle: Cycle, url: str) -> None:
+    """What is known only when the warehouse is closed: the cycle took long, or an alert was not delivered."""
     if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
         cycle.warnings.append(
             f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
@@ -116,17 +133,11 @@ def run_cycle(
     if cycle.warnings:
         title = f"order-tracking: warnings of the cycle at {cycle.at:%Y-%m-%d %H:%M} UTC"
         cycle.warnings += send_alert(title, without_secrets("\n".join(cycle.warnings), url))
-    if report:
-        if named := slowest(cycle.statements):
-            report(f"{'slowest':<10} {'':8}  {named}")
-        report(f"{'total':<10} {cycle.seconds:6.1f} s  {share:.1%} of the 15 minutes")
-        for warning in cycle.warnings:
-            report(f"warning: {warning}")
-    return cycle
 
 
 def _run_phases(
     cycle: Cycle,
+    entry: CycleEntry,
     clock: Clock,
     url: str,
     gateway: str,
@@ -141,7 +152,7 @@ def _run_phases(
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
     with run_lock(gateway), closing(open_source(url, config.limits)) as rows:
-        with closing(open_warehouse(gateway)) as warehouse:
+        with closing(open_warehouse(gateway)) as warehouse, entry.written_to(warehouse):
             held, foreign = look_before_plan(warehouse, config.tables, project=project)
             refuse_foreign(foreign)
             start = first_day(warehouse, held, clock.now())
@@ -150,6 +161,7 @@ def _run_phases(
                 with console.log.attached():
                     reached = _reached(context, console, project)
                 ensure_tables(warehouse, config, clock.now(), held)
+                entry.log_stands = True
                 if not reached:
                     refuse_to_run_ahead(clock, rows.clock())
                     with _phase(cycle, "plan", report) as phase, console.log.attached():
@@ -170,24 +182,25 @@ def _run_phases(
                 )
                 with _phase(cycle, "extract", report) as phase:
                     cycle.extracted = take()
-                    phase.summary = _tables_summary(cycle.extracted)
+                    phase.summary, phase.rows = _tables_summary(cycle.extracted), _rows_of(cycle.extracted)
                 cycle.warnings += [warning for run in cycle.extracted for warning in run.warnings]
                 cycle.warnings += stale_lines(warehouse, config, clock.now())
                 if reconcile_since is not None:
                     with _phase(cycle, "reconcile", report) as phase:
                         since = Clock(reconcile_since).now()
                         try:
-                            runs = take(since=since, kind="reconcile")
+                            again = take(since=since, kind="reconcile")
                         except (SourceError, WarehouseError, ExtractFailed) as error:
                             not_reconciled, phase.summary = error, "failed; the marts go on without it"
                         else:
-                            phase.summary = _tables_summary(runs)
-                            cycle.warnings += [line for run in runs for line in told(run.table, run.unequal)]
+                            phase.summary, phase.rows = _tables_summary(again), _rows_of(again)
+                            cycle.warnings += [line for run in again for line in told(run.table, run.unequal)]
                 with _phase(cycle, "marts", report) as phase, console.log.attached():
                     assert_lock_held(gateway)
                     console.forget_models()
                     _run(context, console, clock, reached)
                     phase.summary = console.models() or "nothing is due before the next quarter-hour"
+                    phase.rows = _rows_archived(console)
                 cycle.warnings += console.warnings
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
@@ -203,13 +216,24 @@ def _phase(cycle: Cycle, name: str, report: Report | None) -> Iterator[Phase]:
     cycle.add(phase, report)
 
 
+def _rows_of(runs: list[TableRun]) -> dict[str, int]:
+    return {
+        "read": sum(run.landed.rows_read for run in runs),
+        "landed": sum(run.landed.rows_landed for run in runs),
+        "rejected": sum(run.landed.rows_rejected for run in runs),
+    }
+
+
+def _rows_archived(console: CycleConsole) -> dict[str, int]:
+    archived = console.log.archived
+    return {"archived": sum(archived.values()), **{f"archived_{alias}": rows for alias, rows in archived.items()}}
+
+
 def _tables_summary(runs: list[TableRun]) -> str:
     """The rows of all tables, and of each what landed and how long it took: who waits for the source waits there."""
-    read = sum(run.landed.rows_read for run in runs)
-    landed = sum(run.landed.rows_landed for run in runs)
-    rejected = sum(run.landed.rows_rejected for run in runs)
+    rows = _rows_of(runs)
     tables = ", ".join(f"{run.table} {run.landed.rows_landed:,} in {run.seconds:.1f} s" for run in runs)
-    return f"{read:,} rows read, {landed:,} landed ({tables}), {rejected:,} rejected"
+    return f"{rows['read']:,} rows read, {rows['landed']:,} landed ({tables}), {rows['rejected']:,} rejected"
 
 
 def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> list[dt.datetime]:

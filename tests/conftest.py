@@ -17,6 +17,7 @@ from sqlmesh.core.console import NoopConsole, set_console
 from sqlmesh.core.context import Context
 
 from extract.settings import PROJECT
+from scripts import cycle_log
 from scripts.run_cycle import run_cycle
 from tests.support import fast_sqlmesh
 from tests.support.thorough import SAMPLED, THOROUGH
@@ -52,8 +53,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """What a command sets in the environment of its process ends with the test."""
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a command sets in the environment of its process ends with the test; nothing is kept in the project."""
+    of_command = cycle_log.kept_file
+
+    def kept_file(gateway: str) -> Path:
+        file = of_command(gateway)
+        return tmp_path / file.name if file.parent == PROJECT else file
+
+    monkeypatch.setattr(cycle_log, "kept_file", kept_file)
     before = dict(os.environ)
     yield
     os.environ.clear()

@@ -11,7 +11,7 @@ import click
 from scripts.options import EXIT_CODES, InOrder, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
-    from scripts.exceptions import OpenException
+    from scripts.open_exceptions import OpenException
 
 RESTORE_HINT = "Orders that came back: order-tracking exceptions restore ORDER ... (or --all)"
 
@@ -35,11 +35,11 @@ def command(context: click.Context, gateway: str | None, at: dt.datetime | None)
 
 @command.command("list", epilog=EXIT_CODES)
 @click.option("--markdown", is_flag=True, help="As a Markdown table, for a CI summary.")
-@click.option("--fail", is_flag=True, help="End with 1 while any is open.")
+@click.option("--fail", is_flag=True, help="End with 1 while any is open, or while the checks never ran.")
 @gateway_option
 @at_option
 def list_open(markdown: bool, fail: bool, gateway: str | None, at: dt.datetime | None) -> int:
-    """Show what is open, by check, table and order.
+    """Show what is open, by check, table and order, and when the checks last ran.
 
     KEY names an exception for `resolve`. SEEN counts how often it was found: by daily checks once a day, by marts once
     a cycle.
@@ -55,11 +55,14 @@ def list_open(markdown: bool, fail: bool, gateway: str | None, at: dt.datetime |
     from extract.tables import load_config
     from scripts.display import answer
     from scripts.exceptions import checked_warehouse, open_exceptions
+    from scripts.open_exceptions import last_checks
 
-    with checked_warehouse(gateway, load_config(), Clock(at), asks=True) as warehouse:
+    clock = Clock(at)
+    with checked_warehouse(gateway, load_config(), clock, asks=True) as warehouse:
         exceptions = open_exceptions(warehouse)
-    answer(as_markdown(exceptions) if markdown else as_text(exceptions))
-    return 1 if exceptions and fail else 0
+        checked_at, _ = last_checks(warehouse, clock.now())
+    answer(as_markdown(exceptions, checked_at) if markdown else as_text(exceptions, checked_at))
+    return 1 if fail and (exceptions or checked_at is None) else 0
 
 
 @command.command(epilog=EXIT_CODES)
@@ -129,28 +132,38 @@ def resolve(key: str, note: str, gateway: str | None, at: dt.datetime | None) ->
     tell(f"Resolved {done.key}: {done.check_name}, order {done.order_id}.")
 
 
-def as_text(exceptions: Sequence[OpenException]) -> str:
-    """A line an exception, and what to do about the restorable ones."""
+def last_run(checked_at: dt.datetime | None) -> str:
+    """When the checks last ran, in a sentence: that nothing is open says little if they never did."""
+    if checked_at is None:
+        return "The daily checks have never run: the first cycle after midnight (UTC) runs them."
+    return f"The daily checks last ran for {checked_at:%Y-%m-%d %H:%M} UTC."
+
+
+def as_text(exceptions: Sequence[OpenException], checked_at: dt.datetime | None) -> str:
+    """A line an exception, what to do about the restorable ones, and when the checks last ran."""
     from scripts.display import table
-    from scripts.exceptions import RESTORABLE_CHECK
+    from scripts.open_exceptions import RESTORABLE_CHECK
 
     if not exceptions:
-        return "No exception is open."
+        return f"No exception is open. {last_run(checked_at)}"
     rows = [
         # An order number takes no thousands: it is copied.
         (e.key, e.check_name, _order(e), e.times_seen, f"{e.first_seen_at:%Y-%m-%d %H:%M}", e.table_name, e.detail)
         for e in exceptions
     ]
-    lines = [table(("KEY", "CHECK", "ORDER", "SEEN", "SINCE", "TABLE", "DETAIL"), rows), f"{len(exceptions)} open."]
+    lines = [
+        table(("KEY", "CHECK", "ORDER", "SEEN", "SINCE", "TABLE", "DETAIL"), rows),
+        f"{len(exceptions)} open. {last_run(checked_at)}",
+    ]
     if any(e.check_name == RESTORABLE_CHECK for e in exceptions):
         lines.append(RESTORE_HINT)
     return "\n".join(lines)
 
 
-def as_markdown(exceptions: Sequence[OpenException]) -> str:
+def as_markdown(exceptions: Sequence[OpenException], checked_at: dt.datetime | None) -> str:
     """A table for a CI summary."""
     if not exceptions:
-        return "### No exception is open"
+        return f"### No exception is open\n\n{last_run(checked_at)}"
     lines = [f"### {len(exceptions)} open exceptions", "", "| key | check | table | order | since | seen | detail |"]
     lines.append("|---|---|---|---|---|---|---|")
     lines += [
@@ -158,7 +171,7 @@ def as_markdown(exceptions: Sequence[OpenException]) -> str:
         f"| {e.first_seen_at:%Y-%m-%d %H:%M} | {e.times_seen} | {e.detail.replace('|', chr(92) + '|')} |"
         for e in exceptions
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", last_run(checked_at)])
 
 
 def _order(exception: OpenException) -> str:

@@ -126,6 +126,20 @@ def test_a_warehouse_without_marts_is_not_taken_for_one_in_order(
     assert capsys.readouterr().err.count("nothing has been checked; nothing was done") == 2
 
 
+def test_the_list_says_when_the_checks_last_ran_and_fails_if_they_never_did(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That nothing is open says nothing, if nothing was checked."""
+    world.execute("DELETE FROM order_tracking_history.check_log")
+    for arguments, code in ((["--fail"], 1), ([], 0), (["--markdown", "--fail"], 1)):
+        assert exceptions_command(["list", *arguments]) == code
+        assert "The daily checks have never run" in capsys.readouterr().out
+    world.cycle(START + DAY + 20 * MINUTE)
+    for arguments in (["--fail"], ["--markdown", "--fail"]):
+        assert exceptions_command(["list", *arguments]) == 0
+        assert "The daily checks last ran for 2025-09-02 00:00 UTC." in capsys.readouterr().out
+
+
 def test_a_rejected_row_of_order_zero_shows_its_key_in_the_summary(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,8 +6,13 @@ test_consistency_failures.yaml.
 
 from __future__ import annotations
 
-import pytest
+from contextlib import closing
 
+import pytest
+from sqlglot import parse_one
+
+from extract.warehouse_duckdb import DuckDBWarehouse
+from macros.exceptions import log_checks
 from tests.conftest import START
 from tests.marts.test_retention import physical
 from tests.support.commands import exceptions as exceptions_command
@@ -339,3 +344,24 @@ def test_resolve_closes_one_exception_with_a_note(world: World, capsys: pytest.C
     assert world.query(f"SELECT resolution FROM {HISTORY}.order_tracking_exceptions") == [("a test order, dropped",)]
     daily(world, 2)
     assert world.exceptions() == [], "a rejected row that an operator has settled stays settled"
+
+
+def test_checks_that_find_nothing_leave_their_run_in_the_log_once(world: World) -> None:
+    log = f"SELECT checked_at::VARCHAR, findings FROM {HISTORY}.check_log ORDER BY 1"
+    before = world.query(log)
+    world.cycle(START + DAY + 20 * MINUTE)
+    assert world.query(log) == [*before, ("2025-09-02 00:00:00", 0)]
+    world.status(1, 200, world.now)  # no scans, no metadata
+    world.cycle()
+    world.cycle()
+    assert len(world.query(log)) == len(before) + 1
+    world.cycle(START + 2 * DAY + 20 * MINUTE)
+    assert world.query(log)[-1] == ("2025-09-03 00:00:00", 3)
+
+
+def test_checks_that_are_repeated_are_logged_once(world: World) -> None:
+    found = parse_one("SELECT 1 AS a UNION ALL SELECT 2 AS a")
+    with closing(DuckDBWarehouse.open()) as warehouse:
+        for _ in range(2):
+            warehouse.execute(log_checks(found, START + DAY))
+    assert world.query(f"SELECT findings FROM {HISTORY}.check_log WHERE checked_at = '2025-09-02'") == [(2,)]

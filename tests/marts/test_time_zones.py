@@ -70,7 +70,12 @@ def rows_after_cycles(folder: Path) -> dict[str, list[str]]:
     world.cycle(NOW + DAY + 22 * HOUR)
     tables = [f"order_tracking.{mart}" for mart in MARTS.values()]
     tables += [f"{HISTORY}.{name}" for name in (*history_tables(world), "order_tracking_exceptions")]
-    tables += ["order_tracking.order_status", "order_tracking.order_timeline", "order_tracking.consistency_failures"]
+    tables += [
+        "order_tracking.order_status",
+        "order_tracking.order_timeline",
+        "order_tracking.order_lookup",
+        "order_tracking.consistency_failures",
+    ]
     tables += [f"order_tracking_raw.{mart.removeprefix('mart_')}_raw" for mart in MARTS.values()]
     return {
         table.split(".")[1]: [str(row) for row in world.query(f"SELECT * FROM {table} ORDER BY ALL")]

@@ -13,14 +13,18 @@ import pytest
 
 from bench.simulate import simulate
 from bench.source_writer import SourceWriter
+from extract.errors import CycleFailed, LockHeld
+from extract.lock import run_lock
 from tests.marts.test_retention import physical
 from tests.proof.test_traces import DATA
 from tests.redshift_standin import Properties, RedshiftStandin, refusals
 from tests.support.commands import exceptions as exceptions_command
+from tests.support.commands import order as order_command
+from tests.support.commands import status as status_command
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import MARTS, RedshiftWorld, copy_tables
 from tests.support.thorough import sample
-from tests.support.world import DAY, HOUR, World, at, moment
+from tests.support.world import DAY, HOUR, MINUTE, World, at, moment
 
 pytestmark = pytest.mark.xdist_group("redshift")
 
@@ -229,3 +233,58 @@ def test_a_day_boundary_in_redshifts_statements_is_utc(redshift_world: RedshiftW
     redshift_world.cycle(at("2025-09-02T00:00:00"))
     stamps = redshift_world.query("SELECT DISTINCT landed_at::text FROM order_tracking.mart_uni_tracking_spath")
     assert stamps == [("2025-09-01 23:59:59",)]
+
+
+def test_a_cycle_logs_itself_in_one_insert_which_status_reads(
+    redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = redshift_world
+    world.order(1, START - 200 * DAY, partner=7)
+    world.order(2, START)
+    world.cycle()
+    of_log = [sql for sql in world.standin.statements if "cycle_log" in sql and "pg_catalog" not in sql]
+    assert [sql.split("(")[0].strip() for sql in of_log] == ["INSERT INTO order_tracking_history.cycle_log"]
+
+    def breaks(*args: object, **options: object) -> None:
+        raise CycleFailed("it's in C:\\new 100%")
+
+    with monkeypatch.context() as patch, pytest.raises(CycleFailed):
+        patch.setattr("scripts.run_cycle._run", breaks)
+        world.cycle()
+    log = "SELECT outcome, rows_landed, rows_archived, newest_uts, error FROM order_tracking_history.cycle_log"
+    assert world.query(f"{log} ORDER BY started_at")[-2:] == [
+        ("done", 6, 3, START, None),
+        ("failed", 0, 0, START, "it's in C:\\new 100%"),
+    ]
+    with run_lock("redshift"), pytest.raises(LockHeld):
+        world.cycle()
+    asked = ["--gateway", "redshift", "--at", f"{moment(world.now + MINUTE):%Y-%m-%dT%H:%M:%S}"]
+    assert status_command(asked) == 1
+    assert "failed: it's in C:\\new 100%" in capsys.readouterr().out.splitlines()[1]
+    world.cycle()
+    outcomes = [row[0] for row in world.query(f"{log} ORDER BY started_at")]
+    assert outcomes[-4:] == ["done", "failed", "locked", "done"]
+    assert status_command([*asked[:3], f"{moment(world.now + MINUTE):%Y-%m-%dT%H:%M:%S}"]) == 0
+    assert "uni_tracking_spath  2025-" in capsys.readouterr().out
+    assert [sql for sql in world.standin.statements if refusals(sql)] == []
+
+
+def test_an_order_is_shown_whole(redshift_world: RedshiftWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    world = redshift_world
+    world.order(1, START - 200 * DAY, partner=7)
+    world.scan(2, START)
+    world.insert("ecs_order_info", [(3, 1, START)])
+    world.insert("uni_tracking_info", [(4, "T4", 100, 0)])
+    world.cycle()
+    assert order_command(["T1", "2", "3", "4", "--gateway", "redshift"]) == 0
+    told = capsys.readouterr().out
+    states = ("1: archived in 2025_h1", "2: active", "3: without a status: only metadata", "4: only rejected rows")
+    assert all(f"Order {state}" in told for state in states), told
+    assert order_command(["5", "--gateway", "redshift"]) == 1
+    looked_up = world.query("SELECT order_id, status_lives_in, metadata_lives_in FROM order_tracking.order_lookup")
+    assert sorted(looked_up) == [
+        (1, "2025_h1", "2025_h1"),
+        (2, "mart", None),
+        (3, None, "mart"),
+    ]
+    assert [sql for sql in world.standin.statements if refusals(sql)] == []

@@ -14,6 +14,8 @@ def _command(*name: str) -> Command:
 
 
 cycle = _command("cycle")
+status = _command("status")
+order = _command("order")
 extract = _command("extract")
 plan = _command("plan")
 retention = _command("retention")

@@ -1,0 +1,94 @@
+/* Every order, active or not: one row per order of a number, with its status, its metadata and where each lives.
+   Answers: what became of order Y, or of the order with tracking number Z? Filter on order_id; to find it by tno, look
+   it up in the mart or in hist_uti_all first. Its scans stand in order_timeline, under the same order_id and number_use.
+   Where a number was given to a second order, the nth status belongs with the nth metadata. */
+MODEL (
+  name order_tracking.order_lookup,
+  kind VIEW,
+  owner data_engineering,
+  tags (reading, order_tracking),
+  grain (order_id, number_use),
+  depends_on (order_tracking.mart_ecs_order_info, order_tracking.mart_uni_tracking_info)
+);
+
+WITH statuses AS (
+  SELECT
+    order_id,
+    tno,
+    status,
+    update_time,
+    'mart'::VARCHAR(16) AS lives_in
+  FROM order_tracking.mart_uni_tracking_info
+  UNION ALL
+  SELECT
+    order_id,
+    tno,
+    status,
+    update_time,
+    period::VARCHAR(16)
+  FROM order_tracking_history.hist_uti_all
+), metadata AS (
+  SELECT
+    order_id,
+    partner_id,
+    add_time,
+    'mart'::VARCHAR(16) AS lives_in
+  FROM order_tracking.mart_ecs_order_info
+  UNION ALL
+  SELECT
+    order_id,
+    partner_id,
+    add_time,
+    period::VARCHAR(16)
+  FROM order_tracking_history.hist_ecs_all
+), numbered AS (
+  SELECT
+    order_id,
+    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY update_time) AS number_use,
+    tno,
+    status,
+    update_time,
+    lives_in AS status_lives_in,
+    NULL::INTEGER AS partner_id,
+    NULL::BIGINT AS add_time,
+    NULL::VARCHAR(16) AS metadata_lives_in
+  FROM statuses
+  UNION ALL
+  SELECT
+    order_id,
+    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time),
+    NULL::VARCHAR(64),
+    NULL::INTEGER,
+    NULL::BIGINT,
+    NULL::VARCHAR(16),
+    partner_id,
+    add_time,
+    lives_in
+  FROM metadata
+), orders AS (
+  /* At most one row of each kind: MAX takes the one that is there. */
+  SELECT
+    order_id,
+    number_use,
+    MAX(tno) AS tno,
+    MAX(status) AS status,
+    MAX(update_time) AS update_time,
+    MAX(status_lives_in) AS status_lives_in,
+    MAX(partner_id) AS partner_id,
+    MAX(add_time) AS add_time,
+    MAX(metadata_lives_in) AS metadata_lives_in
+  FROM numbered
+  GROUP BY
+    order_id,
+    number_use
+)
+SELECT
+  @typed_columns(uti, orders, order_id),
+  number_use::INTEGER AS number_use, /* 1; 2 and more for an order whose number earlier orders had */
+  @typed_columns(uti, orders, tno, status, update_time),
+  'epoch'::TIMESTAMP + update_time * INTERVAL '1 SECOND' AS updated_at, /* update_time as a timestamp, UTC */
+  status_lives_in::VARCHAR(16) AS status_lives_in, /* mart (it is active), or the half-year of history that holds it */
+  @typed_columns(ecs, orders, partner_id, add_time),
+  'epoch'::TIMESTAMP + add_time * INTERVAL '1 SECOND' AS created_at, /* add_time as a timestamp, UTC */
+  metadata_lives_in::VARCHAR(16) AS metadata_lives_in /* mart, or the half-year of history that holds it */
+FROM orders

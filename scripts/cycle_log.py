@@ -1,0 +1,245 @@
+"""order_tracking_history.cycle_log: one row a cycle, whatever became of it.
+
+A cycle writes its row itself, in one INSERT, just before it closes the warehouse. Where it cannot (the warehouse cannot
+be opened, another command holds the lock, the log does not stand yet), the row is kept in a small file, and the next
+cycle enters it. Nothing here fails a cycle.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlglot import exp
+
+from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG, OWN_TABLES
+from extract.errors import ConfigurationError, LockHeld, SourceUrlError, in_words, within
+from extract.ownership import columns_of_own
+from extract.settings import in_project, warehouse_file, without_secrets
+from extract.tables import EXTRACTED
+from extract.warehouse import Warehouse
+from macros.marts import mart_of
+from macros.sql import sql_from_template
+
+DONE, FAILED, REFUSED, LOCKED = "done", "failed", "refused", "locked"
+"""How a cycle ends, by its exit code: 0, 1, 2 and 75."""
+
+ENTERED_AT_ONCE = 200
+"""Rows of the file in one INSERT."""
+
+SIZES = {"phases": 4096, "warnings": 65535, "error": 4096}
+
+
+class PhaseDone(Protocol):
+    name: str
+    seconds: float
+    rows: dict[str, int]
+
+
+class CycleSoFar(Protocol):
+    """What is known of a cycle: of one that fails, the phases that had ended."""
+
+    at: dt.datetime
+    warnings: list[str]
+
+    @property
+    def phases(self) -> Sequence[PhaseDone]: ...
+
+
+class CycleEntry:
+    """The row of one cycle, from its start on."""
+
+    def __init__(self, cycle: CycleSoFar, gateway: str, source: str | None):
+        self._cycle = cycle
+        self._gateway = gateway
+        self._source = source
+        self._started_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        self._began = time.monotonic()
+        self._written: tuple[str, int] | None = None
+        """What the written row says: the outcome, and how many warnings."""
+        self.log_stands = False
+        """The warehouse has the table, and it is ours."""
+
+    @contextmanager
+    def written_to(self, warehouse: Warehouse) -> Iterator[None]:
+        """When the work inside ends, well or not, its row is written; so are those that earlier cycles left behind."""
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if self.log_stands:
+                try:
+                    enter(warehouse, self._row(error))
+                    self._written = self._state(error)
+                    enter_kept(warehouse, self._gateway)
+                except Exception as fault:
+                    told = without_secrets(in_words(fault), self._source)
+                    self._cycle.warnings.append(f"{CYCLE_LOG} could not be written, the next cycle does it: {told}")
+
+    @contextmanager
+    def kept(self, report: Callable[[str], None] | None) -> Iterator[None]:
+        """Around the whole cycle: a row that was not written goes to the file, or one that has changed since."""
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if self._written != self._state(error):
+                try:
+                    keep(self._gateway, self._row(error))
+                except Exception as fault:
+                    if report:
+                        report(f"warning: {CYCLE_LOG} lacks this cycle, for {kept_file(self._gateway)}: {fault}")
+
+    def _state(self, error: BaseException | None) -> tuple[str, int]:
+        return outcome_of(error), len(self._cycle.warnings)
+
+    def _row(self, error: BaseException | None) -> dict[str, Any]:
+        rows = [phase.rows for phase in self._cycle.phases]
+        phases = [{"phase": p.name, "seconds": round(p.seconds, 2), **p.rows} for p in self._cycle.phases]
+        texts = {
+            "phases": json.dumps(phases),
+            "warnings": self._plain("\n".join(" ".join(warning.split()) for warning in self._cycle.warnings)),
+            "error": None if error is None else self._plain(" ".join(in_words(error).split())),
+        }
+        return {
+            "cycle_at": f"{self._cycle.at.replace(tzinfo=None)}",
+            "started_at": str(self._started_at),
+            "seconds": round(time.monotonic() - self._began, 2),
+            "outcome": outcome_of(error),
+            "rows_landed": sum(each.get("landed", 0) for each in rows),
+            "rows_rejected": sum(each.get("rejected", 0) for each in rows),
+            "rows_archived": sum(each.get("archived", 0) for each in rows),
+            **{name: within(text, SIZES[name]) if text else None for name, text in texts.items()},
+        }
+
+    def _plain(self, text: str) -> str:
+        return without_secrets(text, self._source)
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """How a cycle ended that ended with this error, or without one."""
+    match error:
+        case None:
+            return DONE
+        case LockHeld():
+            return LOCKED
+        case ConfigurationError() | SourceUrlError():
+            return REFUSED
+        case _:
+            return FAILED
+
+
+# In the warehouse
+
+
+def enter(warehouse: Warehouse, row: dict[str, Any]) -> None:
+    """Writes a cycle's row, in one statement; how far each table's landings have come is read in it."""
+    newest = [
+        sql_from_template("MAX(CASE WHEN table_name = :name THEN watermark END)", {}, name=name) for name in EXTRACTED
+    ]
+    columns = [*row, *(f"newest_{mart_of(f'order_tracking.mart_{name}').alias}" for name in EXTRACTED)]
+    warehouse.execute(
+        sql_from_template(
+            "INSERT INTO cycle_log (:target) SELECT :row FROM extract_log",
+            {"cycle_log": CYCLE_LOG, "extract_log": EXTRACT_LOG},
+            target=[exp.to_identifier(name) for name in columns],
+            row=[*_typed(row), *newest],
+        )
+    )
+
+
+def enter_kept(warehouse: Warehouse, gateway: str) -> None:
+    """Enters what earlier cycles left in the file, and empties it; rows that stand already get their later end."""
+    path = kept_file(gateway)
+    if not path.exists():
+        return
+    with path.open("r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # a cycle that is refused meanwhile waits with its line
+        rows = _rows_of(file.read())
+        if rows:
+            _enter_all(warehouse, rows)
+        file.truncate(0)
+    # The file itself stays: who waits for it would otherwise write to one that has no name any more.
+
+
+def _enter_all(warehouse: Warehouse, rows: dict[str, dict[str, Any]]) -> None:
+    started = exp.column("started_at").isin(*(exp.cast(exp.Literal.string(name), "TIMESTAMP") for name in rows))
+    with warehouse.transaction():
+        query = exp.select("started_at").from_(exp.to_table(CYCLE_LOG, dialect="redshift")).where(started)
+        known = {str(row[0]) for row in warehouse.fetchall(query)}
+        for name in known & {*rows}:
+            warehouse.execute(
+                sql_from_template(
+                    """
+                    UPDATE cycle_log SET outcome = :outcome, seconds = :seconds, warnings = :warnings, error = :error
+                    WHERE started_at = CAST(:started AS TIMESTAMP)
+                    """,
+                    {"cycle_log": CYCLE_LOG},
+                    started=name,
+                    **{column: rows[name][column] for column in ("outcome", "seconds", "warnings", "error")},
+                )
+            )
+        new = [row for name, row in rows.items() if name not in known]
+        for first in range(0, len(new), ENTERED_AT_ONCE):
+            batch = new[first : first + ENTERED_AT_ONCE]
+            tuples = [exp.Tuple(expressions=_typed(row)) for row in batch]
+            statement = sql_from_template(
+                "INSERT INTO cycle_log (:target) VALUES (0)",
+                {"cycle_log": CYCLE_LOG},
+                target=[exp.to_identifier(name) for name in batch[0]],
+            )
+            statement.set("expression", exp.Values(expressions=tuples))
+            warehouse.execute(statement)
+
+
+def _typed(row: dict[str, Any]) -> list[exp.Expr]:
+    kinds = columns_of_own(OWN_TABLES[CYCLE_LOG])
+    return [exp.cast(exp.convert(value), kinds[name].copy()) for name, value in row.items()]
+
+
+# In the file
+
+
+def kept_file(gateway: str) -> Path:
+    """Where rows wait for the next cycle: beside the warehouse's file, or in the project's folder on Redshift."""
+    if gateway == "local":
+        file = warehouse_file()
+        return file.with_name(f"{file.name}.cycle_log")
+    return in_project(f"{gateway}.cycle_log")
+
+
+def keep(gateway: str, row: dict[str, Any]) -> None:
+    """Adds a row to the file."""
+    with kept_file(gateway).open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(row) + "\n")
+
+
+def kept_rows(gateway: str) -> list[dict[str, Any]]:
+    """What waits in the file, the oldest first."""
+    try:
+        return list(_rows_of(kept_file(gateway).read_text(encoding="utf-8")).values())
+    except OSError:
+        return []
+
+
+def _rows_of(text: str) -> dict[str, dict[str, Any]]:
+    """started_at -> the last row of it; a line that was broken off is left out."""
+    rows: dict[str, dict[str, Any]] = {}
+    for line in text.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            rows[row["started_at"]] = row
+    return rows

@@ -1,0 +1,317 @@
+"""How things stand, from the logs and the exceptions alone: no mart is read. As `order-tracking status`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from extract.clock import QUARTER_HOUR, Clock
+from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG
+from extract.errors import ConfigurationError, WarehouseError
+from extract.tables import EXTRACTED
+from extract.warehouse import Warehouse
+from macros.marts import EXCEPTIONS, mart_of
+from macros.periods import period_bounds, period_of
+from macros.sql import sql_from_template, timestamp
+from scripts.cycle_log import DONE, FAILED, LOCKED, REFUSED
+from scripts.open_exceptions import last_checks
+
+OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
+"""A cycle that is so late was not started, or hangs."""
+
+DAY = dt.timedelta(days=1)
+WEEK = dt.timedelta(days=7)
+
+KNOWN_FROM = 20
+"""So many cycles must be known before a table's lateness is judged."""
+
+BLOCKS = 48
+"""The last day as so many half-hours: they fit a terminal."""
+
+MARK = {DONE: "█", "warned": "▓", REFUSED: "░", LOCKED: "░", FAILED: "!", "": "·"}
+WORST_FIRST = (FAILED, REFUSED, "warned", LOCKED, DONE)
+
+
+@dataclass(frozen=True)
+class LoggedCycle:
+    """A row of cycle_log. Times are UTC, without a zone."""
+
+    cycle_at: dt.datetime
+    started_at: dt.datetime
+    seconds: float
+    outcome: str
+    rows_landed: int
+    rows_archived: int
+    newest_uti: int | None
+    newest_ecs: int | None
+    newest_uts: int | None
+    phases: str | None
+    warnings: str | None
+    error: str | None
+
+    @property
+    def warning_lines(self) -> list[str]:
+        return (self.warnings or "").splitlines()
+
+    @property
+    def archived(self) -> Counter[str]:
+        """Mart's alias -> rows."""
+        rows: Counter[str] = Counter()
+        with suppress(ValueError):
+            for phase in json.loads(self.phases or "[]"):
+                rows.update({k.removeprefix("archived_"): n for k, n in phase.items() if k.startswith("archived_")})
+        return rows
+
+
+COLUMNS = tuple(LoggedCycle.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """How far a table's landings have come. Seconds; None where it is not known."""
+
+    table: str
+    newest: dt.datetime | None
+    late: int | None
+    usual: int | None
+    """The middle one of the cycles in the week before the newest event."""
+    most: int | None
+    """The greatest of them."""
+
+    @property
+    def too_late(self) -> bool:
+        """Twice as late as it ever was in that week. What has grown late since then is not taken for usual."""
+        return self.late is not None and self.most is not None and self.late > 2 * self.most + OVERDUE.total_seconds()
+
+
+@dataclass(frozen=True)
+class Status:
+    """How things stand at a moment. Times are UTC, without a zone."""
+
+    at: dt.datetime
+    tables: list[Lateness]
+    day: list[LoggedCycle]
+    """The cycles of the last 24 hours, the oldest first."""
+    last: LoggedCycle | None
+    """The last cycle that was not locked out."""
+    last_done: dt.datetime | None
+    checked_at: dt.datetime | None
+    findings: int | None
+    """What the last checks found."""
+    checks_due: dt.datetime | None
+    open_by_check: dict[str, int]
+    opened_in_a_day: int
+    reconciled_at: dt.datetime | None
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def archived(self) -> Counter[str]:
+        return sum((cycle.archived for cycle in self.day), Counter())
+
+    @property
+    def blocks(self) -> str:
+        """The last 24 hours, a mark each half-hour: the worst that happened in it."""
+        worst = [""] * BLOCKS
+        for cycle in self.day:
+            block = BLOCKS - 1 - int((self.at - cycle.cycle_at) / (DAY / BLOCKS))
+            kind = "warned" if cycle.outcome == DONE and cycle.warnings else cycle.outcome
+            kinds = [each for each in WORST_FIRST if each in (kind, worst[block])]
+            worst[block] = kinds[0] if kinds else ""
+        return "".join(MARK[each] for each in worst)
+
+    @property
+    def next_cycle(self) -> dt.datetime:
+        return _later(self.at, dt.timedelta(seconds=QUARTER_HOUR))
+
+    @property
+    def next_half_year(self) -> tuple[str, dt.datetime]:
+        end = period_bounds(period_of(_epoch(self.at)))[1]
+        return period_of(end), _moment(end)
+
+
+def read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, Any]] = ()) -> Status:
+    """How things stand at the clock's moment.
+
+    Args:
+        kept: Rows of cycles that are not in the log yet (`kept_rows`).
+
+    Raises ConfigurationError where there is no log of cycles yet.
+    """
+    try:
+        return _read_status(warehouse, clock, kept)
+    except WarehouseError as error:
+        if CYCLE_LOG in warehouse.columns_of_schemas([CYCLE_LOG.split(".")[0]]):
+            raise
+        raise ConfigurationError(f"There is no {CYCLE_LOG} yet, which a cycle makes. Run a cycle first.") from error
+
+
+def _read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, Any]]) -> Status:
+    at = clock.now_utc().replace(tzinfo=None)
+    newest, reconciled_at = _landed(warehouse, clock.now())
+    cycles = _cycles(warehouse, at, newest, kept)
+    checked_at, findings = last_checks(warehouse, clock.now())
+    first, last_done = _first_and_last_done(warehouse, clock.now())
+    open_by_check, opened = _open(warehouse, at)
+    done = [cycle.cycle_at for cycle in cycles if cycle.outcome == DONE]
+    last_done = max([*done, *([last_done] if last_done else [])], default=None)
+    due_from = checked_at or first
+    status = Status(
+        at=at,
+        tables=[_lateness(name, at, newest.get(name), cycles) for name in EXTRACTED],
+        day=[cycle for cycle in cycles if cycle.cycle_at > at - DAY],
+        last=next((cycle for cycle in reversed(cycles) if cycle.outcome != LOCKED), None),
+        last_done=last_done,
+        checked_at=checked_at,
+        findings=findings,
+        checks_due=None if due_from is None else _later(due_from, DAY),
+        open_by_check=open_by_check,
+        opened_in_a_day=opened,
+        reconciled_at=reconciled_at,
+    )
+    return replace(status, wrong=_what_is_wrong(status))
+
+
+def _what_is_wrong(status: Status) -> list[str]:
+    wrong = []
+    if status.last_done is None:
+        wrong.append("No cycle has ended well yet.")
+    elif status.at - status.last_done > OVERDUE:
+        wrong.append(f"No cycle has ended well for {in_time(status.at - status.last_done)}.")
+    if status.last and status.last.outcome != DONE:
+        said = "failed" if status.last.outcome == FAILED else "was refused"
+        wrong.append(f"The last cycle, of {status.last.cycle_at:%Y-%m-%d %H:%M}, {said}: {status.last.error}")
+    wrong += [
+        f"{table.table} is {in_time(table.late)} late, in the week before at most {in_time(table.most)}: is the source "
+        "still written?"
+        for table in status.tables
+        if table.too_late and table.late is not None and table.most is not None
+    ]
+    if status.checks_due and status.at > status.checks_due + OVERDUE:
+        last = f"{status.checked_at:%Y-%m-%d %H:%M}" if status.checked_at else "never (after an update: make plan)"
+        wrong.append(f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}.")
+    if count := sum(status.open_by_check.values()):
+        wrong.append(f"{count:,} finding{'s are' if count > 1 else ' is'} open: make audit lists them.")
+    return wrong
+
+
+def _landed(warehouse: Warehouse, now: int) -> tuple[dict[str, int], dt.datetime | None]:
+    """Table -> newest event time landed; and when a reconcile last ended well."""
+    rows = warehouse.fetchall(
+        sql_from_template(
+            """
+            SELECT table_name, MAX(watermark), MAX(CASE WHEN kind = 'reconcile' AND error IS NULL THEN finished_at END)
+            FROM log WHERE started_at <= :now GROUP BY table_name
+            """,
+            {"log": EXTRACT_LOG},
+            now=timestamp(now),
+        )
+    )
+    reconciled = [moment for *_, moment in rows]
+    whole = len(reconciled) == len(EXTRACTED) and all(reconciled)
+    return {name: newest for name, newest, _ in rows if newest is not None}, min(reconciled) if whole else None
+
+
+def _cycles(
+    warehouse: Warehouse, at: dt.datetime, newest: dict[str, int], kept: Sequence[dict[str, Any]]
+) -> list[LoggedCycle]:
+    """The cycles of the last day, and of the week before the oldest of the tables' newest events; in their order."""
+    since = min([at - DAY, *(_moment(seconds) - WEEK for seconds in newest.values())])
+    rows = warehouse.fetchall(
+        sql_from_template(
+            "SELECT :columns FROM log WHERE cycle_at >= :since AND cycle_at <= :now",
+            {"log": CYCLE_LOG},
+            columns=[sql_from_template(name, {}) for name in COLUMNS],
+            since=timestamp(_epoch(since)),
+            now=timestamp(_epoch(at)),
+        )
+    )
+    found = {cycle.started_at: cycle for cycle in (LoggedCycle(*row) for row in rows)}
+    for row in kept:
+        times = {name: dt.datetime.fromisoformat(row[name]) for name in ("cycle_at", "started_at")}
+        before = found.get(times["started_at"])
+        of_log = {name: getattr(before, name, None) for name in COLUMNS}
+        cycle = LoggedCycle(**{**of_log, **{k: v for k, v in row.items() if k in COLUMNS}, **times})
+        if since <= cycle.cycle_at <= at:
+            found[cycle.started_at] = cycle
+    return sorted(found.values(), key=lambda cycle: (cycle.cycle_at, cycle.started_at))
+
+
+def _first_and_last_done(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, dt.datetime | None]:
+    (row,) = warehouse.fetchall(
+        sql_from_template(
+            "SELECT MIN(cycle_at), MAX(cycle_at) FROM log WHERE outcome = :done AND cycle_at <= :now",
+            {"log": CYCLE_LOG},
+            done=DONE,
+            now=timestamp(now),
+        )
+    )
+    return row[0], row[1]
+
+
+def _open(warehouse: Warehouse, at: dt.datetime) -> tuple[dict[str, int], int]:
+    """Check -> how many of its findings are open; and how many of all were opened within a day."""
+    rows = warehouse.fetchall(
+        sql_from_template(
+            """
+            SELECT check_name, COUNT(*), SUM(CASE WHEN first_seen_at > :yesterday THEN 1 ELSE 0 END)
+            FROM exceptions WHERE resolved_at IS NULL GROUP BY check_name ORDER BY 2 DESC, 1
+            """,
+            {"exceptions": EXCEPTIONS},
+            yesterday=timestamp(_epoch(at - DAY)),
+        )
+    )
+    return {check: count for check, count, _ in rows}, int(sum(opened for *_, opened in rows))
+
+
+def _lateness(table: str, at: dt.datetime, newest: int | None, cycles: Sequence[LoggedCycle]) -> Lateness:
+    """A table's lateness now, and what it was at the cycles before its newest event, for a week."""
+    if newest is None:
+        return Lateness(table, None, None, None, None)
+    moment = _moment(newest)
+    column = f"newest_{mart_of(f'order_tracking.mart_{table}').alias}"
+    before = [
+        max(0, _epoch(cycle.cycle_at) - landed)
+        for cycle in cycles
+        if cycle.outcome == DONE
+        and moment - WEEK <= cycle.cycle_at
+        and (landed := getattr(cycle, column)) is not None
+        and landed < newest
+    ]
+    late = max(0, _epoch(at) - newest)
+    known = len(before) >= KNOWN_FROM
+    return Lateness(table, moment, late, int(median(before)) if before else None, max(before) if known else None)
+
+
+def in_time(span: dt.timedelta | float) -> str:
+    """A span of time in two words.
+
+    Example:
+        >>> in_time(50), in_time(420), in_time(3 * 3600 + 120), in_time(dt.timedelta(days=2, hours=5))
+        ('50 s', '7 min', '3 h 2 min', '2 d 5 h')
+    """
+    seconds = int(span.total_seconds() if isinstance(span, dt.timedelta) else span)
+    for size, unit, small, of_small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if seconds >= size:
+            rest = seconds % size // small
+            return f"{seconds // size} {unit} {rest} {of_small}" if rest else f"{seconds // size} {unit}"
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+
+
+def _later(moment: dt.datetime, step: dt.timedelta) -> dt.datetime:
+    """The next full step after a moment: the next quarter-hour, the next midnight."""
+    seconds = int(step.total_seconds())
+    return _moment((_epoch(moment) // seconds + 1) * seconds)
+
+
+def _epoch(moment: dt.datetime) -> int:
+    return int(moment.replace(tzinfo=dt.UTC).timestamp())
+
+
+def _moment(epoch_seconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC).replace(tzinfo=None)

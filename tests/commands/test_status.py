@@ -1,0 +1,229 @@
+"""`order-tracking status`: what it calls wrong, what it cannot say, and that it asks no more than it must."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extract.settings import PROJECT
+from extract.warehouse_duckdb import DuckDBWarehouse
+from scripts import cycle_log
+from tests.conftest import START
+from tests.support.commands import cycle as cycle_command
+from tests.support.commands import order as order_command
+from tests.support.commands import status as status_command
+from tests.support.world import DAY, HOUR, MINUTE, World, moment
+
+HISTORY = "order_tracking_history"
+NOW = START + DAY + 10 * HOUR
+"""On the second day: the checks of the midnight before have run."""
+
+
+def shown(epoch_seconds: int) -> str:
+    return f"{moment(epoch_seconds):%Y-%m-%dT%H:%M:%S}"
+
+
+def log_cycle(world: World, at: int, outcome: str = "done", *, newest: int | None = None, **texts: Any) -> None:
+    row = {"cycle_at": moment(at), "started_at": moment(at), "seconds": 3.0, "outcome": outcome, "rows_landed": 5}
+    row |= {"rows_archived": 2, "newest_uti": newest, "newest_ecs": newest, "newest_uts": newest, **texts}
+    row = {name: value.replace(tzinfo=None) if name.endswith("_at") else value for name, value in row.items()}
+    names = ", ".join(row)
+    world.query(f"INSERT INTO {HISTORY}.cycle_log ({names}) VALUES ({', '.join('?' * len(row))})", *row.values())
+
+
+def log_checks(world: World, at: int, findings: int = 0) -> None:
+    world.query(f"INSERT INTO {HISTORY}.check_log VALUES (?, ?)", moment(at).replace(tzinfo=None), findings)
+
+
+def land(world: World, newest: int) -> None:
+    for table in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
+        world.query(
+            "INSERT INTO order_tracking_raw.extract_log (table_name, kind, watermark, started_at, finished_at) "
+            "VALUES (?, 'extract', ?, ?, ?)",
+            table,
+            newest,
+            *[moment(newest).replace(tzinfo=None)] * 2,
+        )
+
+
+@pytest.fixture
+def fine(world: World) -> World:
+    """A world in which the last cycle was ten minutes before NOW, and the checks ran after midnight."""
+    log_cycle(world, NOW - 10 * MINUTE)
+    log_checks(world, START + DAY)
+    land(world, NOW - 12 * MINUTE)
+    return world
+
+
+def ask(capsys: pytest.CaptureFixture[str], now: int = NOW) -> tuple[int, list[str]]:
+    """The exit code, and what is wrong."""
+    code = status_command(["--json", "--at", shown(now)])
+    return code, json.loads(capsys.readouterr().out)["why"]
+
+
+def test_all_is_well_on_one_screen(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_command(["--at", shown(NOW)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "FINE, 2025-09-02 10:00 UTC"
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+    text = "\n".join(lines)
+    assert "uni_tracking_info   2025-09-02 09:48  12 min" in text
+    assert "last cycle  2025-09-02 09:50, done in 3.0 s: 5 landed, 2 archived" in text
+    assert "checks      last ran: 2025-09-02 00:00, and found 0" in text
+    assert "next        cycle 10:15; checks 2025-09-03 00:00; half-year 2026_h1 on 2026-01-01" in text
+
+
+def test_three_quarter_hours_without_a_cycle_are_wrong(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(capsys, NOW + 35 * MINUTE) == (0, [])
+    assert ask(capsys, NOW + 36 * MINUTE) == (1, ["No cycle has ended well for 46 min."])
+
+
+def test_a_last_cycle_that_failed_is_wrong_until_one_ends_well(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    log_cycle(fine, NOW - 5 * MINUTE, "failed", error="no way to the source")
+    assert ask(capsys) == (1, ["The last cycle, of 2025-09-02 09:55, failed: no way to the source"])
+    log_cycle(fine, NOW - 4 * MINUTE, "locked", error="Another command holds the lock")
+    assert ask(capsys)[0] == 1
+    log_cycle(fine, NOW - 3 * MINUTE)
+    log_cycle(fine, NOW - 2 * MINUTE, "locked", error="Another command holds the lock")
+    assert ask(capsys) == (0, [])
+
+
+def test_a_cycle_that_could_only_be_kept_in_the_file_counts(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    at = f"{moment(NOW - MINUTE):%Y-%m-%d %H:%M:%S}"
+    refused = {"cycle_at": at, "started_at": at, "seconds": 0.1, "outcome": "refused", "error": "a name is taken"}
+    cycle_log.keep("local", refused)
+    assert ask(capsys) == (1, ["The last cycle, of 2025-09-02 09:59, was refused: a name is taken"])
+
+
+def test_a_table_much_later_than_ever_in_a_week_is_wrong(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cycles that go on while nothing comes do not make it usual."""
+    log_checks(world, START + DAY)
+    newest = NOW - 4 * HOUR
+    for number in range(40):
+        log_cycle(world, newest - number * 15 * MINUTE, newest=newest - number * 15 * MINUTE - 10 * MINUTE)
+    land(world, newest)
+    edge = newest + 2 * 10 * MINUTE + 45 * MINUTE
+    for at in range(newest + 15 * MINUTE, edge + HOUR, 15 * MINUTE):
+        log_cycle(world, at, newest=newest)
+    assert ask(capsys, edge) == (0, [])
+    code, why = ask(capsys, edge + 1)
+    assert code == 1 and len(why) == 3
+    assert why[0].startswith("uni_tracking_info is 1 h 5 min late, in the week before at most 10 min")
+
+
+def test_checks_that_did_not_run_are_wrong_and_never_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.execute(f"DELETE FROM {HISTORY}.check_log")
+    for now, code in ((START + DAY + 45 * MINUTE, 0), (START + DAY + 46 * MINUTE, 1)):
+        log_cycle(world, now - MINUTE)
+        assert status_command(["--at", shown(now)]) == code
+        assert "checks      last ran: never" in capsys.readouterr().out
+    log_checks(world, START + DAY)
+    assert ask(capsys, START + DAY + 46 * MINUTE) == (0, [])
+    log_cycle(world, START + 2 * DAY + 46 * MINUTE)
+    due = "The checks were due at 2025-09-03 00:00. They last ran: 2025-09-02 00:00."
+    assert ask(capsys, START + 2 * DAY + 46 * MINUTE) == (1, [due])
+
+
+def test_an_open_finding_is_wrong_and_counted_by_check(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    found = f"INSERT INTO {HISTORY}.order_tracking_exceptions VALUES (?, 't', ?, 'd', ?, ?, 1, NULL, NULL)"
+    for order, check in ((1, "order_without_ecs"), (2, "order_without_ecs"), (3, "rejected_rows")):
+        fine.query(found, check, order, *[moment(START + DAY).replace(tzinfo=None)] * 2)
+    assert status_command(["--at", shown(NOW)]) == 1
+    text = capsys.readouterr().out
+    assert text.startswith("WRONG: 1 thing") and "3 findings are open: make audit lists them." in text
+    assert "open        order_without_ecs 2, rejected_rows 1; 3 of them opened in 24 hours" in text
+
+
+def test_the_last_day_is_a_line_of_half_hours(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    log_cycle(fine, NOW - 20 * MINUTE, "failed", error="x")
+    log_cycle(fine, NOW - 40 * MINUTE, warnings="a warning")
+    log_cycle(fine, NOW - 50 * MINUTE)
+    log_cycle(fine, NOW - DAY + MINUTE, "locked")
+    log_cycle(fine, NOW - DAY - MINUTE)
+    status_command(["--at", shown(NOW)])
+    assert f"24 hours    ░{'·' * 45}▓!\n" in capsys.readouterr().out
+
+
+def test_what_was_archived_is_summed_over_a_day(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    for hours in (1, 2, 25):
+        phases = json.dumps([{"phase": "marts", "seconds": 1.0, "archived": 3, "archived_uti": 1, "archived_uts": 2}])
+        log_cycle(fine, NOW - hours * HOUR, phases=phases)
+    status_command(["--json", "--at", shown(NOW)])
+    assert json.loads(capsys.readouterr().out)["archived_in_24_hours"] == {"uti": 2, "uts": 4}
+
+
+def test_a_moment_knows_nothing_of_later_cycles(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    log_cycle(fine, NOW + HOUR, "failed", error="later")
+    assert ask(capsys) == (0, [])
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_without_a_warehouse_or_a_log_it_cannot_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path / "typo.duckdb"))
+    for why in ("There is no warehouse file", "There is no order_tracking_history.cycle_log yet"):
+        assert status_command(["--json"] if as_json else []) == 2
+        said = capsys.readouterr().out
+        assert why in (json.loads(said)["why"][0] if as_json else said)
+        assert said.startswith("{" if as_json else "CANNOT SAY\n")
+        DuckDBWarehouse.open(tmp_path / "typo.duckdb").close()
+
+
+@contextmanager
+def held(world: World, seconds: float, *, read_only: bool = False) -> Any:
+    """Another process holds the file for so long."""
+    code = (
+        "import duckdb, sys, time\n"
+        f"with duckdb.connect({str(world.warehouse_file)!r}, read_only={read_only}):\n"
+        f"    print('held', flush=True)\n    time.sleep({seconds})"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    try:
+        yield
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_it_waits_a_little_for_a_cycle_that_holds_the_file(
+    fine: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(fine, 1.0):
+        assert ask(capsys) == (0, [])
+    monkeypatch.setattr("scripts.reading.READING_PATIENCE", 0.3)
+    with held(fine, 60):
+        code, why = ask(capsys)
+        assert order_command(["1"]) == 75
+    assert code == 2 and "Another process holds" in why[0]
+
+
+def test_a_command_that_writes_waits_for_one_that_asks(fine: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are started at full minutes, and a question must not cost a cycle."""
+    with held(fine, 1.0, read_only=True):
+        began = time.monotonic()
+        DuckDBWarehouse.open().close()
+        assert time.monotonic() - began < 5
+    monkeypatch.setattr("extract.warehouse_duckdb.PATIENCE", 0.3)
+    with held(fine, 60, read_only=True):
+        assert cycle_command(["--source", fine.source_url, "--at", shown(NOW)]) == 75
+
+
+def test_it_loads_no_sqlmesh_and_reads_no_mart(fine: World) -> None:
+    for mart in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
+        fine.execute(f"DROP VIEW order_tracking.mart_{mart}")
+    code = (
+        "import sys\nfrom scripts.cli import main\n"
+        f"code = main(['status', '--at', '{shown(NOW)}'])\n"
+        "raise SystemExit('sqlmesh was loaded' if 'sqlmesh' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
