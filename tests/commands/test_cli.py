@@ -106,7 +106,10 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [("order-tracking re", ["reconcile", "refresh", "retention", "redshift"]), ("order-tracking cycle --re", ["--reconcile"])],
+    [
+        ("order-tracking re", ["reconcile", "refresh", "retention", "redshift"]),
+        ("order-tracking cycle --re", ["--reconcile"]),
+    ],
 )
 def test_bash_completes_what_is_typed(typed: str, expected: list[str]) -> None:
     """By the script that the help tells to evaluate."""
