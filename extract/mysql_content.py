@@ -28,7 +28,7 @@ def fingerprint(columns: list[str]) -> str:
 
 
 def canonical(spelling: str, kind: str, landed: exp.DataType, *, seconds: str | None = None) -> str | None:
-    """A column as text, as it lands; None where MySQL cannot write it exactly as the warehouse would.
+    """A column as a concatenation shows it, as it lands; None where MySQL cannot write it exactly as the warehouse would.
 
     Args:
         spelling, kind: The source's name of the column and of its type.
@@ -37,7 +37,7 @@ def canonical(spelling: str, kind: str, landed: exp.DataType, *, seconds: str | 
     """
     column = quoted(spelling)
     if seconds:
-        return _as_text(f"{seconds}")
+        return seconds
     match landed.this.value:
         case "BIGINT" | "INT" | "SMALLINT" | "BOOLEAN":
             return _whole(column, kind)
@@ -46,8 +46,7 @@ def canonical(spelling: str, kind: str, landed: exp.DataType, *, seconds: str | 
         case "DOUBLE":
             return _float(column, kind)
         case "DATE" | "TIMESTAMP" if kind in TEMPORAL_TYPES:
-            pattern = "%Y-%m-%d" if landed.is_type("DATE") else "%Y-%m-%d %H:%i:%s.%f"
-            return _as_text(f"DATE_FORMAT({column}, '{pattern}')")
+            return f"CAST({column} AS {'DATE' if landed.is_type('DATE') else 'DATETIME(6)'})"
         case "VARCHAR":
             return _text(spelling, kind, landed)
     return None
@@ -55,11 +54,11 @@ def canonical(spelling: str, kind: str, landed: exp.DataType, *, seconds: str | 
 
 def _whole(column: str, kind: str) -> str | None:
     if kind in INTEGER_TYPES:
-        return _as_text(f"({column} + 0)")  # plain digits, also of a BIT and where ZEROFILL shows more
+        return f"({column} + 0)"  # plain digits, also of a BIT and where ZEROFILL shows more
     if kind == "decimal" or kind in _FLOATS:
-        return _as_text(f"CAST({column} AS SIGNED)")
+        return f"CAST({column} AS SIGNED)"
     if kind in _TEXTS and kind not in ("enum", "set", "json"):
-        return _as_text(f"CASE WHEN {column} REGEXP {_WHOLE} THEN CAST({column} AS DECIMAL(65, 0)) END")
+        return f"CASE WHEN {column} REGEXP {_WHOLE} THEN CAST({column} AS DECIMAL(65, 0)) END"
     return None
 
 
@@ -67,14 +66,14 @@ def _decimal(column: str, kind: str, landed: exp.DataType) -> str | None:
     digits, decimals = (*(int(size.name) for size in landed.expressions), 0)[:2]
     if decimals > MOST_DECIMALS or not (kind in INTEGER_TYPES or kind == "decimal"):
         return None
-    return _as_text(f"CAST({column} AS DECIMAL({digits}, {decimals}))")
+    return f"CAST({column} AS DECIMAL({digits}, {decimals}))"
 
 
 def _float(column: str, kind: str) -> str | None:
     if kind not in _FLOATS and kind != "decimal" and kind not in INTEGER_TYPES:
         return None
     value = f"({column} + 0e0)"
-    steps = _as_text(f"CAST(FLOOR({value} * {STEPS}) AS SIGNED)")
+    steps = f"CAST(FLOOR({value} * {STEPS}) AS SIGNED)"
     return f"CASE WHEN ABS({value}) < {LARGE} THEN {steps} WHEN {value} IS NOT NULL THEN 'large' END"
 
 
@@ -83,9 +82,5 @@ def _text(spelling: str, kind: str, landed: exp.DataType) -> str | None:
         return None
     column = quoted(spelling)
     digits = kind in INTEGER_TYPES and kind != "year"  # a YEAR lands as its text
-    text = _as_text(f"({column} + 0)" if digits else plain_text(spelling, kind))
+    text = f"({column} + 0)" if digits else f"CONVERT({plain_text(spelling, kind)} USING utf8mb4)"
     return f"MD5({text})" if int(landed.expressions[0].name) > LONG_TEXT else text
-
-
-def _as_text(expression: str) -> str:
-    return f"CONVERT({expression} USING utf8mb4)"

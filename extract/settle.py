@@ -19,8 +19,6 @@ from macros.sql import sql_from_template, timestamp
 STILL_MOVING = 2 * QUARTER_HOUR
 """The hours that end no longer ago than this (seconds) may differ only because time goes on."""
 
-GRACE_HOURS = 1
-
 
 def remembered(warehouse: Warehouse, table: Table) -> dict[int, Figures]:
     """Hour -> by how much the source's figures were more, of the hours that a reconcile could not make equal."""
