@@ -61,7 +61,8 @@ class DuckDBWarehouse:
             return cls(connection)
         except (duckdb.Error, OSError) as error:
             raise WarehouseError(
-                f"The warehouse file {file} cannot be opened; nothing was read or changed: {first_line(error)}"
+                f"The warehouse file {file} cannot be opened; nothing was read or changed. Perhaps it cannot be "
+                f"written: {first_line(error)}"
             ) from error
 
     @classmethod

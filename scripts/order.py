@@ -19,6 +19,7 @@ from scripts.open_exceptions import OpenException, open_exceptions
 
 MART = "mart"
 LARGEST = 2**63 - 1
+"""What a BIGINT holds."""
 
 Row = dict[str, Any]
 """Column -> value; with `lives_in` (mart, or a half-year of history) and `number_use`."""
@@ -83,7 +84,8 @@ def find_orders(warehouse: Warehouse, config: ExtractConfig, texts: Sequence[str
 
 
 def _as_number(text: str) -> list[int]:
-    return [int(text)] if text.isascii() and text.isdigit() and int(text) <= LARGEST else []
+    plain = text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST))  # int() refuses thousands of digits
+    return [int(text)] if plain and int(text) <= LARGEST else []
 
 
 def _orders_of_marks(warehouse: Warehouse, texts: Sequence[str]) -> dict[str, list[int]]:

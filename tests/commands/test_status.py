@@ -135,6 +135,10 @@ def test_an_open_finding_is_wrong_and_counted_by_check(fine: World, capsys: pyte
     found = f"INSERT INTO {HISTORY}.order_tracking_exceptions VALUES (?, 't', ?, 'd', ?, ?, 1, NULL, NULL)"
     for order, check in ((1, "order_without_ecs"), (2, "order_without_ecs"), (3, "rejected_rows")):
         fine.query(found, check, order, *[moment(START + DAY).replace(tzinfo=None)] * 2)
+    fine.execute(
+        f"INSERT INTO {HISTORY}.order_tracking_exceptions "
+        "VALUES ('duplicate_rows', 't', 4, 'd', '2025-09-01', '2025-09-02', 1, '2025-09-02', 'cleared')"
+    )
     assert status_command(["--at", shown(NOW)]) == 1
     text = capsys.readouterr().out
     assert text.startswith("WRONG: 1 thing") and "3 findings are open: make audit lists them." in text
