@@ -28,7 +28,7 @@ def fingerprint(columns: list[str]) -> str:
 
 
 def canonical(spelling: str, kind: str, landed: exp.DataType, *, seconds: str | None = None) -> str | None:
-    """A column as a concatenation shows it, as it lands; None where MySQL cannot write it exactly as the warehouse would.
+    """A column as a concatenation shows it, as it lands; None where MySQL cannot write it just as the warehouse does.
 
     Args:
         spelling, kind: The source's name of the column and of its type.
