@@ -162,7 +162,7 @@ def test_what_nobody_foresaw_is_one_message_too(
         raise ZeroDivisionError("for hunter2")
 
     monkeypatch.setattr(scripts.run_cycle, "extract", breaks)
-    monkeypatch.setattr(scripts.run_cycle, "open_source", lambda url: open_source(world.source_url))
+    monkeypatch.setattr(scripts.run_cycle, "open_source", lambda url, limits: open_source(world.source_url))
     assert run_cycle_command(["--source", "mysql://u:hunter2@h/d", "--at", "2025-09-01T00:15"]) == 1
     assert "ZeroDivisionError: for ***" in capsys.readouterr().err
     monkeypatch.setenv("STATE_PASSWORD", "hunter2")

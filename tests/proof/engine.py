@@ -191,7 +191,7 @@ class Engine:
 
     def extract(self, source: Source, now: int, **options: Any) -> None:
         with quickly():
-            extract(source, self.warehouse, self.config, Clock(utc(now)), **options)
+            extract(source, self.warehouse, self.config, Clock(utc(now)), allow_empty=True, **options)
 
     def run(self, now: int) -> None:
         """What `sqlmesh run` does at `now`: each model for what is due, with its lookback, in order."""

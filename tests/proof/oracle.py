@@ -95,7 +95,7 @@ class Oracle:
         """What an extract reads, and whether all before it has landed, so that the watermark may move."""
         watermark = self.watermarks.get(table)
         if since is not None:
-            return self.rows_of_hours_that_differ(table, since), False
+            return self.rows_of_hours_that_differ(table, since // HOUR * HOUR, content=True), False
         if watermark is None:
             return self.rows_of_hours_that_differ(table, 0), True
         first = min(watermark, now) - BUFFER
@@ -104,41 +104,46 @@ class Oracle:
         rows = [row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] >= first]
         return rows, True
 
-    def rows_of_hours_that_differ(self, table: str, since: int, seen_until: int = 0) -> list[Row]:
-        """And of all hours from `since` to `seen_until`."""
-        there: dict[int, list[tuple[int, int]]] = {}
+    def rows_of_hours_that_differ(
+        self, table: str, since: int, seen_until: int = 0, *, content: bool = False
+    ) -> list[Row]:
+        """And of all hours from `since` to `seen_until`. `content`: where any value differs, not only key and time."""
+        there: dict[int, list[Row]] = {}
         for row in self.source[table].elements():
             if placeable(table, row) and row[TIME[table]] >= since:
-                there.setdefault(row[TIME[table]] // HOUR, []).append((row[0] or 0, row[TIME[table]]))
-        here: dict[int, list[tuple[int, int]]] = {}
-        for order, time in self.held_times(table):
-            if time >= since:
-                here.setdefault(time // HOUR, []).append((order, time))
-        differ = {
-            hour for hour in there if hour * HOUR <= seen_until or tally(there[hour]) != tally(here.get(hour, []))
-        }
+                there.setdefault(row[TIME[table]] // HOUR, []).append(row)
+        here: dict[int, list[Row]] = {}
+        for row in self.held_once(table):
+            if row[TIME[table]] >= since:
+                here.setdefault(row[TIME[table]] // HOUR, []).append(row)
+
+        def differs(hour: int) -> bool:
+            shown, held = there[hour], here.get(hour, [])
+            return tally(table, shown) != tally(table, held) or (content and Counter(shown) != Counter(held))
+
+        differ = {hour for hour in there if hour * HOUR <= seen_until or differs(hour)}
         return [row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ]
 
-    def held_times(self, table: str) -> list[tuple[int, int]]:
-        """Order and event time of every scan held, or of the newest version held of every order."""
+    def held_once(self, table: str) -> list[Row]:
+        """Every scan held, or the newest version held of every order."""
         held = self.held(table)
         if table == UTS:
-            return [(row[0], row[1]) for row in held]
-        newest: dict[int, int] = {}
-        for row in held:
-            newest[row[0]] = max(newest.get(row[0], 0), row[TIME[table]])
-        return list(newest.items())
+            return [version.row for version in held]
+        newest: dict[int, Version] = {}
+        for version in held:
+            best = newest.setdefault(version.row[0], version)
+            newest[version.row[0]] = max(best, version, key=lambda each: (each.row[TIME[table]], each.landed))
+        return [version.row for version in newest.values()]
 
-    def held(self, table: str) -> set[Row]:
-        """The rows in raw, mart and history."""
+    def held(self, table: str) -> set[Version]:
+        """The versions in raw, mart and history."""
         marts = {UTI: self.uti, ECS: self.ecs, UTS: self.uts}
         histories = {
             UTI: chain.from_iterable(self.history_uti.values()),
             ECS: chain.from_iterable(self.history_ecs.values()),
             UTS: self.history_uts.values(),
         }
-        versions = {*self.raw[table], *marts[table].values(), *(each.version for each in histories[table])}
-        return {version.row for version in versions}
+        return {*self.raw[table], *marts[table].values(), *(each.version for each in histories[table])}
 
     def land(self, table: str, rows: list[Row], now: int, moves_watermark: bool) -> None:
         """Keeps apart what cannot be loaded, and stamps and keeps what is not held yet."""
@@ -152,15 +157,30 @@ class Oracle:
                 good.append(row)
             else:
                 self.rejected.setdefault((table, payload(table, row)), (row[0], reason))
-        held = self.held(table)
-        for row in good:
-            if row not in held:
-                self.raw[table].add(Version(row, stamp))
-                self.arrived[table] = stamp
-                self.ever[table][row] += 1
+        for row in self.to_land(table, good):
+            self.raw[table].add(Version(row, stamp))
+            self.arrived[table] = stamp
+            self.ever[table][row] += 1
         if good and moves_watermark:
             seen = min(max(row[TIME[table]] for row in good), now)
             self.watermarks[table] = max(self.watermarks.get(table, seen), seen)
+
+    def to_land(self, table: str, good: list[Row]) -> list[Row]:
+        """Of an order's rows of one second one counts, and the version of that second that landed last is held."""
+        held = self.held(table)
+        if table == UTS:
+            rows = {version.row for version in held}
+            return [row for row in good if row not in rows]
+        last: dict[tuple[int, int], float] = {}
+        for version in held:
+            second = (version.row[0], version.row[TIME[table]])
+            last[second] = max(last.get(second, 0), version.landed)
+        rows = {v.row for v in held if v.landed == last[v.row[0], v.row[TIME[table]]]}
+        shown: dict[tuple[int, int], Row] = {}
+        for row in good:
+            second = (row[0], row[TIME[table]])
+            shown[second] = max(shown.get(second, row), row, key=lambda each: tuple(map(null_last, each)))
+        return [row for row in shown.values() if row not in rows]
 
     def restorable(self) -> list[int]:
         """Active orders whose own metadata only history holds: not that of an earlier order under their number."""
@@ -423,9 +443,9 @@ def null_last(value: Any) -> tuple[bool, Any]:
     return (True, 0) if value is None else (False, value)
 
 
-def tally(rows: list[tuple[int, int]]) -> tuple[int, int, int]:
+def tally(table: str, rows: list[Row]) -> tuple[int, int, int]:
     """How many, and the sums of orders and times: what two sides are compared by."""
-    return len(rows), sum(order for order, _ in rows), sum(time for _, time in rows)
+    return len(rows), sum(row[0] or 0 for row in rows), sum(row[TIME[table]] for row in rows)
 
 
 def placeable(table: str, row: Row) -> bool:
