@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -212,14 +213,18 @@ def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
     others = [name for name in table.columns if name not in table.identity]
     if not others:
         return 0
-    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA, RAW_SCHEMA])
+    standing = warehouse.objects_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA, RAW_SCHEMA])
     start = history_table(table.mart.alias, "")
     history = [name for name in sorted(standing) if name.startswith(start) and is_period(name.removeprefix(start))]
-    places = [table.raw, table.mart.name, *history]
+    places = [table.raw, *history]
+    if table.mart.name in standing:
+        # The mart's name is a view's, which SQLMesh keeps on the table that holds its rows.
+        below = re.search(r'(sqlmesh__\w+)"?\."?(\w+)', standing[table.mart.name].definition)
+        places.append(f"{below[1]}.{below[2]}" if below else table.mart.name)
     changed = 0
     with warehouse.transaction():
         for place in places:
-            if place in standing:
+            if place in standing or place.startswith("sqlmesh__"):
                 changed += max(warehouse.execute(_renewal(table, staged, place, others)), 0) * (place != table.raw)
     return changed
 

@@ -213,7 +213,8 @@ def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make
         world.cycle(LATER, reconcile_since=1)
     world.assert_whole()
     undisturbed = everything(world)
-    assert len(watching.statements) == 2 * 2 * len(MARTS), "extract and reconcile: to raw, and to the log"
+    landing = [sql for sql in watching.statements if "unequal_hours" not in str(sql)]
+    assert len(landing) == 2 * 2 * len(MARTS), "extract and reconcile: to raw, and to the log"
     for number in sample(range(1, len(watching.statements)), 2):
         put_back(world, before)
         with watched_extract(Crash(number)), pytest.raises((Died, ExtractFailed)):
