@@ -101,11 +101,12 @@ def extract(
     of_source = source.clock()
     refuse_to_go_back(warehouse, clock.now())
     refuse_to_run_ahead(clock, of_source)
+    watermarks = {table.name: last_watermark(warehouse, table) for table in selected}
     if not allow_empty:
-        refuse_emptied(source, warehouse, selected)
+        refuse_emptied(source, [table for table in selected if watermarks[table.name][0] is not None])
     with warehouse.little_memory():
         worker = _Worker(source, warehouse, config, clock, of_source, progress)
-        jobs = [worker.job(table, since, kind, orders) for table in selected]
+        jobs = [worker.job(table, watermarks[table.name], since, kind, orders) for table in selected]
         return worker.run(jobs)
 
 
@@ -150,10 +151,17 @@ class _Worker:
         self._started = clock.now()
         self._source_clock = min(self._started, of_source or self._started)
 
-    def job(self, table: Table, since: int | None, kind: str, orders: Sequence[int] | None) -> _Job:
+    def job(
+        self,
+        table: Table,
+        seen: tuple[int | None, int | None],
+        since: int | None,
+        kind: str,
+        orders: Sequence[int] | None,
+    ) -> _Job:
         """What must be read for a table now."""
         self._stamp_before[table.name] = last_stamp(self._warehouse, table)
-        watermark, watermark_id = last_watermark(self._warehouse, table)
+        watermark, watermark_id = seen
         if orders is not None:
             return _Job(table, kind, [Part([], len(orders))], None, orders=orders, moves_watermark=False)
         if since is not None:
@@ -365,13 +373,9 @@ class _Worker:
         )
 
 
-def refuse_emptied(source: Source, warehouse: Warehouse, tables: Sequence[Table]) -> None:
-    """SourceError where a table has no row although rows of it have landed: it was emptied, or is another one."""
-    emptied = [
-        table.source.name
-        for table in tables
-        if last_watermark(warehouse, table)[0] is not None and not source.holds_rows(table.source)
-    ]
+def refuse_emptied(source: Source, landed: Sequence[Table]) -> None:
+    """SourceError where a table of which rows have landed has none any more: it was emptied, or is another one."""
+    emptied = [table.source.name for table in landed if not source.holds_rows(table.source)]
     if emptied:
         raise SourceError(
             f"The source has not a single row in {', '.join(emptied)}, although rows of it have landed before; nothing "

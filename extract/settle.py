@@ -14,10 +14,13 @@ from extract.source import Source
 from extract.source_reads import Figures
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, again_after_conflicts
-from macros.sql import sql_from_template, timestamp
+from macros.sql import table_node, timestamp
 
 STILL_MOVING = 2 * QUARTER_HOUR
 """The hours that end no longer ago than this (seconds) may differ only because time goes on."""
+
+AT_ONCE = 500
+"""So many hours are entered in one statement: where a source purges, there are thousands."""
 
 
 def remembered(warehouse: Warehouse, table: Table) -> dict[int, Figures]:
@@ -82,13 +85,15 @@ def _remember(
     with warehouse.transaction():
         listed = ", ".join(str(hour) for hour in sorted(hours))
         warehouse.execute(f"DELETE FROM {UNEQUAL_HOURS} WHERE table_name = '{table.name}' AND event_hour IN ({listed})")
-        for hour, reason, rows, examples in entries:
-            values = [table.name, hour, reason, rows, examples, *differ[hour]]
+        for first in range(0, len(entries), AT_ONCE):
             warehouse.execute(
-                sql_from_template(
-                    "INSERT INTO hours VALUES (:entry, :found)",
-                    {"hours": UNEQUAL_HOURS},
-                    entry=[exp.convert(value) for value in values],
-                    found=timestamp(now),
+                exp.insert(
+                    exp.values(
+                        [
+                            (table.name, hour, reason, rows, examples, *differ[hour], timestamp(now))
+                            for hour, reason, rows, examples in entries[first : first + AT_ONCE]
+                        ]
+                    ),
+                    table_node(UNEQUAL_HOURS),
                 )
             )
