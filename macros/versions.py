@@ -37,16 +37,17 @@ def less(column: str, left: str, right: str) -> exp.Expr:
 
 
 def older(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
-    """The row of `left` is an older version than that of `right`: the first of `columns` that differs decides."""
-    condition: exp.Expr | None = None
-    for name in reversed(columns):
-        first = less(name, left, right)
-        condition = (
-            first
-            if condition is None
-            else exp.or_(first, exp.and_(same(name, left, right), condition, copy=False), copy=False)
-        )
-    return exp.paren(t.cast(exp.Expr, condition), copy=False)
+    """The row of `left` is an older version than that of `right`: the first of `columns` that differs decides.
+
+    Written by halves: one column within the other would be nested as deep as a table is wide, and SQLMesh walks through
+    an expression by recursion.
+    """
+    if len(columns) == 1:
+        return less(columns[0], left, right)
+    first, second = columns[: len(columns) // 2], columns[len(columns) // 2 :]
+    first_same = exp.and_(*(same(name, left, right) for name in first), copy=False)
+    second_older = exp.and_(first_same, older(left, right, second), copy=False)
+    return exp.paren(exp.or_(older(left, right, first), second_older, copy=False), copy=False)
 
 
 def identical(left: str, right: str, names: t.Sequence[str], kinds: Columns) -> exp.Expr:
