@@ -32,6 +32,9 @@ TIME = {UTI: 3, ECS: 2, UTS: 1}
 
 Row = tuple[Any, ...]
 
+Difference = tuple[tuple[int, ...], tuple[Counter[Row], Counter[Row]]]
+"""By how much the source has more than is held in an hour: in sums, and the rows that only one of the two has."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -77,6 +80,8 @@ class Oracle:
     """Everything that ever landed, as often as it did."""
     counts: Counter[str] = field(default_factory=Counter)
 
+    unequal: dict[str, dict[int, Difference]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
         before = self.planned_at // QUARTER * QUARTER - QUARTER
         self.reached, self.reached_day = before, before // DAY * DAY
@@ -90,6 +95,9 @@ class Oracle:
             rows, moves = self.rows_read(table, now, since)
             if table != outage:
                 self.land(table, rows, now, moves)
+        if since is not None:
+            for table in COLUMNS:
+                self.remember(table, since // HOUR * HOUR, now)
 
     def rows_read(self, table: str, now: int, since: int | None) -> tuple[list[Row], bool]:
         """What an extract reads, and whether all before it has landed, so that the watermark may move."""
@@ -107,7 +115,26 @@ class Oracle:
     def rows_of_hours_that_differ(
         self, table: str, since: int, seen_until: int = 0, *, content: bool = False
     ) -> list[Row]:
-        """And of all hours from `since` to `seen_until`. `content`: where any value differs, not only key and time."""
+        """And of all hours from `since` to `seen_until`. `content`: where any value differs, not only key and time, but
+        for what could not be made equal before."""
+        differences = self.differences(table, since)
+        known = self.unequal.get(table, {}) if content else {}
+        differ = {
+            hour
+            for hour, (of_keys, of_rows) in differences.items()
+            if any(of_keys) or (content and of_rows != (Counter(), Counter()))
+            if known.get(hour) != (of_keys, of_rows)
+        }
+        return [
+            row
+            for row in self.source[table]
+            if not placeable(table, row)
+            or row[TIME[table]] // HOUR in differ
+            or (row[TIME[table]] // HOUR in differences and row[TIME[table]] // HOUR * HOUR <= seen_until)
+        ]
+
+    def differences(self, table: str, since: int) -> dict[int, Difference]:
+        """Hour -> by how much the source has more than is held, in sums and in rows; all hours that either has."""
         there: dict[int, list[Row]] = {}
         for row in self.source[table].elements():
             if placeable(table, row) and row[TIME[table]] >= since:
@@ -116,13 +143,21 @@ class Oracle:
         for row in self.held_once(table):
             if row[TIME[table]] >= since:
                 here.setdefault(row[TIME[table]] // HOUR, []).append(row)
+        found: dict[int, Difference] = {}
+        for hour in {*there, *here}:
+            shown, held = there.get(hour, []), here.get(hour, [])
+            more = (Counter(shown) - Counter(held), Counter(held) - Counter(shown))
+            sums = zip(tally(table, shown), tally(table, held), strict=True)
+            found[hour] = (tuple(a - b for a, b in sums), more)
+        return found
 
-        def differs(hour: int) -> bool:
-            shown, held = there[hour], here.get(hour, [])
-            return tally(table, shown) != tally(table, held) or (content and Counter(shown) != Counter(held))
-
-        differ = {hour for hour in there if hour * HOUR <= seen_until or differs(hour)}
-        return [row for row in self.source[table] if not placeable(table, row) or row[TIME[table]] // HOUR in differ]
+    def remember(self, table: str, since: int, now: int) -> None:
+        """What a reconcile could not make equal, by the hour, but for the hours that still move."""
+        known = {hour: each for hour, each in self.unequal.get(table, {}).items() if hour < since // HOUR}
+        for hour, (of_keys, of_rows) in self.differences(table, since).items():
+            if hour < (now - GRACE) // HOUR and (any(of_keys) or of_rows != (Counter(), Counter())):
+                known[hour] = (of_keys, of_rows)
+        self.unequal[table] = known
 
     def held_once(self, table: str) -> list[Row]:
         """Every scan held, or the newest version held of every order."""
