@@ -273,9 +273,7 @@ def test_no_more_connections_are_open_than_are_allowed(
     world: World, mariadb: MariaDB, mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A DBA allows the user a single one: first load, reconcile and verify pass all the same."""
-    name = Address.parse(mysql_database).database
-    reader = mariadb.reader_url(name)
-    mariadb._run("ALTER USER reader@'%' WITH MAX_USER_CONNECTIONS 1", root=True)
+    reader = mariadb.reader_url(Address.parse(mysql_database).database, "alone", "WITH MAX_USER_CONNECTIONS 1")
     with pytest.raises(Exception, match="max_user_connections"):
         world.cycle(NIGHT, source=reader)
     import extract.tables

@@ -79,11 +79,15 @@ class MariaDB:
         assert self.private, "only a private server's socket is known"
         return f"mysql://{USER}:{quote(PASSWORD, safe='')}@/{database}?socket={self._folder / 's'}"
 
-    def reader_url(self, database: str) -> str:
-        """The source URL for a user who may only SELECT in this database, and for whom `init_connect` runs."""
-        self._run(f"CREATE USER IF NOT EXISTS {READER}@'%' IDENTIFIED BY '{PASSWORD}'", root=True)
-        self._run(f"GRANT SELECT ON {database}.* TO {READER}@'%'", root=True)
-        return self.url(database).replace(f"//{USER}:", f"//{READER}:")
+    def reader_url(self, database: str, name: str = READER, limit: str = "") -> str:
+        """The source URL for a user who may only SELECT in this database, and for whom `init_connect` runs.
+
+        A user with a `limit` (`WITH MAX_USER_CONNECTIONS 1`) bears a name of its own: the server applies a new limit
+        only once no connection of that user is open.
+        """
+        self._run(f"CREATE USER IF NOT EXISTS {name}@'%' IDENTIFIED BY '{PASSWORD}' {limit}", root=True)
+        self._run(f"GRANT SELECT ON {database}.* TO {name}@'%'", root=True)
+        return self.url(database).replace(f"//{USER}:", f"//{name}:")
 
     def user_url(self, name: str, password: str, how: str, database: str) -> str:
         """The source URL for another user of a private server, made anew, who logs in or connects in this way."""
