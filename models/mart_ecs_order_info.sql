@@ -30,32 +30,44 @@ WITH batch AS (
   FROM order_tracking_raw.ecs_order_info_raw
   WHERE
     landed_at BETWEEN @start_ts AND @end_ts
-), ranked AS (
-  SELECT
-    @raw_columns(ecs),
-    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY @newest_first(ecs)) AS recency_rank
-  FROM batch
 ), held AS (
-  /* Only a row that is not older than the oldest of the batch can be newer than one of the batch. */
+  /* What the mart has of the batch's orders. A row that is older than all of the batch cannot win. */
   SELECT
     @raw_columns(ecs, mart)
   FROM order_tracking.mart_ecs_order_info AS mart
+  JOIN (
+    SELECT DISTINCT
+      order_id
+    FROM batch
+  ) AS asked
+    ON asked.order_id = mart.order_id
   WHERE
     mart.add_time >= (
       SELECT
         MIN(batch.add_time)
       FROM batch
     )
+), versions AS (
+  SELECT
+    @raw_columns(ecs),
+    0::INTEGER AS is_held
+  FROM batch
+  UNION ALL
+  SELECT
+    @raw_columns(ecs),
+    1::INTEGER AS is_held
+  FROM held
+), ranked AS (
+  SELECT
+    @raw_columns(ecs),
+    is_held,
+    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY @newest_first(ecs), is_held DESC) AS recency_rank
+  FROM versions
 )
 SELECT
   @typed_columns(ecs, ranked)
 FROM ranked
-LEFT JOIN held
-  ON held.order_id = ranked.order_id
 WHERE
-  ranked.recency_rank = 1
-  AND (
-    held.order_id IS NULL OR NOT @is_older(ranked, held, ecs)
-  );
+  ranked.recency_rank = 1 AND ranked.is_held = 0;
 
 @retention(clean, archive, "check", trim, forget_raw)

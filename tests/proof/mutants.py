@@ -89,8 +89,8 @@ MUTANTS = (
     Mutant(
         "older_replaces_newer",
         UTI,
-        "NOT @is_older(ranked, held, uti)",
-        "TRUE",
+        "PARTITION BY order_id ORDER BY @newest_first(uti), is_held DESC",
+        "PARTITION BY order_id, is_held ORDER BY @newest_first(uti)",
         "a replay takes a status back",
     ),
     Mutant(
