@@ -1,6 +1,6 @@
 """What a row of MySQL comes to: one number made of all its values, in the words that the warehouse has for them, too.
 
-The counterpart is `extract.content`: both write each value as the same text, and take the same digits of the same MD5.
+The counterpart is `extract.content`: both write each value as the same text, and take the same checksum of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SEPARATOR, NOTHING = "CHAR(31 USING utf8mb4)", "CHAR(30 USING utf8mb4)"
 def fingerprint(columns: list[str]) -> str:
     """The fingerprint of a row, from its columns as `canonical` writes them."""
     texts = ", ".join(f"COALESCE({column}, {NOTHING})" for column in columns)
-    return f"CAST(CONV(LEFT(MD5(CONCAT_WS({SEPARATOR}, {texts})), 8), 16, 10) AS UNSIGNED)"
+    return f"CRC32(CONCAT_WS({SEPARATOR}, {texts}))"
 
 
 def canonical(spelling: str, kind: str, landed: exp.DataType, *, seconds: str | None = None) -> str | None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from extract.content import canonical, fingerprint
+from extract.crc32 import add_crc32
 from extract.errors import SourceError, first_line
 from extract.source_reads import (
     BATCH_ROWS,
@@ -51,6 +52,7 @@ class DuckDBSource:
             except duckdb.ConnectionException:
                 # DuckDB keeps one opening of a file per process; the one that is there may write.
                 self._connection = duckdb.connect(path)
+            add_crc32(self._connection)
 
     def clock(self) -> int | None:
         return None

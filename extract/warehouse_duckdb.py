@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp, parse_one
 
+from extract.crc32 import add_crc32
 from extract.errors import LockHeld, WarehouseError, first_line
 from extract.settings import warehouse_file
 from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
@@ -173,7 +174,9 @@ def connect(file: Path, *, patience: float, read_only: bool = False) -> duckdb.D
     given_up = time.monotonic() + patience
     while True:
         try:
-            return duckdb.connect(str(file), read_only=read_only)
+            connection = duckdb.connect(str(file), read_only=read_only)
+            add_crc32(connection)
+            return connection
         except duckdb.IOException as error:
             if "lock" not in str(error):
                 raise

@@ -56,6 +56,19 @@ CREATE FUNCTION standin.nvl(anycompatible, anycompatible) RETURNS anycompatible 
   SELECT COALESCE($1, $2) $$;
 CREATE FUNCTION standin.strtol(text, integer) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN $2 = 16 THEN ('x' || lpad($1, 16, '0'))::bit(64)::bigint END $$;
+CREATE FUNCTION standin.crc32(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  bytes bytea := convert_to($1, 'UTF8');
+  sum bigint := 4294967295;
+BEGIN
+  FOR i IN 0 .. length(bytes) - 1 LOOP
+    sum := sum # get_byte(bytes, i);
+    FOR bit IN 1 .. 8 LOOP
+      sum := (sum >> 1) # (CASE WHEN sum & 1 = 1 THEN 3988292384 ELSE 0 END);
+    END LOOP;
+  END LOOP;
+  RETURN lpad(to_hex(sum # 4294967295), 8, '0');
+END $$;
 CREATE FUNCTION standin.len(text) RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT length($1) $$;
 CREATE FUNCTION standin.dateadd(part text, amount bigint, moment timestamp) RETURNS timestamp
 LANGUAGE sql IMMUTABLE AS $$
