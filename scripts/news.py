@@ -200,7 +200,7 @@ CODES = "More: docs/operations.md, 'Exit codes of a cycle'."
 def _begins_to_fail(cycle: Ended, last_good: Ended | None) -> Alert:
     said = "failed" if cycle.outcome == FAILED else "was refused"
     good = (
-        "None has ended well before."
+        "No earlier one is known that ended well."
         if last_good is None
         else f"The last one that ended well: {_utc(last_good.cycle_at)}."
     )

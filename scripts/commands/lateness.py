@@ -14,7 +14,7 @@ from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_optio
 if TYPE_CHECKING:
     from scripts.lateness import Arrivals, LatenessReport
 
-BAR = 12
+BAR = 10
 """Cells of the longest bar."""
 
 
@@ -84,19 +84,19 @@ def _drawing(report: LatenessReport) -> list[str]:
     marks = {report.buffer_seconds: "  < the buffer ends", REACH: "  < the reconcile ends"}
     counts = [by_step(each.behind, ends) for each in report.tables]
     longest = math.log10(max(max(each) for each in counts) + 1)
-    lines = ["Rows by how late they were (each block of a bar: about as many times more)", f"{'':12}" + _heads(report)]
+    lines = ["Rows by how late they were (a bar grows with the logarithm)", f"{'':10}" + _heads(report)]
     for number, end in enumerate([*ends, None]):
         name = "later" if end is None else f"to {in_time(end)}" if end else "not late"
         cells = [
-            f"{each[number]:>12,} {'█' * math.ceil(BAR * math.log10(each[number] + 1) / longest):{BAR}}"
+            f"{each[number]:>11,} {'█' * math.ceil(BAR * math.log10(each[number] + 1) / longest):{BAR}}"
             for each in counts
         ]
-        lines.append((f"{name:<12}" + "".join(cells) + marks.get(end or -1, "")).rstrip())
+        lines.append((f"{name:<10}" + "".join(cells) + marks.get(end or -1, "")).rstrip())
     return lines
 
 
 def _heads(report: LatenessReport) -> str:
-    return "".join(f"{each.table:>{BAR + 13}}" for each in report.tables)
+    return "".join(f"{each.table:>{BAR + 12}}" for each in report.tables)
 
 
 def _choices(report: LatenessReport) -> str:

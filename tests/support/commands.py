@@ -15,6 +15,8 @@ def _command(*name: str) -> Command:
 
 cycle = _command("cycle")
 status = _command("status")
+alert = _command("alert")
+lateness = _command("lateness")
 order = _command("order")
 extract = _command("extract")
 plan = _command("plan")
