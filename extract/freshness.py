@@ -9,12 +9,11 @@ from statistics import median
 
 from extract.clock import QUARTER_HOUR
 from extract.ensure_tables import EXTRACT_LOG
-from extract.reconcile import HOUR
 from extract.tables import ExtractConfig
 from extract.warehouse import Warehouse
 from macros.sql import timestamp
 
-DAY = 86_400
+HOUR, DAY = 3600, 86_400
 LOOKED_AT = 15 * DAY
 """So far back the extracts are asked how late the rows were."""
 

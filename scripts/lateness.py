@@ -186,7 +186,7 @@ def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
     newest: int | None = None
     cycles, again, bytes_again, by_hand = set(), 0, 0, 0
     for kind, stamp, finished, watermark, read, landed, rejected, size in log:
-        if stamp is not None and stamp not in landings:
+        if landed and stamp not in landings:  # a run that lands nothing leaves its stamp to the next
             landings[stamp] = Landing(stamp, kind, _epoch(finished), newest)
         if kind == "extract" and read is not None:
             cycles.add(finished)

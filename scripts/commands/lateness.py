@@ -124,10 +124,11 @@ def _remarks(report: LatenessReport) -> list[str]:
     remarks.append(f"reconcile  {report.reconciles:,} ended well and brought: {found}")
     by_hand = sum(each.by_hand for each in report.tables)
     missing = sum(each.missing for each in report.tables)
-    remarks.append(
-        f"beyond     What comes after more than 35 days no command finds by itself. {by_hand:,} rows came by hand, and "
-        f"{missing:,} are known that only the source has. To look further back: order-tracking verify --since T"
-    )
+    remarks += [
+        f"beyond     {by_hand:,} rows came by hand (extract --since, refresh); {missing:,} only the source has, as far as "
+        "is known",
+        "           what comes after 35 days no cycle finds; this looks further: order-tracking verify --since TIME",
+    ]
     return remarks
 
 

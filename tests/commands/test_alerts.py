@@ -51,7 +51,7 @@ def webhook(status: int = 200, waits_for: Event | None = None) -> Iterator[tuple
         def log_message(self, *args: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"json://127.0.0.1:{server.server_port}/services/hunter2", received
