@@ -125,8 +125,7 @@ def _remarks(report: LatenessReport) -> list[str]:
     by_hand = sum(each.by_hand for each in report.tables)
     missing = sum(each.missing for each in report.tables)
     remarks += [
-        f"beyond     {by_hand:,} rows came by hand (extract --since, refresh); {missing:,} only the source has, as far as "
-        "is known",
+        f"beyond     {by_hand:,} rows came by hand (extract --since, refresh); {missing:,} are known to be missing",
         "           what comes after 35 days no cycle finds; this looks further: order-tracking verify --since TIME",
     ]
     return remarks
