@@ -200,15 +200,15 @@ def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
     rows = warehouse.fetchall(
         sql_from_template(
             f"""
-            SELECT raw.landed_at, CAST(FLOOR(raw.{table.time} / 60.0) AS BIGINT) AS event_minute, COUNT(*)
-            FROM raw JOIN (
+            SELECT landed.landed_at, CAST(FLOOR(landed.{table.time} / 60.0) AS BIGINT) AS event_minute, COUNT(*)
+            FROM landed JOIN (
               SELECT DISTINCT landed_at FROM log
               WHERE table_name = :name AND error IS NULL AND rows_landed > 0 AND kind IN ('extract', 'reconcile')
                 AND finished_at > :since AND finished_at <= :now
-            ) AS landings ON landings.landed_at = raw.landed_at
+            ) AS landings ON landings.landed_at = landed.landed_at
             GROUP BY 1, 2
             """,
-            {"raw": table.raw, "log": EXTRACT_LOG},
+            {"landed": table.raw, "log": EXTRACT_LOG},
             name=table.name,
             since=timestamp(now - KNOWN_FOR),
             now=timestamp(now),
