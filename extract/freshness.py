@@ -9,12 +9,11 @@ from statistics import median
 
 from extract.clock import QUARTER_HOUR
 from extract.ensure_tables import EXTRACT_LOG
-from extract.reconcile import HOUR
 from extract.tables import ExtractConfig
 from extract.warehouse import Warehouse
 from macros.sql import timestamp
 
-DAY = 86_400
+HOUR, DAY = 3600, 86_400
 LOOKED_AT = 15 * DAY
 """So far back the extracts are asked how late the rows were."""
 
@@ -30,12 +29,13 @@ Seen = tuple[int, int]
 
 @dataclass(frozen=True)
 class Lateness:
-    """How old the newest row of a table is, and may be; seconds."""
+    """How old the newest row of a table is, and may be; seconds, and `newest` epoch seconds."""
 
     table: str
     newest: int
     late: int
     allowed: int
+    """The limit that is set; or three cycles more than is usual at this hour; or a day while nobody knows that."""
     told_before: bool
     """It was as stale at the extract before."""
 
@@ -43,12 +43,21 @@ class Lateness:
     def stale(self) -> bool:
         return self.late > self.allowed
 
+    @property
+    def in_words(self) -> str:
+        """How late it is, and what to ask."""
+        return (
+            f"{self.table}: its newest row is of {_utc(self.newest)} UTC, {self.late / HOUR:.1f} hours ago, and at "
+            f"this hour it may be {self.allowed / HOUR:.1f} hours old. Does the application still write there?"
+        )
+
 
 def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Lateness]:
     """Of each table from which something has landed, at `now` (epoch seconds), from the extracts' log."""
+    since, until = (timestamp(moment).sql("redshift") for moment in (now - LOOKED_AT, now))
     rows = warehouse.fetchall(
         f"SELECT table_name, finished_at, watermark FROM {EXTRACT_LOG} WHERE error IS NULL "
-        f"AND finished_at > {timestamp(now - LOOKED_AT).sql('redshift')} ORDER BY finished_at"
+        f"AND finished_at > {since} AND finished_at <= {until} ORDER BY finished_at"
     )
     found = []
     for table in config.tables:
@@ -64,12 +73,7 @@ def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Late
 
 def stale_lines(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[str]:
     """A line for each table that has become stale since the extract before: each is told once."""
-    return [
-        f"{each.table}: its newest row is of {_utc(each.newest)} UTC, {each.late / HOUR:.1f} hours ago, and at this "
-        f"hour it is usually no older than {each.allowed / HOUR:.1f} hours. Does the application still write there?"
-        for each in lateness(warehouse, config, now)
-        if each.stale and not each.told_before
-    ]
+    return [each.in_words for each in lateness(warehouse, config, now) if each.stale and not each.told_before]
 
 
 def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:
@@ -84,7 +88,7 @@ def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:
 
 def _judged(seen: Sequence[Seen], now: int, stale_seconds: int | None) -> tuple[int, int]:
     """How late the newest row is at `now`, and how late it may be; seconds."""
-    late = now - seen[-1][1]
+    late = max(0, now - seen[-1][1])
     if stale_seconds is not None:
         return late, stale_seconds
     worst: dict[int, int] = {}

@@ -1,28 +1,113 @@
-"""Alerts: what must reach somebody is sent to every URL of ALERT_URLS, by Apprise. An alert never fails anything."""
+"""Alerts: what must reach somebody is sent to every URL of ALERT_URLS, by Apprise. An alert never fails anything.
+
+What a URL did not take waits in a small file, and whoever alerts next tries it again. What is told, and when, stands in
+scripts/news.py.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from extract.errors import LockHeld, in_words
+from extract.errors import ConfigurationError, LockHeld, in_words
 from extract.settings import split_urls, without_secrets
+from scripts import cycle_log
+
+SECONDS = 20.0
+"""So long may the URLs take, all together."""
+
+KEPT = 20
+"""So many alerts wait at most; of more the oldest are given up."""
+
+SEE_WHY = "See why with: order-tracking alert --test"
 
 
-def send_alert(title: str, body: str) -> list[str]:
-    """Sends to every URL; gives a warning for each that was not reached. No warning names more than the URL's scheme.
+@dataclass(frozen=True)
+class Alert:
+    """What is told: a title of a few words, and a text that says what, since when, and what to do."""
 
-    ALERT_URLS: Apprise's URLs (slack://…, mailtos://…, json://…), with commas or white space between them.
+    title: str
+    body: str
+
+
+def alert_urls() -> list[str]:
+    """ALERT_URLS: Apprise's URLs (slack://…, mailtos://…, json://…), with commas or white space between them."""
+    return split_urls(os.environ.get("ALERT_URLS", ""))
+
+
+def send_alerts(gateway: str, alerts: Sequence[Alert], source: str | None = None) -> list[str]:
+    """Sends what waits and then these; gives a warning for each URL that did not take all of it.
+
+    Args:
+        source: The source's URL as given: no alert shows its password.
     """
+    urls = {_fingerprint(url): url for url in alert_urls()}
+    if not urls:
+        return []
+    with remembered(gateway) as memory:
+        texts = [
+            *memory.get("waiting", []),
+            *({"title": each.title, "body": without_secrets(each.body, source), "to": [*urls]} for each in alerts),
+        ]
+        results = deliver(
+            {
+                name: (url, [Alert(text["title"], text["body"]) for text in texts if name in text["to"]])
+                for name, url in urls.items()
+            }
+        )
+        for name, (taken, _) in results.items():
+            for text in [text for text in texts if name in text["to"]][:taken]:
+                text["to"].remove(name)
+        memory["waiting"] = [text for text in texts if {*text["to"]} & {*urls}][-KEPT:]
     return [
-        f"an alert could not be delivered: URL {number} of ALERT_URLS ({scheme(url)}) {fault}. See why with: "
-        "apprise -vv -b test URL"
-        for number, url in enumerate(split_urls(os.environ.get("ALERT_URLS", "")), start=1)
-        if (fault := _send(url, title, body))
+        f"an alert could not be delivered: URL {number} of ALERT_URLS ({scheme(url)}) {fault}. The next cycle "
+        f"tries it again. {SEE_WHY}"
+        for number, (name, url) in enumerate(urls.items(), start=1)
+        if (fault := results[name][1])
     ]
+
+
+def deliver(by_name: Mapping[str, tuple[str, Sequence[Alert]]]) -> dict[str, tuple[int, str]]:
+    """Sends to all URLs at once, to each in order until it does not take one; waits SECONDS at most.
+
+    Args:
+        by_name: Any name -> a URL, and what it is to be sent.
+
+    Gives for each name how many it took, and what was wrong with the next one; empty if nothing was.
+    """
+    results: dict[str, tuple[int, str]] = {}
+
+    def work(name: str, url: str, alerts: Sequence[Alert]) -> None:
+        for taken, alert in enumerate(alerts):
+            if fault := _send(url, alert):
+                results[name] = taken, fault
+                return
+        results[name] = len(alerts), ""
+
+    # Daemons: one that hangs does not keep the process from ending.
+    threads = [
+        threading.Thread(target=work, args=(name, url, alerts), daemon=True)
+        for name, (url, alerts) in by_name.items()
+        if alerts
+    ]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + SECONDS
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = (0, f"did not answer within {SECONDS:.0f} s")
+    return {name: results.get(name, late if alerts else (0, "")) for name, (_, alerts) in by_name.items()}
 
 
 def scheme(url: str) -> str:
@@ -36,35 +121,73 @@ def scheme(url: str) -> str:
     return found.group() if found else "it has no ://"
 
 
-def _send(url: str, title: str, body: str) -> str:
-    """What is wrong with the URL or with its delivery; empty where it was delivered."""
+def _send(url: str, alert: Alert) -> str:
+    """What is wrong with the URL or with its delivery; empty if it was delivered."""
     import apprise
 
-    with apprise.LogCapture(level=logging.CRITICAL):  # what Apprise logs may hold the URL
-        try:
-            target = apprise.Apprise.instantiate(url)
-            if not isinstance(target, apprise.NotifyBase):
-                return "is no URL that Apprise knows"
-            return "" if target.notify(body=body, title=title) else "did not take it"
-        except Exception as error:
-            return f"failed with {type(error).__name__}"
+    logger = logging.getLogger("apprise")  # what it logs may hold the URL
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    try:
+        target = apprise.Apprise.instantiate(url)
+        if not isinstance(target, apprise.NotifyBase):
+            return "is no URL that Apprise knows"
+        taken = target.notify(body=alert.body, title=f"order-tracking: {alert.title}")
+        return "" if taken else "did not take it"
+    except Exception as error:
+        return f"failed with {type(error).__name__}"
+
+
+def _fingerprint(url: str) -> str:
+    """Tells a URL from the others, and gives nothing of it away."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+# What is remembered
+
+
+def memory_file(gateway: str) -> Path:
+    """What waits to be sent, and which silence has been told: beside the kept rows of the cycles' log."""
+    return cycle_log.kept_file(gateway).with_suffix(".alerts")
 
 
 @contextmanager
-def alert_of_failure(
-    what: str,
-    report: Callable[[str], None] | None,
-    *,
-    source: str | None = None,
-    except_for: tuple[type[Exception], ...] = (LockHeld,),
-) -> Iterator[None]:
-    """Alerts when the work inside fails; the error goes on as it came. `source`: its password is shown nowhere."""
+def remembered(gateway: str) -> Iterator[dict[str, Any]]:
+    """The file's content, which is written back afterwards. Whoever alerts meanwhile waits.
+
+    Where there is no such file and none can be made, nothing is remembered; alerts are sent all the same.
+    """
+    memory: dict[str, Any] = {}
+    try:
+        file = memory_file(gateway).open("a+", encoding="utf-8")
+    except OSError:
+        yield memory
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        try:
+            memory = dict(json.loads(file.read() or "{}"))
+        except ValueError:
+            memory = {}  # it was broken off
+        yield memory
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps(memory))
+
+
+# Commands that are run by hand
+
+
+@contextmanager
+def alert_of_failure(what: str, gateway: str, report: Callable[[str], None]) -> Iterator[None]:
+    """Alerts when the work inside fails; the error goes on as it came. What only was refused is not told."""
     try:
         yield
-    except except_for:
+    except (LockHeld, ConfigurationError):
         raise
     except Exception as error:
-        for warning in send_alert(f"order-tracking: {what} failed", without_secrets(in_words(error), source)):
-            if report:
-                report(f"warning: {warning}")
+        for warning in send_alerts(gateway, [Alert(f"{what} failed", in_words(error))]):
+            report(f"warning: {warning}")
         raise

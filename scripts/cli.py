@@ -17,7 +17,7 @@ from scripts.outcome import run
 NAME = "order-tracking"
 
 SECTIONS = {
-    "Every day": ("cycle", "status", "order", "extract", "reconcile", "verify", "refresh"),
+    "Every day": ("cycle", "status", "order", "extract", "reconcile", "verify", "refresh", "lateness", "alert"),
     "What the checks find": ("exceptions",),
     "Changes of the models": ("plan", "retention"),
     "Redshift": ("redshift",),

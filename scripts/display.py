@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,21 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def in_time(span: dt.timedelta | float) -> str:
+    """A span of time in two words.
+
+    Example:
+        >>> in_time(50), in_time(420), in_time(3 * 3600 + 120), in_time(dt.timedelta(days=2, hours=5))
+        ('50 s', '7 min', '3 h 2 min', '2 d 5 h')
+    """
+    seconds = int(span.total_seconds() if isinstance(span, dt.timedelta) else span)
+    for size, unit, small, of_small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if seconds >= size:
+            rest = seconds % size // small
+            return f"{seconds // size} {unit} {rest} {of_small}" if rest else f"{seconds // size} {unit}"
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
 def answer(text: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 
 from extract.clock import Clock
 from extract.ensure_tables import ensure_tables, look_before_plan
-from extract.errors import ConfigurationError, CycleFailed, LockHeld
+from extract.errors import ConfigurationError, CycleFailed
 from extract.lock import run_lock
 from extract.ownership import refuse_foreign
 from extract.settings import PROJECT, share_warehouse_file
@@ -34,7 +34,7 @@ def plan(
     share_warehouse_file(gateway)
     name = EnvironmentNamingInfo.sanitize_name(environment).lower()
     with (
-        alert_of_failure("a plan", print, except_for=(LockHeld, ConfigurationError)),
+        alert_of_failure("a plan", gateway, print),
         run_lock(gateway),
         closing(open_warehouse(gateway)) as warehouse,
     ):

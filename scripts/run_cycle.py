@@ -21,11 +21,10 @@ from extract.landing import refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract
-from extract.settings import PROJECT, configured_source, share_warehouse_file, without_secrets
+from extract.settings import PROJECT, configured_source, share_warehouse_file
 from extract.source import open_source
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
-from scripts.alerts import alert_of_failure, send_alert
 from scripts.cycle_console import CycleConsole
 from scripts.cycle_log import CycleEntry
 from scripts.guards import (
@@ -35,6 +34,7 @@ from scripts.guards import (
     refuse_half_a_plan,
     refuse_without_the_marts,
 )
+from scripts.news import CycleNews
 from scripts.sqlmesh_session import first_day, sqlmesh_session
 from scripts.statement_times import TimedStatement, slowest
 
@@ -101,19 +101,16 @@ def run_cycle(
     clock = Clock(at)
     cycle = Cycle(clock.now_utc())
     entry = CycleEntry(cycle, gateway, source)
-    with entry.kept(report):
-        with alert_of_failure("a cycle", report, source=source):
-            url = configured_source(source, gateway)
-            share_warehouse_file(gateway)
-            not_reconciled = _run_phases(
-                cycle, entry, clock, url, gateway, reconcile_since, allow_empty, project, report, progress
+    news = CycleNews(cycle, gateway, source)
+    with entry.kept(report), news.sent(report):
+        url = configured_source(source, gateway)
+        share_warehouse_file(gateway)
+        _run_phases(cycle, entry, news, clock, url, gateway, reconcile_since, allow_empty, project, report, progress)
+        if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
+            cycle.warnings.append(
+                f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
+                "(docs/recovery.md, 'A cycle is slow')"
             )
-            if not_reconciled is not None:
-                raise CycleFailed(
-                    f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts "
-                    "are up to date; what only a reconcile finds waits for the next one."
-                ) from not_reconciled
-        _add_late_warnings(cycle, url)
     if report:
         if named := slowest(cycle.statements):
             report(f"{'slowest':<10} {'':8}  {named}")
@@ -123,21 +120,10 @@ def run_cycle(
     return cycle
 
 
-def _add_late_warnings(cycle: Cycle, url: str) -> None:
-    """What is known only when the warehouse is closed: the cycle took long, or an alert was not delivered."""
-    if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
-        cycle.warnings.append(
-            f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
-            "(docs/recovery.md, 'A cycle is slow')"
-        )
-    if cycle.warnings:
-        title = f"order-tracking: warnings of the cycle at {cycle.at:%Y-%m-%d %H:%M} UTC"
-        cycle.warnings += send_alert(title, without_secrets("\n".join(cycle.warnings), url))
-
-
 def _run_phases(
     cycle: Cycle,
     entry: CycleEntry,
+    news: CycleNews,
     clock: Clock,
     url: str,
     gateway: str,
@@ -146,13 +132,17 @@ def _run_phases(
     project: Path,
     report: Report | None,
     progress: Any,
-) -> Exception | None:
-    """Gives the error of a reconcile that failed: the marts do not wait for it."""
+) -> None:
+    """A reconcile that fails is told at the end: the marts do not wait for it."""
     not_reconciled: Exception | None = None
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
     with run_lock(gateway), closing(open_source(url, config.limits)) as rows:
-        with closing(open_warehouse(gateway)) as warehouse, entry.written_to(warehouse):
+        with (
+            closing(open_warehouse(gateway)) as warehouse,
+            entry.written_to(warehouse),
+            news.read_from(warehouse),
+        ):
             held, foreign = look_before_plan(warehouse, config.tables, project=project)
             refuse_foreign(foreign)
             start = first_day(warehouse, held, clock.now())
@@ -184,7 +174,8 @@ def _run_phases(
                     cycle.extracted = take()
                     phase.summary, phase.rows = _tables_summary(cycle.extracted), _rows_of(cycle.extracted)
                 cycle.warnings += [warning for run in cycle.extracted for warning in run.warnings]
-                cycle.warnings += stale_lines(warehouse, config, clock.now())
+                news.stale = stale_lines(warehouse, config, clock.now())
+                cycle.warnings += news.stale
                 if reconcile_since is not None:
                     with _phase(cycle, "reconcile", report) as phase:
                         since = Clock(reconcile_since).now()
@@ -202,9 +193,13 @@ def _run_phases(
                     phase.summary = console.models() or "nothing is due before the next quarter-hour"
                     phase.rows = _rows_archived(console)
                 cycle.warnings += console.warnings
+            if not_reconciled is not None:
+                raise CycleFailed(
+                    f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts "
+                    "are up to date; what only a reconcile finds waits for the next one."
+                ) from not_reconciled
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
-    return not_reconciled
 
 
 @contextmanager

@@ -8,29 +8,23 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock
 from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG
 from extract.errors import ConfigurationError, WarehouseError
-from extract.tables import EXTRACTED
+from extract.freshness import Lateness, lateness
+from extract.tables import EXTRACTED, ExtractConfig
 from extract.warehouse import Warehouse
-from macros.marts import EXCEPTIONS, mart_of
+from macros.marts import EXCEPTIONS
 from macros.periods import period_bounds, period_of
 from macros.sql import sql_from_template, timestamp
 from scripts.cycle_log import DONE, FAILED, LOCKED, REFUSED
+from scripts.display import in_time
+from scripts.news import OVERDUE
 from scripts.open_exceptions import last_checks
 
-OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
-"""A cycle that is so late was not started, or hangs."""
-
 DAY = dt.timedelta(days=1)
-WEEK = dt.timedelta(days=7)
-
-KNOWN_FROM = 20
-"""So many cycles must be known before a table's lateness is judged."""
-
 BLOCKS = 48
 """The last day as so many half-hours: they fit a terminal."""
 
@@ -48,9 +42,6 @@ class LoggedCycle:
     outcome: str
     rows_landed: int
     rows_archived: int
-    newest_uti: int | None
-    newest_ecs: int | None
-    newest_uts: int | None
     phases: str | None
     warnings: str | None
     error: str | None
@@ -73,29 +64,12 @@ COLUMNS = tuple(LoggedCycle.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class Lateness:
-    """How far a table's landings have come. Seconds; None where it is not known."""
-
-    table: str
-    newest: dt.datetime | None
-    late: int | None
-    usual: int | None
-    """The middle one of the cycles in the week before the newest event."""
-    most: int | None
-    """The greatest of them."""
-
-    @property
-    def too_late(self) -> bool:
-        """Twice as late as it ever was in that week. What has grown late since then is not taken for usual."""
-        return self.late is not None and self.most is not None and self.late > 2 * self.most + OVERDUE.total_seconds()
-
-
-@dataclass(frozen=True)
 class Status:
     """How things stand at a moment. Times are UTC, without a zone."""
 
     at: dt.datetime
-    tables: list[Lateness]
+    tables: dict[str, Lateness | None]
+    """How old each table's newest row is, and may be; None if nothing is known of it."""
     day: list[LoggedCycle]
     """The cycles of the last 24 hours, the oldest first."""
     last: LoggedCycle | None
@@ -135,7 +109,9 @@ class Status:
         return period_of(end), _moment(end)
 
 
-def read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, Any]] = ()) -> Status:
+def read_status(
+    warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept: Sequence[dict[str, Any]] = ()
+) -> Status:
     """How things stand at the clock's moment.
 
     Args:
@@ -144,26 +120,26 @@ def read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, Any
     Raises ConfigurationError where there is no log of cycles yet.
     """
     try:
-        return _read_status(warehouse, clock, kept)
+        return _read_status(warehouse, config, clock, kept)
     except WarehouseError as error:
         if CYCLE_LOG in warehouse.columns_of_schemas([CYCLE_LOG.split(".")[0]]):
             raise
         raise ConfigurationError(f"There is no {CYCLE_LOG} yet, which a cycle makes. Run a cycle first.") from error
 
 
-def _read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, Any]]) -> Status:
+def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept: Sequence[dict[str, Any]]) -> Status:
     at = clock.now_utc().replace(tzinfo=None)
-    newest, reconciled_at = _landed(warehouse, clock.now())
-    cycles = _cycles(warehouse, at, newest, kept)
+    late = {each.table: each for each in lateness(warehouse, config, clock.now())}
     checked_at, findings = last_checks(warehouse, clock.now())
     first, last_done = _first_and_last_done(warehouse, clock.now())
+    cycles = _cycles(warehouse, min(at - DAY, last_done or at), at, kept)
     open_by_check, opened = _open(warehouse, at)
     done = [cycle.cycle_at for cycle in cycles if cycle.outcome == DONE]
     last_done = max([*done, *([last_done] if last_done else [])], default=None)
     due_from = checked_at or first
     status = Status(
         at=at,
-        tables=[_lateness(name, at, newest.get(name), cycles) for name in EXTRACTED],
+        tables={name: late.get(name) for name in EXTRACTED},
         day=[cycle for cycle in cycles if cycle.cycle_at > at - DAY],
         last=next((cycle for cycle in reversed(cycles) if cycle.outcome != LOCKED), None),
         last_done=last_done,
@@ -172,7 +148,7 @@ def _read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, An
         checks_due=None if due_from is None else _later(due_from, DAY),
         open_by_check=open_by_check,
         opened_in_a_day=opened,
-        reconciled_at=reconciled_at,
+        reconciled_at=_reconciled(warehouse, clock.now()),
     )
     return replace(status, wrong=_what_is_wrong(status))
 
@@ -186,12 +162,7 @@ def _what_is_wrong(status: Status) -> list[str]:
     if status.last and status.last.outcome != DONE:
         said = "failed" if status.last.outcome == FAILED else "was refused"
         wrong.append(f"The last cycle, of {status.last.cycle_at:%Y-%m-%d %H:%M}, {said}: {status.last.error}")
-    wrong += [
-        f"{table.table} is {in_time(table.late)} late, in the week before at most {in_time(table.most)}: is the source "
-        "still written?"
-        for table in status.tables
-        if table.too_late and table.late is not None and table.most is not None
-    ]
+    wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
     if status.checks_due and status.at > status.checks_due + OVERDUE:
         last = f"{status.checked_at:%Y-%m-%d %H:%M}" if status.checked_at else "never (after an update: make plan)"
         wrong.append(f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}.")
@@ -200,28 +171,25 @@ def _what_is_wrong(status: Status) -> list[str]:
     return wrong
 
 
-def _landed(warehouse: Warehouse, now: int) -> tuple[dict[str, int], dt.datetime | None]:
-    """Table -> newest event time landed; and when a reconcile last ended well."""
+def _reconciled(warehouse: Warehouse, now: int) -> dt.datetime | None:
+    """When a reconcile last ended well for all tables; None if it never did for one."""
     rows = warehouse.fetchall(
         sql_from_template(
             """
-            SELECT table_name, MAX(watermark), MAX(CASE WHEN kind = 'reconcile' AND error IS NULL THEN finished_at END)
-            FROM log WHERE started_at <= :now GROUP BY table_name
+            SELECT table_name, MAX(finished_at) FROM log
+            WHERE kind = 'reconcile' AND error IS NULL AND started_at <= :now GROUP BY table_name
             """,
             {"log": EXTRACT_LOG},
             now=timestamp(now),
         )
     )
-    reconciled = [moment for *_, moment in rows]
-    whole = len(reconciled) == len(EXTRACTED) and all(reconciled)
-    return {name: newest for name, newest, _ in rows if newest is not None}, min(reconciled) if whole else None
+    return min(moment for _, moment in rows) if len(rows) == len(EXTRACTED) else None
 
 
 def _cycles(
-    warehouse: Warehouse, at: dt.datetime, newest: dict[str, int], kept: Sequence[dict[str, Any]]
+    warehouse: Warehouse, since: dt.datetime, at: dt.datetime, kept: Sequence[dict[str, Any]]
 ) -> list[LoggedCycle]:
-    """The cycles of the last day, and of the week before the oldest of the tables' newest events; in their order."""
-    since = min([at - DAY, *(_moment(seconds) - WEEK for seconds in newest.values())])
+    """The cycles from one moment to another, in their order."""
     rows = warehouse.fetchall(
         sql_from_template(
             "SELECT :columns FROM log WHERE cycle_at >= :since AND cycle_at <= :now",
@@ -267,40 +235,6 @@ def _open(warehouse: Warehouse, at: dt.datetime) -> tuple[dict[str, int], int]:
         )
     )
     return {check: count for check, count, _ in rows}, int(sum(opened for *_, opened in rows))
-
-
-def _lateness(table: str, at: dt.datetime, newest: int | None, cycles: Sequence[LoggedCycle]) -> Lateness:
-    """A table's lateness now, and what it was at the cycles before its newest event, for a week."""
-    if newest is None:
-        return Lateness(table, None, None, None, None)
-    moment = _moment(newest)
-    column = f"newest_{mart_of(f'order_tracking.mart_{table}').alias}"
-    before = [
-        max(0, _epoch(cycle.cycle_at) - landed)
-        for cycle in cycles
-        if cycle.outcome == DONE
-        and moment - WEEK <= cycle.cycle_at
-        and (landed := getattr(cycle, column)) is not None
-        and landed < newest
-    ]
-    late = max(0, _epoch(at) - newest)
-    known = len(before) >= KNOWN_FROM
-    return Lateness(table, moment, late, int(median(before)) if before else None, max(before) if known else None)
-
-
-def in_time(span: dt.timedelta | float) -> str:
-    """A span of time in two words.
-
-    Example:
-        >>> in_time(50), in_time(420), in_time(3 * 3600 + 120), in_time(dt.timedelta(days=2, hours=5))
-        ('50 s', '7 min', '3 h 2 min', '2 d 5 h')
-    """
-    seconds = int(span.total_seconds() if isinstance(span, dt.timedelta) else span)
-    for size, unit, small, of_small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if seconds >= size:
-            rest = seconds % size // small
-            return f"{seconds // size} {unit} {rest} {of_small}" if rest else f"{seconds // size} {unit}"
-    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
 def _later(moment: dt.datetime, step: dt.timedelta) -> dt.datetime:

@@ -31,8 +31,8 @@ STATUS_CODES = """
 def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
     """Say in the first line whether all is well, and show on one screen why.
 
-    Wrong is: no cycle has ended well for three quarter-hours, the last one failed, a table is much later than it ever
-    was in the week before, the daily checks did not run, or a finding is open.
+    Wrong is: no cycle has ended well for three quarter-hours, the last one failed, a table is later than usual at
+    that hour, the daily checks did not run, or a finding is open.
 
     Changes nothing, and takes no lock. On DuckDB it waits up to 10 seconds for a cycle that holds the file.
 
@@ -43,6 +43,7 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
     from extract.clock import Clock
     from extract.errors import ConfigurationError, LockHeld, WarehouseError
     from extract.settings import without_secrets
+    from extract.tables import load_config
     from scripts.cycle_log import kept_rows
     from scripts.display import answer
     from scripts.reading import warehouse_to_read
@@ -51,7 +52,7 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
     try:
         gateway = chosen_gateway(gateway)
         with warehouse_to_read(gateway) as warehouse:
-            status = read_status(warehouse, Clock(at), kept_rows(gateway))
+            status = read_status(warehouse, load_config(), Clock(at), kept_rows(gateway))
     except (ConfigurationError, LockHeld, WarehouseError) as error:
         why = without_secrets(" ".join(str(error).split()))
         answer(json.dumps({"verdict": "cannot say", "why": [why]}, indent=2) if as_json else f"CANNOT SAY\n  {why}")
@@ -62,20 +63,21 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
 
 def as_text(status: Status) -> str:
     """One screen, the verdict first."""
-    from scripts.display import table
-    from scripts.status import in_time
+    from scripts.display import in_time, table
 
     def shown(moment: dt.datetime | None) -> str:
         return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
 
-    def span(seconds: int | None) -> str:
-        return "-" if seconds is None else in_time(seconds)
-
     count = len(status.wrong)
     verdict = f"WRONG: {count} thing{'s' if count > 1 else ''}" if status.wrong else "FINE"
     lines = [f"{verdict}, {status.at:%Y-%m-%d %H:%M} UTC", *(f"  {_cut(each)}" for each in status.wrong), ""]
-    rows = [(each.table, shown(each.newest), span(each.late), span(each.usual)) for each in status.tables]
-    lines += [table(("TABLE", "NEWEST EVENT", "LATE", "USUAL AT A CYCLE"), rows), ""]
+    rows = [
+        (name, None, None, None)
+        if each is None
+        else (name, shown(_moment(each.newest)), in_time(each.late), in_time(each.allowed))
+        for name, each in status.tables.items()
+    ]
+    lines += [table(("TABLE", "NEWEST EVENT", "LATE", "ALLOWED"), rows), ""]
     facts = {
         "last cycle": _last_cycle(status),
         "24 hours": status.blocks,
@@ -101,8 +103,13 @@ def as_data(status: Status) -> dict[str, Any]:
         "why": status.wrong,
         "at": status.at,
         "tables": [
-            {"table": each.table, "newest": each.newest, "late_seconds": each.late, "usual_seconds": each.usual}
-            for each in status.tables
+            {
+                "table": name,
+                "newest": each and _moment(each.newest),
+                "late_seconds": each and each.late,
+                "allowed_seconds": each and each.allowed,
+            }
+            for name, each in status.tables.items()
         ],
         "last_cycle": last
         and {
@@ -124,6 +131,10 @@ def as_data(status: Status) -> dict[str, Any]:
         "archived_in_24_hours": dict(status.archived),
         "next": {"cycle": status.next_cycle, "checks": status.checks_due, "half_year": status.next_half_year[1]},
     }
+
+
+def _moment(epoch_seconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC)
 
 
 def _iso(moment: dt.datetime) -> str:

@@ -33,6 +33,8 @@ LEAVES = (
     "reconcile",
     "verify",
     "refresh",
+    "lateness",
+    "alert",
     "plan",
     "retention",
     "exceptions list",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from extract.ensure_tables import EXTRACT_LOG, OWN_TABLES
-from extract.errors import CycleFailed, LockHeld
+from extract.errors import CycleFailed, LockHeld, SourceError
 from extract.lock import run_lock
+from extract.run import extract
 from scripts import cycle_log
 from tests.conftest import START
 from tests.support.commands import cycle as cycle_command
@@ -69,6 +70,24 @@ def test_a_cycle_that_fails_leaves_its_row_without_passwords(world: World, monke
     ((outcome, error, landed, phases),) = logged(world, "outcome, error, rows_landed, phases")
     assert (outcome, error, landed) == ("failed", "sqlmesh run failed: no login with ***", 3)
     assert [phase["phase"] for phase in json.loads(phases)] == ["extract"]
+
+
+def test_a_cycle_whose_reconcile_fails_leaves_its_row_as_failed_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **options: Any) -> Any:
+        if options.get("kind") == "reconcile":
+            raise SourceError("gone away")
+        return extract(*args, **options)
+
+    world.order(1, START)
+    monkeypatch.setattr("scripts.run_cycle.extract", broken)
+    with pytest.raises(CycleFailed):
+        world.cycle(reconcile_since=START)
+    ((outcome, error, phases),) = logged(world, "outcome, error, phases")
+    assert outcome == "failed" and error.startswith("The reconcile failed: gone away")
+    assert [phase["phase"] for phase in json.loads(phases)] == ["extract", "reconcile", "marts"]
+    assert cycle_log.kept_rows("local") == [] and world.uti()
 
 
 def test_a_cycle_that_is_interrupted_leaves_its_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

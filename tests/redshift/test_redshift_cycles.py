@@ -13,12 +13,14 @@ import pytest
 
 from bench.simulate import simulate
 from bench.source_writer import SourceWriter
-from extract.errors import CycleFailed, LockHeld
+from extract.errors import CycleFailed, LockHeld, SourceError
 from extract.lock import run_lock
+from tests.commands.test_alerts import titles, webhook
 from tests.marts.test_retention import physical
 from tests.proof.test_traces import DATA
 from tests.redshift_standin import Properties, RedshiftStandin, refusals
 from tests.support.commands import exceptions as exceptions_command
+from tests.support.commands import lateness as lateness_command
 from tests.support.commands import order as order_command
 from tests.support.commands import status as status_command
 from tests.support.conftest_redshift import START
@@ -266,6 +268,26 @@ def test_a_cycle_logs_itself_in_one_insert_which_status_reads(
     assert outcomes[-4:] == ["done", "failed", "locked", "done"]
     assert status_command([*asked[:3], f"{moment(world.now + MINUTE):%Y-%m-%dT%H:%M:%S}"]) == 0
     assert "uni_tracking_spath  2025-" in capsys.readouterr().out
+    assert [sql for sql in world.standin.statements if refusals(sql)] == []
+
+
+def test_alerts_and_lateness_ask_what_redshift_takes(
+    redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = redshift_world
+    world.order(1, START)
+    world.cycle()
+    world.scan(2, world.now)
+    with webhook() as (url, received):
+        monkeypatch.setenv("ALERT_URLS", url)
+        with pytest.raises(SourceError):
+            world.cycle(source="mysql://user@127.0.0.1:1/shop")
+        world.cycle()
+        world.cycle(START + DAY + HOUR)
+    assert titles(received)[:2] == ["a cycle failed", "cycles end well again"]
+    assert any(title.startswith("findings: ") and title.endswith(" opened") for title in titles(received))
+    assert lateness_command(["--gateway", "redshift", "--at", f"{moment(world.now):%Y-%m-%dT%H:%M:%S}"]) == 0
+    assert "< the buffer ends" in capsys.readouterr().out
     assert [sql for sql in world.standin.statements if refusals(sql)] == []
 
 

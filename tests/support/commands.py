@@ -15,6 +15,9 @@ def _command(*name: str) -> Command:
 
 cycle = _command("cycle")
 status = _command("status")
+alert = _command("alert")
+lateness = _command("lateness")
+refresh = _command("refresh")
 order = _command("order")
 extract = _command("extract")
 plan = _command("plan")

@@ -1,0 +1,68 @@
+"""`order-tracking alert`"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import click
+
+from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_option
+
+
+@click.command(short_help="Try the alerts out; tell that no cycle ends any more.", epilog=EXIT_CODES)
+@click.option("--test", "is_test", is_flag=True, help="Send a test to every URL of ALERT_URLS.")
+@click.option("--overdue", is_flag=True, help="Alert, once, if no cycle has ended for three quarter-hours.")
+@gateway_option
+@at_option
+def command(is_test: bool, overdue: bool, gateway: str | None, at: dt.datetime | None) -> int:
+    """Try the alerts out, or tell what no cycle can tell: that none ends any more.
+
+    Cycles alert by themselves, each change once. ALERT_URLS holds the addresses of Apprise: slack://..., mailtos://...
+
+    Changes nothing in source and warehouse, and takes no lock. --overdue also sends what could not be delivered before.
+
+    \b
+    Examples:
+      order-tracking alert --test
+      order-tracking alert --overdue
+    """
+    gateway = chosen_gateway(gateway)
+    from extract.errors import ConfigurationError
+    from scripts.alerts import alert_urls
+    from scripts.display import tell
+
+    if is_test == overdue:
+        raise ConfigurationError("Give --test or --overdue; nothing was sent.")
+    if not alert_urls():
+        raise ConfigurationError(
+            "ALERT_URLS is not set; nothing was sent. Write addresses of Apprise there, in .env or in the environment "
+            "(docs/operations.md, 'Alerts')."
+        )
+    if is_test:
+        return _test()
+    from extract.clock import Clock
+    from scripts.news import tell_silence
+
+    said, warnings = tell_silence(gateway, Clock(at).now_utc().replace(tzinfo=None))
+    for line in (said, *(f"warning: {warning}" for warning in warnings)):
+        tell(line)
+    return 1 if warnings else 0
+
+
+def _test() -> int:
+    """A line a URL: whether it took a test."""
+    import platform
+
+    from scripts.alerts import Alert, alert_urls, deliver, scheme
+    from scripts.display import tell
+
+    test = Alert("a test", f"Alerts of order-tracking on {platform.node()} arrive here. Nothing has happened.")
+    urls = alert_urls()
+    results = deliver({str(number): (url, [test]) for number, url in enumerate(urls, start=1)})
+    for number, url in enumerate(urls, start=1):
+        fault = results[str(number)][1]
+        tell(f"URL {number} ({scheme(url)}): {fault or 'delivered'}")
+    faults = [fault for _, fault in results.values() if fault]
+    if faults:
+        tell("What an address looks like: https://github.com/caronc/apprise/wiki. More: apprise -vv -b test URL")
+    return 1 if faults else 0

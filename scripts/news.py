@@ -1,0 +1,356 @@
+"""What a cycle must tell somebody, or that none ends any more: each change once, from the logs and the exceptions.
+
+A cycle that fails is told if the one before ended well; so is the first that ends well again. Findings are told by the
+first cycle that ends well after they were opened or closed. A silent source is told by the extract that notices it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from extract.clock import QUARTER_HOUR
+from extract.ensure_tables import CYCLE_LOG
+from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
+from extract.settings import without_secrets
+from extract.warehouse import Warehouse
+from macros.marts import EXCEPTIONS
+from macros.sql import sql_from_template, timestamp
+from scripts.alerts import Alert, alert_urls, remembered, send_alerts
+from scripts.cycle_log import DONE, FAILED, LOCKED, CycleSoFar, kept_rows, outcome_of
+from scripts.display import in_time
+from scripts.reading import warehouse_to_read
+
+OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
+"""If no cycle has ended for so long, none was started, or one hangs."""
+
+EXAMPLES = 10
+"""So many findings are named in one alert."""
+
+INTERRUPTED = "KeyboardInterrupt"
+"""A cycle that somebody ended by hand says nothing about the next."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a cycle ended. Times are UTC, without a zone."""
+
+    cycle_at: dt.datetime
+    started_at: dt.datetime
+    outcome: str
+    error: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """It tried to work: it neither found the lock held nor was interrupted."""
+        return self.outcome != LOCKED and self.error != INTERRUPTED
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was opened and what was closed since a cycle: counts by check, and lines of examples."""
+
+    opened: dict[str, int] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
+
+
+# What is read
+
+
+def ended_before(warehouse: Warehouse, at: dt.datetime, kept: Sequence[dict[str, Any]] = ()) -> list[Ended]:
+    """The last cycle that ended well until `at` (UTC, no zone) and all since, the oldest first.
+
+    Args:
+        kept: Rows of cycles that are not in the log yet, or ended otherwise than it says (`kept_rows`).
+    """
+    rows = warehouse.fetchall(
+        sql_from_template(
+            """
+            SELECT cycle_at, started_at, outcome, error FROM log
+            WHERE cycle_at <= :at AND cycle_at >= (
+              SELECT COALESCE(MAX(done.cycle_at), TIMESTAMP '1970-01-01') FROM done
+              WHERE done.outcome = :done AND done.cycle_at <= :at
+            )
+            """,
+            {"log": CYCLE_LOG, "done": CYCLE_LOG},
+            at=timestamp(int(at.replace(tzinfo=dt.UTC).timestamp())),
+            done=DONE,
+        )
+    )
+    return in_order([Ended(*row) for row in rows], kept, at)
+
+
+def in_order(logged: Sequence[Ended], kept: Sequence[dict[str, Any]], at: dt.datetime) -> list[Ended]:
+    """What is logged and what is kept until `at`: a kept row knows better how its cycle ended."""
+    found = {each.started_at: each for each in logged}
+    for row in kept:
+        cycle_at, started_at = (dt.datetime.fromisoformat(row[name]) for name in ("cycle_at", "started_at"))
+        if cycle_at <= at:
+            found[started_at] = Ended(cycle_at, started_at, row["outcome"], row.get("error"))
+    return sorted(found.values(), key=lambda each: (each.cycle_at, each.started_at))
+
+
+def findings_since(warehouse: Warehouse, since: dt.datetime) -> Findings:
+    """What was opened and is open, and what was closed, after a moment (UTC, no zone)."""
+    moment = timestamp(int(since.replace(tzinfo=dt.UTC).timestamp()))
+    rows = warehouse.fetchall(
+        sql_from_template(
+            f"""
+            SELECT check_name, closed, order_id, detail, first_seen_at, resolution, found, place FROM (
+              SELECT check_name, closed, order_id, detail, first_seen_at, resolution,
+                COUNT(*) OVER (PARTITION BY check_name, closed) AS found,
+                ROW_NUMBER() OVER (PARTITION BY check_name, closed ORDER BY first_seen_at, order_id, detail) AS place
+              FROM (
+                SELECT check_name, order_id, detail, first_seen_at, resolution,
+                  CASE WHEN resolved_at IS NULL THEN 0 ELSE 1 END AS closed
+                FROM exceptions
+                WHERE (resolved_at IS NULL AND first_seen_at > :since)
+                  OR (resolved_at > :since AND first_seen_at <= :since)
+              ) AS changed
+            ) AS numbered
+            WHERE place <= {EXAMPLES} ORDER BY closed, check_name, place
+            """,
+            {"exceptions": EXCEPTIONS},
+            since=moment,
+        )
+    )
+    counts: list[dict[str, int]] = [{}, {}]
+    for check, closed, *_, count, _ in rows:
+        counts[int(closed)][str(check)] = int(count)
+    kinds = len(counts[0]) + len(counts[1])
+    share = max(1, EXAMPLES // kinds) if kinds else 0
+    lines = findings_lines([row for row in rows if row[-1] <= share][:EXAMPLES])
+    return Findings(counts[0], counts[1], tuple(lines))
+
+
+def findings_lines(rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    """A line an example; of rows of check, closed, order, detail, first_seen_at and resolution."""
+    return [
+        f"{'closed' if closed else 'opened'}: {check}, {'no order' if order is None else f'order {order}'}, since "
+        f"{first_seen:%Y-%m-%d %H:%M}: {detail}{f' ({resolution})' if closed else ''}"
+        for check, closed, order, detail, first_seen, resolution, *_ in rows
+    ]
+
+
+# What is told
+
+
+def news_of_cycle(
+    before: Sequence[Ended], cycle: Ended, findings: Findings | None, stale: Sequence[str]
+) -> list[Alert]:
+    """What has changed with a cycle.
+
+    Args:
+        before: The last cycle that ended well, and those since.
+        findings: What was opened and closed since that one, if this one ended well.
+        stale: A line for each table of the source that has just fallen silent.
+    """
+    counted = [each for each in before if each.counts]
+    broken = [each for each in counted if each.outcome != DONE]
+    last_good = next((each for each in reversed(counted) if each.outcome == DONE), None)
+    if last_good is not None:
+        broken = [
+            each for each in broken if (each.cycle_at, each.started_at) > (last_good.cycle_at, last_good.started_at)
+        ]
+    news = []
+    if not cycle.counts:
+        pass
+    elif cycle.outcome != DONE:
+        if not broken:
+            news.append(_begins_to_fail(cycle, last_good))
+    elif broken:
+        news.append(_recovered(cycle, broken))
+    elif last_good is not None and cycle.cycle_at - last_good.cycle_at > OVERDUE:
+        news.append(_runs_again(cycle, last_good, before))
+    if findings is not None and (findings.opened or findings.closed):
+        news.append(_findings(findings))
+    if stale:
+        body = [*stale, "What it means: docs/source.md, 'When the source is silent'. It is told once."]
+        news.append(Alert("the source is silent", "\n".join(body)))
+    return news
+
+
+def news_of_silence(before: Sequence[Ended], at: dt.datetime) -> tuple[dt.datetime, Alert] | None:
+    """That no cycle has ended for three quarter-hours, and since when; None if one has, or none is known."""
+    ended = [each for each in before if each.counts]
+    locked = [each for each in before if each.outcome == LOCKED]
+    if not ended and not locked:
+        return None
+    since = ended[-1].cycle_at if ended else locked[0].cycle_at
+    if at - since <= OVERDUE:
+        return None
+    later = [each for each in locked if each.cycle_at > since] if ended else locked
+    why = (
+        f"{_cycles(len(later))} found the lock held since then: find the command that holds it, and end it if it "
+        "hangs; the lock goes with it. A first load or a maintenance may just take long."
+        if later
+        else "None was started, or each was killed: look at cron and at the machine. Then run: order-tracking cycle."
+    )
+    body = f"No cycle has ended since {_utc(since)}, {in_time(at - since)} ago. {why} Nothing is lost. {CODES}"
+    return since, Alert(f"no cycle for {in_time(at - since)}", body)
+
+
+CODES = "More: docs/operations.md, 'Exit codes of a cycle'."
+
+
+def _begins_to_fail(cycle: Ended, last_good: Ended | None) -> Alert:
+    said = "failed" if cycle.outcome == FAILED else "was refused"
+    good = (
+        "No earlier one is known that ended well."
+        if last_good is None
+        else f"The last one that ended well: {_utc(last_good.cycle_at)}."
+    )
+    return Alert(
+        f"a cycle {said}",
+        f"The cycle of {_utc(cycle.cycle_at)} {said}: {cycle.error}\n{good} The message says what to do; the next "
+        f"cycle does what this one did not. No other alert follows until one ends well. {CODES}",
+    )
+
+
+def _recovered(cycle: Ended, broken: Sequence[Ended]) -> Alert:
+    return Alert(
+        "cycles end well again",
+        f"The cycle of {_utc(cycle.cycle_at)} ended well. {_cycles(len(broken))} before it did not, since "
+        f"{_utc(broken[0].cycle_at)}. The last of them said: {broken[-1].error}\nNothing is to be done: what they did "
+        "not do is done.",
+    )
+
+
+def _runs_again(cycle: Ended, last_good: Ended, before: Sequence[Ended]) -> Alert:
+    locked = sum(each.outcome == LOCKED for each in before)
+    why = f"{_cycles(locked)} found the lock held." if locked else "None was started, or each was killed: look at cron."
+    return Alert(
+        "cycles run again",
+        f"No cycle ended well from {_utc(last_good.cycle_at)} to {_utc(cycle.cycle_at)}, "
+        f"{in_time(cycle.cycle_at - last_good.cycle_at)}. {why} Nothing is lost: this one did what was missed.",
+    )
+
+
+def _findings(findings: Findings) -> Alert:
+    counts = {"opened": sum(findings.opened.values()), "closed": sum(findings.closed.values())}
+    title = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+    lines = [
+        f"{word}: " + ", ".join(f"{check} {count:,}" for check, count in of_check.items())
+        for word, of_check in (("Opened", findings.opened), ("Closed", findings.closed))
+        if of_check
+    ]
+    more = sum(counts.values()) - len(findings.examples)
+    rest = [f"… and {more:,} more"] if more else []
+    what_to_do = "What each means and what to do: docs/operations.md, 'What the checks report'."
+    listed = ["All that is open: order-tracking exceptions list"] if findings.opened else []
+    return Alert(f"findings: {title}", "\n".join([*lines, *findings.examples, *rest, what_to_do, *listed]))
+
+
+def _cycles(count: int) -> str:
+    return f"{count:,} cycle{'' if count == 1 else 's'}"
+
+
+def _utc(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+# Who tells it
+
+
+class CycleNews:
+    """Around one cycle: what it must tell is read before its own row is logged, and sent when it has ended."""
+
+    def __init__(self, cycle: CycleSoFar, gateway: str, source: str | None):
+        self._cycle = cycle
+        self._gateway = gateway
+        self._source = source
+        self._at = cycle.at.replace(tzinfo=None)
+        self._before: list[Ended] | None = None
+        self._findings: Findings | None = None
+        self.stale: list[str] = []
+        """A line for each table of the source that has just fallen silent."""
+
+    @contextmanager
+    def read_from(self, warehouse: Warehouse) -> Iterator[None]:
+        """When the work inside ends, well or not, what was before it is read."""
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):  # there may be no log yet; then the kept rows will do
+                if alert_urls():
+                    self._before = ended_before(warehouse, self._at, kept_rows(self._gateway))
+            raise
+        if alert_urls():
+            with self._as_warning("what the alerts are about could not be read"):
+                self._before = ended_before(warehouse, self._at, kept_rows(self._gateway))
+                self._findings = findings_since(warehouse, last_good_of(self._before))
+
+    @contextmanager
+    def sent(self, report: Callable[[str], None] | None) -> Iterator[None]:
+        """When the work inside ends, well or not, what has changed is sent."""
+        try:
+            yield
+        except Exception as error:
+            told = len(self._cycle.warnings)
+            self._send(error)
+            for warning in self._cycle.warnings[told:]:  # no summary follows that would show it
+                if report:
+                    report(f"warning: {warning}")
+            raise
+        else:
+            self._send(None)
+
+    def _send(self, error: Exception | None) -> None:
+        if not alert_urls():
+            return
+        outcome = outcome_of(error)
+        if outcome == LOCKED:
+            return
+        with self._as_warning("the alerts of this cycle could not be sent"):
+            if self._before is None:
+                self._before = known_before(self._gateway, self._at)
+            words = None if error is None else " ".join(in_words(error).split())
+            this = Ended(self._at, dt.datetime.max, outcome, words)
+            news = news_of_cycle(self._before, this, self._findings, self.stale)
+            self._cycle.warnings += send_alerts(self._gateway, news, self._source)
+
+    @contextmanager
+    def _as_warning(self, what: str) -> Iterator[None]:
+        """No alert, and nothing that it needs, fails a cycle."""
+        try:
+            yield
+        except Exception as fault:
+            self._cycle.warnings.append(f"{what}: {without_secrets(in_words(fault), self._source)}")
+
+
+def known_before(gateway: str, at: dt.datetime) -> list[Ended]:
+    """The same as `ended_before`, by a connection of its own; of the kept rows alone where there is none."""
+    kept = kept_rows(gateway)
+    with suppress(ConfigurationError, LockHeld, WarehouseError), warehouse_to_read(gateway) as warehouse:
+        return ended_before(warehouse, at, kept)
+    return in_order([], kept, at)
+
+
+def last_good_of(before: Sequence[Ended]) -> dt.datetime:
+    """The moment of the last cycle that ended well; long ago if none has."""
+    return max((each.cycle_at for each in before if each.outcome == DONE), default=dt.datetime(1970, 1, 1))
+
+
+def tell_silence(gateway: str, at: dt.datetime) -> tuple[str, list[str]]:
+    """Alerts once if no cycle has ended for three quarter-hours until `at` (UTC, no zone), though none runs to say so.
+
+    Gives what is known, in a sentence, and a warning for each URL that was not reached. Raises ConfigurationError if
+    nothing is known of any cycle.
+    """
+    before = known_before(gateway, at)
+    if not before:
+        raise ConfigurationError(
+            "No cycle is known yet, or the warehouse cannot be read; nothing was told. Run a cycle first, or ask again."
+        )
+    found = news_of_silence(before, at)
+    if found is None:
+        return "No alert is due: a cycle has ended within 45 minutes.", send_alerts(gateway, [])
+    since, alert = found
+    with remembered(gateway) as memory:
+        told = memory.get("silence") == str(since)
+        memory["silence"] = str(since)
+    return alert.body, send_alerts(gateway, [] if told else [alert])
