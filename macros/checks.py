@@ -70,14 +70,15 @@ def disagreement(evaluator, topic: exp.Expr, found: exp.Expr, expected: exp.Expr
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> told = disagreement(MacroEvaluator("redshift"), exp.Literal.string("late"), exp.column("a"), exp.column("b"))
-        >>> told.sql("redshift")[:27]
+        >>> topic, found, expected = exp.Literal.string("late"), exp.column("a"), exp.column("b")
+        >>> disagreement(MacroEvaluator("redshift"), topic, found, expected).sql("redshift")[:27]
         "CAST('late' || ' (found: ' "
     """
     template = f"""
         CAST(:topic || '{VALUES}' || COALESCE(CAST(:found_at AS VARCHAR(19)), 'none')
           || '; expected: ' || COALESCE(CAST(:expected_at AS VARCHAR(19)), 'none')
-          || COALESCE('; difference: ' || CAST(ABS(:found - :expected) AS VARCHAR(20)) || ' s', '') || ')' AS VARCHAR(4096))
+          || COALESCE('; difference: ' || CAST(ABS(:found - :expected) AS VARCHAR(20)) || ' s', '') || ')'
+          AS VARCHAR(4096))
     """
     moments = {
         f"{name}_at": sql_from_template("'epoch'::TIMESTAMP + :seconds * INTERVAL '1 SECOND'", {}, seconds=seconds)

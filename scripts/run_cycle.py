@@ -35,6 +35,7 @@ from scripts.guards import (
     refuse_half_a_plan,
     refuse_without_the_marts,
 )
+from scripts.open_exceptions import with_findings
 from scripts.sqlmesh_session import first_day, sqlmesh_session
 from scripts.statement_times import TimedStatement, slowest
 
@@ -201,7 +202,7 @@ def _run_phases(
                     _run(context, console, clock, reached)
                     phase.summary = console.models() or "nothing is due before the next quarter-hour"
                     phase.rows = _rows_archived(console)
-                cycle.warnings += console.warnings
+                cycle.warnings += with_findings(warehouse, console.warnings)
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done), report)
     return not_reconciled
