@@ -20,7 +20,7 @@ from macros.marts import EXCEPTIONS, mart_of
 from macros.periods import period_bounds, period_of
 from macros.sql import sql_from_template, timestamp
 from scripts.cycle_log import DONE, FAILED, LOCKED, REFUSED
-from scripts.open_exceptions import last_checks
+from scripts.open_exceptions import OpenLine, last_checks, open_lines
 
 OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
 """A cycle that is so late was not started, or hangs."""
@@ -106,6 +106,8 @@ class Status:
     """What the last checks found."""
     checks_due: dt.datetime | None
     open_by_check: dict[str, int]
+    open_lines: list[OpenLine]
+    """What is open, as `exceptions list` shows it."""
     opened_in_a_day: int
     reconciled_at: dt.datetime | None
     wrong: list[str] = field(default_factory=list)
@@ -171,6 +173,7 @@ def _read_status(warehouse: Warehouse, clock: Clock, kept: Sequence[dict[str, An
         findings=findings,
         checks_due=None if due_from is None else _later(due_from, DAY),
         open_by_check=open_by_check,
+        open_lines=open_lines(warehouse),
         opened_in_a_day=opened,
         reconciled_at=reconciled_at,
     )

@@ -214,7 +214,7 @@ def test_what_finds_suspects_passes() -> None:
     names = {mart.alias: mart.name for mart in marts()}
     assert range_starts(names["uti"], warehouse) == []
     ages = {"uti": ["update_time", "landed_at", "tno", "status"], "ecs": ["add_time", "landed_at", "partner_id"]}
-    execute(warehouse, [*no_suspects(), *comparisons(names, ages, reach(10, 20))])
+    execute(warehouse, [*no_suspects(), *comparisons(names, ages, reach(10, 20), 60)])
     assert_takes(warehouse, at_least=9)
 
 
