@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.marts import ACCEPTED, COUNTED, EXCEPTIONS, NUMBER_USED_AGAIN, VALUES, mart_of, scan_key
+from macros.details import ACCEPTED, COUNTED, VALUES
+from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, mart_of, scan_key
 from macros.periods import half_open
 from macros.sql import columns_of, sql_from_template, timestamp, union_all
 

@@ -10,7 +10,8 @@ from sqlglot import exp
 from sqlmesh import macro
 
 from macros.checks import is_accepted, unjudged_orders
-from macros.marts import CHECK_LOG, COUNTED, EXCEPTIONS, VALUES
+from macros.details import topic
+from macros.marts import CHECK_LOG, EXCEPTIONS
 from macros.periods import half_open
 from macros.production import production_snapshot
 from macros.sql import sql_from_template, timestamp
@@ -47,11 +48,6 @@ def log_checks(found: exp.Query, at: int) -> exp.Expr:
         {"check_log": CHECK_LOG, "before": CHECK_LOG, "found": found},
         at=timestamp(at),
     )
-
-
-def topic(table: str) -> str:
-    """What a detail is about, without its figures."""
-    return f"SPLIT_PART(SPLIT_PART({table}.detail, '{COUNTED}', 1), '{VALUES}', 1)"
 
 
 def same_finding(left: str, right: str) -> str:

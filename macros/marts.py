@@ -16,15 +16,6 @@ UTS = "order_tracking.mart_uni_tracking_spath"
 NUMBER_USED_AGAIN = "history holds another order under this number: its tracking number or its metadata differ"
 """What an exception says of it, whoever finds it: the mart at once, or the daily check."""
 
-COUNTED = " (rows: "
-"""Behind this the detail of an exception says how many rows it is about."""
-
-VALUES = " (found: "
-"""Behind this it says which two values disagree, and by how much."""
-
-ACCEPTED = "accepted: "
-"""So begins the resolution of an exception that is known and stays quiet until its detail changes."""
-
 
 @dataclass(frozen=True)
 class Mart:

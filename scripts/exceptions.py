@@ -19,9 +19,9 @@ from extract.lock import run_lock
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse
 from extract.warehouse_duckdb import warehouse_file
-from macros.exceptions import topic
+from macros.details import ACCEPTED, topic
 from macros.history import history_view
-from macros.marts import ACCEPTED, ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
+from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, sql_from_template, timestamp
 from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, OpenLine, open_exceptions, open_lines
 

@@ -16,8 +16,9 @@ from typing import Any
 from sqlglot import exp
 
 from extract.warehouse import Warehouse
-from macros.exceptions import topic as topic_in_sql
-from macros.marts import CHECK_LOG, COUNTED, EXCEPTIONS, VALUES
+from macros.details import COUNTED, VALUES
+from macros.details import topic as topic_in_sql
+from macros.marts import CHECK_LOG, EXCEPTIONS
 from macros.sql import sql_from_template, timestamp
 
 RESTORABLE_CHECK = "order_without_ecs"
