@@ -196,7 +196,7 @@ def _whereabouts(table: Table, reached: exp.Expr, settled: int, in_range: exp.Ex
     columns = ["order_id", *ages]
     is_copy = identical("held", "landed", keys, table.columns)
     is_newer = older("landed", "held", ages) if table.mart.one_row_per_order else exp.false()
-    join = exp.true() if table.mart.one_row_per_order else is_copy
+    matching = exp.true() if table.mart.one_row_per_order else is_copy
     held = union_all(
         [
             exp.select(*columns_of(columns), exp.cast(exp.Literal.number(rank), "INTEGER").as_("rank_of_place"))
@@ -210,7 +210,7 @@ def _whereabouts(table: Table, reached: exp.Expr, settled: int, in_range: exp.Ex
         SELECT :columns, MAX(CASE WHEN held.order_id IS NULL THEN 0 WHEN :is_copy THEN held.rank_of_place
           WHEN :is_newer THEN 1 ELSE 0 END) AS best_place
         FROM (SELECT :plain FROM raw WHERE :in_range) AS landed
-        LEFT JOIN held ON held.order_id = landed.order_id AND :join
+        LEFT JOIN held ON held.order_id = landed.order_id AND :matching
         GROUP BY :columns
         """,
         {"raw": table.raw, "held": held},
@@ -219,7 +219,7 @@ def _whereabouts(table: Table, reached: exp.Expr, settled: int, in_range: exp.Ex
         in_range=in_range,
         is_copy=is_copy,
         is_newer=is_newer,
-        join=join,
+        matching=matching,
     )
     return query_from_template(
         """

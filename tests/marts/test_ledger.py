@@ -22,7 +22,9 @@ def balance(world: World, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict
     """The exit code, and each table's accounts."""
     capsys.readouterr()
     code = main(["verify", "--ledger", "--json", "--at", f"{moment(world.now):%Y-%m-%dT%H:%M:%S}"])
-    return code, {each["table"]: each for each in json.loads(capsys.readouterr().out)["tables"]}
+    told = capsys.readouterr()
+    assert told.out, told.err
+    return code, {each["table"]: each for each in json.loads(told.out)["tables"]}
 
 
 def test_the_ledger_balances_through_a_life(world: World, capsys: pytest.CaptureFixture[str]) -> None:
