@@ -3,7 +3,7 @@ AUDIT (
   blocking FALSE
 );
 
-/* Warns. A row is an active order whose status time is not the time of its newest scan in the mart. */
+/* Warns. A row is an active order whose status time is not about the time of its newest scan in the mart. */
 SELECT
   *
 FROM @this_model
@@ -33,6 +33,19 @@ SELECT
 FROM @this_model
 WHERE
   check_name = 'order_without_ecs' AND checked_on BETWEEN @start_ds AND @end_ds;
+
+AUDIT (
+  name metadata_without_status,
+  blocking FALSE
+);
+
+/* Warns. A row is metadata that landed more than a day ago and whose order never got a status. */
+SELECT
+  *
+FROM @this_model
+WHERE
+  check_name = 'metadata_without_status'
+  AND checked_on BETWEEN @start_ds AND @end_ds;
 
 AUDIT (
   name duplicate_rows,
@@ -99,7 +112,7 @@ AUDIT (
   blocking FALSE
 );
 
-/* Warns. A row is a source row that could not be loaded; it stands as text in order_tracking_raw.rejected_rows. */
+/* Warns. A row says how many rows of a table could not be loaded for a reason; order_tracking_raw.rejected_rows has them. */
 SELECT
   *
 FROM @this_model

@@ -1,13 +1,14 @@
-"""What the daily checks share: when a row is settled, and how a rejected row is told."""
+"""What the daily checks share: when a row is settled, how two values that disagree are told, what was accepted."""
 
 from __future__ import annotations
 
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.marts import NUMBER_USED_AGAIN, mart_of
+from macros.details import ACCEPTED, COUNTED, VALUES
+from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, mart_of, scan_key
 from macros.periods import half_open
-from macros.sql import sql_from_template, timestamp, union_all
+from macros.sql import columns_of, sql_from_template, timestamp, union_all
 
 CHECKED = ("check_name", "table_name", "order_id", "detail")
 GRACE_SECONDS = 2 * 900
@@ -64,18 +65,73 @@ def is_checked_today(evaluator, seconds: exp.Expr):  # type: ignore[no-untyped-d
 
 
 @macro()
-def rejection_detail(evaluator, row: exp.Column):  # type: ignore[no-untyped-def]
-    """A rejected row in one line: the reason, and the row as far as there is room for it.
+def disagreement(evaluator, topic: exp.Expr, found: exp.Expr, expected: exp.Expr):  # type: ignore[no-untyped-def]
+    """A detail of two times that disagree (epoch seconds, or NULL where there is none), and by how many seconds.
 
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> rejection_detail(MacroEvaluator("redshift"), exp.column("r")).sql("redshift")
-        "r.reason || ': ' || LEFT(r.payload, 900)"
+        >>> topic, found, expected = exp.Literal.string("late"), exp.column("a"), exp.column("b")
+        >>> disagreement(MacroEvaluator("redshift"), topic, found, expected).sql("redshift")[:27]
+        "CAST('late' || ' (found: ' "
     """
-    payload = exp.func("LEFT", exp.column("payload", row.name), exp.Literal.number(900))
-    parts = [exp.column("reason", row.name), exp.Literal.string(": "), payload]
-    return exp.DPipe(this=exp.DPipe(this=parts[0], expression=parts[1]), expression=parts[2])
+    template = f"""
+        CAST(:topic || '{VALUES}' || COALESCE(CAST(:found_at AS VARCHAR(19)), 'none')
+          || '; expected: ' || COALESCE(CAST(:expected_at AS VARCHAR(19)), 'none')
+          || COALESCE('; difference: ' || CAST(ABS(:found - :expected) AS VARCHAR(20)) || ' s', '') || ')'
+          AS VARCHAR(4096))
+    """
+    moments = {
+        f"{name}_at": sql_from_template("'epoch'::TIMESTAMP + :seconds * INTERVAL '1 SECOND'", {}, seconds=seconds)
+        for name, seconds in (("found", found), ("expected", expected))
+    }
+    return sql_from_template(template, {}, topic=topic, found=found, expected=expected, **moments)
+
+
+@macro()
+def too_many(evaluator, topic: exp.Expr, rows: exp.Expr):  # type: ignore[no-untyped-def]
+    """A detail of rows of which there should be one.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> too_many(MacroEvaluator("redshift"), exp.Literal.string("twice"), exp.column("n")).sql("redshift")[:26]
+        "CAST('twice' || ' (rows: '"
+    """
+    template = f"""
+        CAST(:topic || '{COUNTED}' || CAST(:rows AS VARCHAR(20)) || '; expected: 1; difference: '
+          || CAST(:rows - 1 AS VARCHAR(20)) || ')' AS VARCHAR(4096))
+    """
+    return sql_from_template(template, {}, topic=topic, rows=rows)
+
+
+@macro()
+def is_same_scan(evaluator, rejected: exp.Column, good: exp.Column):  # type: ignore[no-untyped-def]
+    """The scan aliased `good` has the key that the rejected row shows; what made it rejected need not be the same.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> same = is_same_scan(MacroEvaluator("redshift"), exp.column("r"), exp.column("g"))
+        >>> len(list(same.find_all(exp.Like)))
+        3
+    """
+    shown = """
+        (rejected.reason LIKE :at_fault OR STRPOS(
+          ', ' || rejected.payload || ',', :name || COALESCE(CAST(:value AS VARCHAR(20)), 'NULL') || ','
+        ) > 0)
+    """
+    parts = [
+        sql_from_template(
+            shown.replace("rejected.", f"{rejected.name}."),
+            {},
+            at_fault=f"{name} %",
+            name=f", {name}=",
+            value=exp.column(name, good.name),
+        )
+        for name in scan_key()[1:]
+    ]
+    return exp.and_(*parts)
 
 
 @macro()
@@ -92,12 +148,31 @@ def number_used_again(evaluator):  # type: ignore[no-untyped-def]
 
 @macro()
 def failures_of(evaluator, *checks: exp.Column):  # type: ignore[no-untyped-def]
-    """What the checks find, one after another; each is the model that bears its name.
+    """What the checks find, one after another, but for what was accepted; each is the model that bears its name.
 
     Example:
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> failures_of(MacroEvaluator("redshift"), exp.column("a"), exp.column("b")).sql("redshift")[:61]
-        'SELECT check_name, table_name, order_id, detail FROM order_tr'
+        >>> failures_of(MacroEvaluator("redshift"), exp.column("a"), exp.column("b")).sql("redshift")[:23]
+        'SELECT found.check_name'
     """
-    return union_all([exp.select(*CHECKED).from_(f"order_tracking.{check.name}") for check in checks])
+    found = union_all([exp.select(*CHECKED).from_(f"order_tracking.{check.name}") for check in checks])
+    return sql_from_template(
+        """
+        SELECT :columns FROM found
+        LEFT JOIN (
+          SELECT DISTINCT known.check_name, known.table_name, known.order_id, known.detail FROM known WHERE :accepted
+        ) AS accepted
+          ON accepted.check_name = found.check_name AND accepted.table_name = found.table_name
+          AND COALESCE(accepted.order_id, -1) = COALESCE(found.order_id, -1) AND accepted.detail = found.detail
+        WHERE accepted.check_name IS NULL
+        """,
+        {"found": found, "known": EXCEPTIONS},
+        columns=columns_of(CHECKED, "found"),
+        accepted=is_accepted("known"),
+    )
+
+
+def is_accepted(table: str) -> exp.Expr:
+    """An operator has accepted the exception: it stays quiet until its detail changes."""
+    return exp.column("resolution", table).like(exp.Literal.string(f"{ACCEPTED}%"))

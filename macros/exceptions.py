@@ -1,6 +1,7 @@
-"""Keeping order_tracking_history.order_tracking_exceptions: one open row per check, table, order and detail.
+"""Keeping order_tracking_history.order_tracking_exceptions: one open row per check, table, order and topic.
 
-Where a detail ends in a count, ` (rows: 12)`, the exception stays the same one when the count changes.
+A detail is a topic and, in brackets, the figures of the moment: ` (rows: 12)`, or the two values that disagree,
+` (found: …; expected: …; difference: 61 s)`. An exception stays the same one when its figures change.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.checks import unjudged_orders
+from macros.checks import is_accepted, unjudged_orders
+from macros.details import topic
 from macros.marts import CHECK_LOG, EXCEPTIONS
 from macros.periods import half_open
 from macros.production import production_snapshot
@@ -48,22 +50,15 @@ def log_checks(found: exp.Query, at: int) -> exp.Expr:
     )
 
 
-COUNTED = " (rows: "
-"""Behind this a detail says how many rows it is about: the same finding, however many there are."""
-
-
-def topic(table: str) -> str:
-    """What a detail is about, without its count."""
-    return f"SPLIT_PART({table}.detail, '{COUNTED}', 1)"
-
-
 def same_finding(left: str, right: str) -> str:
     return f"""{left}.check_name = {right}.check_name AND {left}.table_name = {right}.table_name
           AND COALESCE({left}.order_id, -1) = COALESCE({right}.order_id, -1) AND {topic(left)} = {topic(right)}"""
 
 
 def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
-    """Enter what fails now: an open exception is seen once more, with the count of now; anything else is opened.
+    """Enter what fails now: an open exception is seen once more, with the figures of now; anything else is opened.
+
+    But for what was accepted with these very figures: it stays closed.
 
     Args:
         failing: Query of check_name, table_name, order_id (may be NULL) and detail, one row an exception.
@@ -84,11 +79,13 @@ def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
         SELECT failing.check_name, failing.table_name, failing.order_id, failing.detail, :at, :at, 1
         FROM failing
-        LEFT JOIN open_ones ON {same_finding("open_ones", "failing")} AND open_ones.resolved_at IS NULL
-        WHERE open_ones.check_name IS NULL
+        LEFT JOIN known ON {same_finding("known", "failing")}
+          AND (known.resolved_at IS NULL OR (known.detail = failing.detail AND :accepted))
+        WHERE known.check_name IS NULL
         """,
-        {**tables, "open_ones": EXCEPTIONS},
+        {**tables, "known": EXCEPTIONS},
         at=timestamp(at),
+        accepted=is_accepted("known"),
     )
     return [seen, opened]
 

@@ -32,10 +32,10 @@ MOST_RANGES = 100
 STATUS_AND_SCANS = """
     SELECT status.order_id FROM (SELECT order_id, update_time FROM uti WHERE :in_range) AS status
     LEFT JOIN (SELECT order_id, pathtime FROM uts WHERE :in_range) AS scan
-      ON scan.order_id = status.order_id AND scan.pathtime >= status.update_time
-    WHERE scan.order_id IS NULL OR scan.pathtime > status.update_time
+      ON scan.order_id = status.order_id AND scan.pathtime >= status.update_time - :tolerance
+    WHERE scan.order_id IS NULL OR scan.pathtime > status.update_time + :tolerance
 """
-"""The newest scan has not the time of the status: there is none at that time, or a newer one."""
+"""The newest scan has not the time of the status: there is none about that time, or a newer one."""
 
 NOT_ONE_ROW_EACH = """
     SELECT held.order_id FROM (
@@ -75,8 +75,9 @@ def find_suspects(evaluator):  # type: ignore[no-untyped-def]
             marts = {mart: evaluator.resolve_table(name) for mart, name in (("uti", UTI), ("ecs", ECS), ("uts", UTS))}
             ages = {alias: identity(mart_of(alias), columns_with_types(evaluator, alias)) for alias in ("uti", "ecs")}
             starts = range_starts(marts["uti"], engine)
+            tolerance = int(evaluator.var("mismatch_tolerance_seconds"))
             for start, end in zip([None, *starts], [*starts, None], strict=True):
-                execute(engine, comparisons(marts, ages, reach(start, end)))
+                execute(engine, comparisons(marts, ages, reach(start, end), tolerance))
     return []
 
 
@@ -85,15 +86,19 @@ def no_suspects():  # type: ignore[no-untyped-def]
     return temporary(SUSPECTS, exp.select(exp.cast(exp.null(), "BIGINT").as_("order_id")).where(exp.false()))
 
 
-def comparisons(marts, ages, in_range):  # type: ignore[no-untyped-def]
+def comparisons(marts, ages, in_range, tolerance):  # type: ignore[no-untyped-def]
     """The statements that put the orders of a range that stand out in the temporary table.
 
     Args:
         marts: uti, ecs, uts -> the mart's table.
         ages: uti, ecs -> the columns that tell a version's age.
         in_range: The condition that an order's number lies in the range.
+        tolerance: By so many seconds a status and its newest scan may differ.
     """
-    found = [sql_from_template(query, marts, in_range=in_range) for query in (STATUS_AND_SCANS, NOT_ONE_ROW_EACH)]
+    found = [
+        sql_from_template(query, marts, in_range=in_range, tolerance=tolerance)
+        for query in (STATUS_AND_SCANS, NOT_ONE_ROW_EACH)
+    ]
     for alias, age in ages.items():
         tables = {
             "mart": marts[alias],

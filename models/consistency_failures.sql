@@ -1,5 +1,5 @@
-/* What the daily checks found: one row per check, order and day (rejected_rows: one per rejected row;
-   archive_unrouted: one per table and half-year; source_differs: one per table and reason).
+/* What the daily checks found: one row per check, order and day (archive_unrouted: one per table and half-year;
+   rejected_rows, source_differs: one per table and reason). What was accepted is left out until it changes.
    Answers: do the three marts agree, and is all that landed still there?
    Each check stands in models/checks/ under its name, which its audit bears too. What landed within the last two cycles
    is not judged yet, so nothing is reported that a later cycle mends by itself. Afterwards the findings are entered in
@@ -31,6 +31,7 @@ MODEL (
     update_time_mismatch,
     order_without_scans,
     order_without_ecs,
+    metadata_without_status,
     duplicate_rows,
     active_and_archived,
     order_number_reused,
@@ -56,6 +57,7 @@ WITH failures AS (
     update_time_mismatch,
     order_without_scans,
     order_without_ecs,
+    metadata_without_status,
     duplicate_rows,
     active_and_archived,
     order_number_reused,
@@ -69,7 +71,7 @@ WITH failures AS (
 SELECT
   check_name::VARCHAR(64) AS check_name, /* Which check, named as its audit */
   table_name::VARCHAR(127) AS table_name, /* The table in which the order fails it */
-  order_id::BIGINT AS order_id, /* The order; NULL where a rejected row has none */
+  order_id::BIGINT AS order_id, /* The order; NULL where the finding is about a table */
   detail::VARCHAR(4096) AS detail, /* What is wrong */
   @end_ds::DATE AS checked_on /* The last day that the check covers */
 FROM failures;

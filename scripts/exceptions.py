@@ -1,4 +1,4 @@
-"""The exceptions that the checks keep, and what an operator does about them: list, restore, resolve.
+"""The exceptions that the checks keep, and what an operator does about them: list, restore, resolve, accept.
 
 As `order-tracking exceptions`: scripts/commands/exceptions.py.
 """
@@ -19,10 +19,11 @@ from extract.lock import run_lock
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse
 from extract.warehouse_duckdb import warehouse_file
+from macros.details import ACCEPTED, topic
 from macros.history import history_view
 from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, sql_from_template, timestamp
-from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, open_exceptions
+from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, OpenLine, open_exceptions, open_lines
 
 NOTHING_CHECKED = (
     "{}, so nothing has been checked; nothing was done. "
@@ -33,7 +34,7 @@ NOTHING_CHECKED = (
 def restorable_orders(warehouse: Warehouse) -> list[int]:
     """The active orders whose metadata is only in history, of those that the check has found."""
     candidates = sorted(
-        {e.order_id for e in open_exceptions(warehouse) if e.check_name == RESTORABLE_CHECK and e.order_id is not None}
+        {e.order_id for e in open_exceptions(warehouse, check=RESTORABLE_CHECK) if e.order_id is not None}
     )
     return [order for order, fault in _restore_faults(warehouse, candidates).items() if fault is None]
 
@@ -115,35 +116,54 @@ def ecs_table(config: ExtractConfig) -> Table:
     return next(table for table in config.tables if table.mart.alias == "ecs")
 
 
-def resolve(warehouse: Warehouse, key: str, note: str, clock: Clock) -> OpenException:
-    """Closes one open exception with an operator's note. ConfigurationError when there is no such key or note."""
-    if not note.strip() or note.strip().lower() == "cleared":
+def close_exceptions(warehouse: Warehouse, what: str, note: str, clock: Clock, *, accept: bool = False) -> int:
+    """Closes open exceptions with an operator's note; how many.
+
+    Args:
+        what: A check's name; or the key of a line of the list, for all that it stands for, or of one exception.
+        accept: What is closed is known, and stays quiet until its detail changes.
+
+    Raises ConfigurationError where nothing open is meant, or the note is none.
+    """
+    note = note.strip()
+    if not note or note.lower() == "cleared" or note.lower().startswith(ACCEPTED.strip()):
         raise ConfigurationError(
-            "Say in --note what was done ('cleared' is what the checks write); nothing was changed."
+            "Say in --note what was done ('cleared' and 'accepted:' are written by the project); nothing was changed."
         )
-    found = [exception for exception in open_exceptions(warehouse) if exception.key == key]
-    if not found:
-        raise ConfigurationError(f"No open exception has the key {key}; nothing was changed. See: exceptions list.")
-    order = found[0].order_id
-    same_order = exp.column("order_id").is_(exp.null()) if order is None else exp.column("order_id").eq(order)
     with warehouse.transaction():
-        warehouse.execute(
+        return warehouse.execute(
             sql_from_template(
-                """
-                UPDATE exceptions SET resolved_at = :at, resolution = :note
-                WHERE check_name = :check AND table_name = :table AND :same_order AND detail = :detail
-                  AND resolved_at IS NULL
-                """,
+                "UPDATE exceptions SET resolved_at = :at, resolution = :note WHERE :meant AND resolved_at IS NULL",
                 {"exceptions": EXCEPTIONS},
                 at=timestamp(clock.now()),
-                note=note.strip()[:1000],
-                check=found[0].check_name,
-                table=found[0].table_name,
-                same_order=same_order,
-                detail=found[0].detail,
+                note=f"{ACCEPTED if accept else ''}{note[:1000]}",
+                meant=_meant(warehouse, what),
             )
         )
-    return found[0]
+
+
+def _meant(warehouse: Warehouse, what: str) -> exp.Expr:
+    """The condition of the exceptions that a check's name or a key stands for."""
+    lines = open_lines(warehouse)
+    if any(line.check_name == what for line in lines):
+        return exp.column("check_name").eq(what)
+    one: OpenException | OpenLine | None = next((line for line in lines if line.key == what), None)
+    if one is None:
+        one = next((exception for exception in open_exceptions(warehouse) if exception.key == what), None)
+    if one is None:
+        raise ConfigurationError(
+            f"Nothing open has the key {what}, and no check of that name has found anything that is open; nothing was "
+            "changed. See: exceptions list."
+        )
+    parts = [
+        exp.column("check_name").eq(one.check_name),
+        exp.column("table_name").eq(one.table_name),
+        sql_from_template(f"{topic('exceptions')} = :topic", {}, topic=one.topic),
+    ]
+    if isinstance(one, OpenException):
+        order = exp.column("order_id")
+        parts.append(order.is_(exp.null()) if one.order_id is None else order.eq(one.order_id))
+    return exp.and_(*parts)
 
 
 @contextmanager

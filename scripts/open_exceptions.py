@@ -1,19 +1,30 @@
-"""What the checks found and nobody has closed, and when they last looked."""
+"""What the checks found and nobody has closed, and when they last looked.
+
+What is found a thousand times is one line: `open_lines` groups the exceptions by check, table and topic, with a count
+and a few examples. Every command and alert that tells of findings shows these.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlglot import exp
 
 from extract.warehouse import Warehouse
+from macros.details import COUNTED, VALUES
+from macros.details import topic as topic_in_sql
 from macros.marts import CHECK_LOG, EXCEPTIONS
 from macros.sql import sql_from_template, timestamp
 
 RESTORABLE_CHECK = "order_without_ecs"
+
+EXAMPLES = 3
+"""So many findings stand for all of a line."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +41,156 @@ class OpenException:
 
     @property
     def key(self) -> str:
-        identity = "\x1f".join([self.check_name, self.table_name, str(self.order_id), self.detail])
-        return hashlib.sha256(identity.encode()).hexdigest()[:10]
+        return _key(self.check_name, self.table_name, str(self.order_id), self.topic)
+
+    @property
+    def topic(self) -> str:
+        """What it is about, without the figures: they may change, and it stays the same exception."""
+        return self.detail.split(COUNTED, 1)[0].split(VALUES, 1)[0]
+
+    @property
+    def figures(self) -> str:
+        """What stands in brackets behind the topic; empty where nothing does."""
+        return self.detail[len(self.topic) :].strip().removeprefix("(").removesuffix(")")
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The figures by name: rows; or found, expected and difference. Of two of one name the first counts."""
+        return dict(part.split(": ", 1) for part in reversed(self.figures.split("; ")) if ": " in part)
+
+    @property
+    def rows(self) -> int:
+        """How many rows or orders it is about."""
+        rows = self.values.get("rows", "")
+        return int(rows) if self.order_id is None and rows.isdigit() else 1
 
 
-def open_exceptions(warehouse: Warehouse, orders: Sequence[int] | None = None) -> list[OpenException]:
-    """What is open, by check, table and order; of some orders alone where they are named."""
-    among = exp.true() if orders is None else exp.column("order_id").isin(*orders)
+@dataclass(frozen=True)
+class OpenLine:
+    """All open exceptions of one check, table and topic: what a list shows as one line. `key` names them all."""
+
+    check_name: str
+    table_name: str
+    topic: str
+    count: int
+    """How many exceptions."""
+    first_seen_at: dt.datetime
+    last_seen_at: dt.datetime
+    examples: tuple[OpenException, ...]
+    """The first by order, at most EXAMPLES."""
+
+    @property
+    def key(self) -> str:
+        return _key(self.check_name, self.table_name, self.topic)
+
+    @property
+    def rows(self) -> int:
+        """How many orders or, of a finding about a table, rows."""
+        return max(self.count, *(example.rows for example in self.examples))
+
+    @property
+    def told_examples(self) -> str:
+        """The examples in words."""
+        return ", ".join(filter(None, map(_example, self.examples))) + (", …" if self.count > EXAMPLES else "")
+
+    @property
+    def sentence(self) -> str:
+        """The line for an alert or a warning."""
+        examples = self.told_examples
+        table = self.table_name.split(".")[-1]
+        return f"{self.check_name}: {self.topic}: {self.rows:,} in {table}" + (f" ({examples})" if examples else "")
+
+
+def _example(exception: OpenException) -> str:
+    if exception.order_id is None:
+        return "; ".join(part for part in exception.figures.split("; ") if not part.startswith("rows: "))
+    return f"{exception.order_id}" + (f" [{exception.figures}]" if exception.figures else "")
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:10]
+
+
+def open_exceptions(
+    warehouse: Warehouse, orders: Sequence[int] | None = None, *, check: str | None = None, limit: int | None = None
+) -> list[OpenException]:
+    """What is open, by check, table and order; of some orders, or of one check, alone; at most `limit`."""
+    wanted: list[exp.Expr] = [exp.column("resolved_at").is_(exp.null())]
+    wanted += [exp.column("order_id").isin(*orders)] if orders is not None else []
+    wanted += [exp.column("check_name").eq(check)] if check is not None else []
+    columns = [exp.column(name) for name in OpenException.__dataclass_fields__]
+    query = exp.select(*columns).from_(exp.to_table(EXCEPTIONS, dialect="redshift")).where(*wanted).order_by(*"1234")
+    return [OpenException(*row) for row in warehouse.fetchall(query if limit is None else query.limit(limit))]
+
+
+def open_lines(warehouse: Warehouse, check: str | None = None) -> list[OpenLine]:
+    """What is open, a line for each check, table and topic: counted where the rows are, however many there are."""
     rows = warehouse.fetchall(
         sql_from_template(
-            """
-            SELECT check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen
-            FROM exceptions WHERE resolved_at IS NULL AND :among ORDER BY 1, 2, 3, 4
+            f"""
+            SELECT :columns, topic, exceptions, first_seen, last_seen FROM (
+              SELECT :columns, topic, COUNT(*) OVER (PARTITION BY check_name, table_name, topic) AS exceptions,
+                MIN(first_seen_at) OVER (PARTITION BY check_name, table_name, topic) AS first_seen,
+                MAX(last_seen_at) OVER (PARTITION BY check_name, table_name, topic) AS last_seen,
+                ROW_NUMBER() OVER (PARTITION BY check_name, table_name, topic ORDER BY order_id, detail) AS place
+              FROM (
+                SELECT :columns, {topic_in_sql("found")} AS topic FROM found WHERE resolved_at IS NULL AND :of_check
+              ) AS opened
+            ) AS ranked
+            WHERE place <= :examples ORDER BY check_name, table_name, topic, place
             """,
-            {"exceptions": EXCEPTIONS},
-            among=among,
+            {"found": EXCEPTIONS},
+            columns=[exp.column(name) for name in OpenException.__dataclass_fields__],
+            of_check=exp.true() if check is None else exp.column("check_name").eq(check),
+            examples=EXAMPLES,
         )
     )
-    return [OpenException(*row) for row in rows]
+    lines: dict[str, OpenLine] = {}
+    for *columns, topic, count, first_seen_at, last_seen_at in rows:
+        example = OpenException(*columns)
+        head = (example.check_name, example.table_name, topic)
+        before = lines[key].examples if (key := _key(*head)) in lines else ()
+        lines[key] = OpenLine(*head, int(count), first_seen_at, last_seen_at, (*before, example))
+    return list(lines.values())
+
+
+def with_findings(warehouse: Warehouse, warnings: Sequence[str]) -> list[str]:
+    """A cycle's warnings: in the place of an audit's, which has a count alone, what it found, as a list shows it."""
+    audits = {text: found[1] for text in warnings if (found := re.search(r"'(\w+)' audit error: ", text))}
+    lines = open_lines(warehouse) if audits else []
+    told: list[str] = []
+    for text in warnings:
+        told += [line.sentence for line in lines if line.check_name == audits.get(text)] or [text]
+    return told
+
+
+def as_data(line: OpenLine) -> dict[str, Any]:
+    """A line for a machine. Times are UTC."""
+    return {
+        "key": line.key,
+        "check": line.check_name,
+        "table": line.table_name,
+        "what": line.topic,
+        "count": line.rows,
+        "first_seen_at": line.first_seen_at,
+        "last_seen_at": line.last_seen_at,
+        "examples": [finding_as_data(example) for example in line.examples],
+    }
+
+
+def finding_as_data(exception: OpenException) -> dict[str, Any]:
+    """One exception for a machine. Times are UTC."""
+    return {
+        "key": exception.key,
+        "check": exception.check_name,
+        "table": exception.table_name,
+        "order": exception.order_id,
+        "what": exception.topic,
+        "values": exception.values,
+        "first_seen_at": exception.first_seen_at,
+        "last_seen_at": exception.last_seen_at,
+        "times_seen": exception.times_seen,
+    }
 
 
 def last_checks(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, int | None]:

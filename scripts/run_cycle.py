@@ -35,6 +35,7 @@ from scripts.guards import (
     refuse_without_the_marts,
 )
 from scripts.news import CycleNews
+from scripts.open_exceptions import with_findings
 from scripts.sqlmesh_session import first_day, sqlmesh_session
 from scripts.statement_times import TimedStatement, slowest
 
@@ -192,7 +193,7 @@ def _run_phases(
                     _run(context, console, clock, reached)
                     phase.summary = console.models() or "nothing is due before the next quarter-hour"
                     phase.rows = _rows_archived(console)
-                cycle.warnings += console.warnings
+                cycle.warnings += with_findings(warehouse, console.warnings)
             if not_reconciled is not None:
                 raise CycleFailed(
                     f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts "

@@ -22,7 +22,7 @@ from macros.sql import sql_from_template, timestamp
 from scripts.cycle_log import DONE, FAILED, LOCKED, REFUSED
 from scripts.display import in_time
 from scripts.news import OVERDUE
-from scripts.open_exceptions import last_checks
+from scripts.open_exceptions import OpenLine, last_checks, open_lines
 
 DAY = dt.timedelta(days=1)
 BLOCKS = 48
@@ -80,6 +80,8 @@ class Status:
     """What the last checks found."""
     checks_due: dt.datetime | None
     open_by_check: dict[str, int]
+    open_lines: list[OpenLine]
+    """What is open, as `exceptions list` shows it."""
     opened_in_a_day: int
     reconciled_at: dt.datetime | None
     wrong: list[str] = field(default_factory=list)
@@ -147,6 +149,7 @@ def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept
         findings=findings,
         checks_due=None if due_from is None else _later(due_from, DAY),
         open_by_check=open_by_check,
+        open_lines=open_lines(warehouse),
         opened_in_a_day=opened,
         reconciled_at=_reconciled(warehouse, clock.now()),
     )

@@ -1,6 +1,6 @@
 /* No order is both active and archived, in uti or in ecs.
-   A row is an order that is. Nothing in this project leaves one so: find out who else writes these tables, and keep the
-   newer version. */
+   A row is an order that is; found is the mart's time, expected history's. Nothing in this project leaves one so: find out
+   who else writes these tables, and keep the newer version. */
 MODEL (
   name order_tracking.active_and_archived,
   kind EMBEDDED,
@@ -12,7 +12,9 @@ MODEL (
 WITH in_both AS (
   SELECT
     'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
-    active.order_id
+    active.order_id,
+    active.update_time AS mart_time,
+    archived.update_time AS history_time
   FROM order_tracking.active_status AS active
   JOIN order_tracking.archived_status AS archived
     ON archived.order_id = active.order_id
@@ -20,10 +22,12 @@ WITH in_both AS (
     ON created.order_id = active.order_id
   WHERE
     NOT @is_another_order(archived, active, created)
-  UNION
+  UNION ALL
   SELECT
     'order_tracking.mart_ecs_order_info'::VARCHAR(127),
-    active.order_id
+    active.order_id,
+    active.add_time,
+    archived.add_time
   FROM order_tracking.active_metadata AS active
   JOIN order_tracking.archived_metadata AS archived
     ON archived.order_id = active.order_id AND archived.add_time = active.add_time
@@ -32,5 +36,8 @@ SELECT
   'active_and_archived'::VARCHAR(64) AS check_name,
   table_name::VARCHAR(127) AS table_name,
   order_id::BIGINT AS order_id,
-  'both in the mart and in history'::VARCHAR(4096) AS detail
+  @disagreement('both in the mart and in history', MAX(mart_time), MAX(history_time)) AS detail
 FROM in_both
+GROUP BY
+  table_name,
+  order_id

@@ -44,7 +44,8 @@ WITH doubled_before AS (
   SELECT
     'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     order_id,
-    'more than one row'::VARCHAR(4096) AS detail
+    'more than one row'::VARCHAR(64) AS topic,
+    COUNT(*) AS row_count
   FROM order_tracking.active_status
   GROUP BY
     order_id
@@ -54,17 +55,19 @@ WITH doubled_before AS (
   SELECT
     'order_tracking.mart_ecs_order_info'::VARCHAR(127),
     order_id,
-    'more than one row'::VARCHAR(4096)
+    'more than one row'::VARCHAR(64),
+    COUNT(*)
   FROM order_tracking.active_metadata
   GROUP BY
     order_id
   HAVING
     COUNT(*) > 1
-  UNION
+  UNION ALL
   SELECT
     'order_tracking.mart_uni_tracking_spath'::VARCHAR(127),
     recent.order_id,
-    'more than one row of a scan'::VARCHAR(4096)
+    'more than one row of a scan'::VARCHAR(64),
+    COUNT(*)
   FROM recent_scans AS recent
   JOIN order_tracking.mart_uni_tracking_spath AS held
     ON held.order_id = recent.order_id AND @is_identical(held, recent, uts)
@@ -75,11 +78,12 @@ WITH doubled_before AS (
     recent.traceseq
   HAVING
     COUNT(*) > 1
-  UNION
+  UNION ALL
   SELECT
     'order_tracking.mart_uni_tracking_spath'::VARCHAR(127),
     order_id,
-    'more than one row of a scan'::VARCHAR(4096)
+    'more than one row of a scan'::VARCHAR(64),
+    COUNT(*)
   FROM order_tracking.mart_uni_tracking_spath
   WHERE
     @is_checked_today(pathtime)
@@ -95,5 +99,9 @@ SELECT
   'duplicate_rows'::VARCHAR(64) AS check_name,
   table_name::VARCHAR(127) AS table_name,
   order_id::BIGINT AS order_id,
-  detail::VARCHAR(4096) AS detail
+  @too_many(topic, MAX(row_count)) AS detail
 FROM doubled
+GROUP BY
+  table_name,
+  order_id,
+  topic

@@ -1,32 +1,116 @@
 /* Every row of the source can be loaded.
-   A row is a source row that could not: it has no usable key or time, or a value that its column cannot hold.
-   Mend it at the source, then settle the exception with `order-tracking exceptions resolve`; it stays open until then.
-   The row stands as text in order_tracking_raw.rejected_rows. */
+   A row is a table and a reason why rows of it could not, with their number: no usable key or time, or a value that its
+   column cannot hold. The rows stand as text in order_tracking_raw.rejected_rows. Mend them at the source: a row counts no
+   more once a good one of its key has landed after it. A row without an order number has no key; accept the exception. */
 MODEL (
   name order_tracking.rejected_rows,
   kind EMBEDDED,
   owner data_engineering,
   tags (check, order_tracking),
-  optimize_query FALSE
+  optimize_query FALSE,
+  depends_on (
+    order_tracking.mart_ecs_order_info,
+    order_tracking.mart_uni_tracking_info,
+    order_tracking.mart_uni_tracking_spath
+  )
 );
 
 WITH rejected AS (
   SELECT
-    'order_tracking_raw.' || source_row.table_name || '_raw' AS table_name,
-    source_row.order_id,
-    @rejection_detail(source_row) AS detail
-  FROM order_tracking_raw.rejected_rows AS source_row
+    table_name,
+    order_id,
+    reason,
+    payload,
+    rejected_at
+  FROM order_tracking_raw.rejected_rows
+), mended AS (
+  SELECT
+    rejected.table_name,
+    rejected.payload
+  FROM rejected
+  JOIN (
+    SELECT
+      order_id,
+      landed_at
+    FROM order_tracking.mart_uni_tracking_info
+    UNION ALL
+    SELECT
+      order_id,
+      landed_at
+    FROM order_tracking_history.hist_uti_all
+  ) AS good
+    ON good.order_id = rejected.order_id AND good.landed_at > rejected.rejected_at
+  WHERE
+    rejected.table_name = 'uni_tracking_info'
+  UNION
+  SELECT
+    rejected.table_name,
+    rejected.payload
+  FROM rejected
+  JOIN (
+    SELECT
+      order_id,
+      landed_at
+    FROM order_tracking.mart_ecs_order_info
+    UNION ALL
+    SELECT
+      order_id,
+      landed_at
+    FROM order_tracking_history.hist_ecs_all
+  ) AS good
+    ON good.order_id = rejected.order_id AND good.landed_at > rejected.rejected_at
+  WHERE
+    rejected.table_name = 'ecs_order_info'
+  UNION
+  SELECT
+    rejected.table_name,
+    rejected.payload
+  FROM rejected
+  JOIN (
+    SELECT
+      order_id,
+      pathtime,
+      code,
+      traceseq,
+      landed_at
+    FROM order_tracking.mart_uni_tracking_spath
+    UNION ALL
+    SELECT
+      order_id,
+      pathtime,
+      code,
+      traceseq,
+      landed_at
+    FROM order_tracking_history.hist_uts_all
+  ) AS good
+    ON good.order_id = rejected.order_id AND good.landed_at > rejected.rejected_at
+  WHERE
+    rejected.table_name = 'uni_tracking_spath' AND @is_same_scan(rejected, good)
+), still_rejected AS (
+  SELECT
+    rejected.table_name,
+    SPLIT_PART(rejected.reason, ': ', 1) AS reason,
+    rejected.payload,
+    ROW_NUMBER() OVER (
+      PARTITION BY rejected.table_name, SPLIT_PART(rejected.reason, ': ', 1)
+      ORDER BY rejected.order_id, rejected.payload
+    ) AS place
+  FROM rejected
+  LEFT JOIN mended
+    ON mended.table_name = rejected.table_name AND mended.payload = rejected.payload
+  WHERE
+    mended.payload IS NULL
 )
 SELECT
   'rejected_rows'::VARCHAR(64) AS check_name,
-  rejected.table_name::VARCHAR(127) AS table_name,
-  rejected.order_id::BIGINT AS order_id,
-  rejected.detail::VARCHAR(4096) AS detail
-FROM rejected
-LEFT JOIN order_tracking_history.order_tracking_exceptions AS settled
-  ON settled.check_name = 'rejected_rows'
-  AND settled.table_name = rejected.table_name
-  AND settled.detail = rejected.detail
-  AND settled.resolution <> 'cleared'
-WHERE
-  settled.check_name IS NULL
+  (
+    'order_tracking_raw.' || table_name || '_raw'
+  )::VARCHAR(127) AS table_name,
+  NULL::BIGINT AS order_id,
+  (
+    reason || ' (rows: ' || COUNT(*)::VARCHAR(20) || '; for example: ' || MAX(CASE WHEN place = 1 THEN LEFT(payload, 300) END) || COALESCE(' | ' || MAX(CASE WHEN place = 2 THEN LEFT(payload, 300) END), '') || ')'
+  )::VARCHAR(4096) AS detail
+FROM still_rejected
+GROUP BY
+  table_name,
+  reason

@@ -34,10 +34,3 @@ SELECT
   NULL::BIGINT AS order_id,
   differing.detail::VARCHAR(4096) AS detail
 FROM differing
-LEFT JOIN order_tracking_history.order_tracking_exceptions AS settled
-  ON settled.check_name = 'source_differs'
-  AND settled.table_name = differing.table_name
-  AND settled.detail = differing.detail
-  AND settled.resolution <> 'cleared'
-WHERE
-  settled.check_name IS NULL

@@ -1,17 +1,18 @@
-"""`order-tracking exceptions list`, `restore` and `resolve`"""
+"""`order-tracking exceptions list`, `restore`, `resolve` and `accept`"""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scripts.options import EXIT_CODES, InOrder, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
-    from scripts.open_exceptions import OpenException
+    from scripts.open_exceptions import OpenException, OpenLine
 
 RESTORE_HINT = "Orders that came back: order-tracking exceptions restore ORDER ... (or --all)"
 
@@ -34,35 +35,51 @@ def command(context: click.Context, gateway: str | None, at: dt.datetime | None)
 
 
 @command.command("list", epilog=EXIT_CODES)
+@click.option("--check", metavar="NAME", help="Only this check, one line an exception.")
+@click.option("--limit", type=click.IntRange(1), default=50, metavar="N", help="At most so many lines (default: 50).")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with both values and their difference.")
 @click.option("--markdown", is_flag=True, help="As a Markdown table, for a CI summary.")
 @click.option("--fail", is_flag=True, help="End with 1 while any is open, or while the checks never ran.")
 @gateway_option
 @at_option
-def list_open(markdown: bool, fail: bool, gateway: str | None, at: dt.datetime | None) -> int:
-    """Show what is open, by check, table and order, and when the checks last ran.
+def list_open(
+    check: str | None,
+    limit: int,
+    as_json: bool,
+    markdown: bool,
+    fail: bool,
+    gateway: str | None,
+    at: dt.datetime | None,
+) -> int:
+    """Show what is open, and when the checks last ran.
 
-    KEY names an exception for `resolve`. SEEN counts how often it was found: by daily checks once a day, by marts once
-    a cycle.
+    What is found a thousand times is one line, with a count and a few examples. KEY names a line, or with --check one
+    exception, for `resolve` and `accept`.
 
     Changes nothing. On Redshift it does not wait for the lock.
 
     \b
-    Example, in a monitor:
+    Examples, the second one for a monitor:
+      order-tracking exceptions list --check update_time_mismatch --limit 10
       order-tracking exceptions list --fail
     """
+    if as_json and markdown:
+        raise click.UsageError("Give --json or --markdown, not both; nothing was done.")
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
     from extract.tables import load_config
     from scripts.display import answer
     from scripts.exceptions import checked_warehouse, open_exceptions
-    from scripts.open_exceptions import last_checks
+    from scripts.open_exceptions import last_checks, open_lines
 
     clock = Clock(at)
     with checked_warehouse(gateway, load_config(), clock, asks=True) as warehouse:
-        exceptions = open_exceptions(warehouse)
+        lines = open_lines(warehouse, check)
+        singles = open_exceptions(warehouse, check=check, limit=limit) if check else None
         checked_at, _ = last_checks(warehouse, clock.now())
-    answer(as_markdown(exceptions, checked_at) if markdown else as_text(exceptions, checked_at))
-    return 1 if fail and (exceptions or checked_at is None) else 0
+    found = Found(lines, singles, limit, checked_at)
+    answer(found.as_json() if as_json else found.as_markdown() if markdown else found.as_text())
+    return 1 if fail and (lines or checked_at is None) else 0
 
 
 @command.command(epilog=EXIT_CODES)
@@ -104,32 +121,57 @@ def restore(orders: tuple[int, ...], every: bool, gateway: str | None, at: dt.da
 
 
 @command.command(epilog=EXIT_CODES)
-@click.argument("key", metavar="KEY")
+@click.argument("what", metavar="KEY|CHECK")
 @click.option("--note", required=True, metavar="TEXT", help="What was done.")
 @gateway_option
 @at_option
-def resolve(key: str, note: str, gateway: str | None, at: dt.datetime | None) -> None:
-    """Close one exception by hand.
+def resolve(what: str, note: str, gateway: str | None, at: dt.datetime | None) -> None:
+    """Close what was mended: one exception, all of a line, or all of a check.
 
-    A check that still fails opens a new one, except for a rejected row, which is settled so.
+    What closes by itself need not be resolved. If a check still fails, its next run opens the exception again.
 
-    Changes the exception alone: it keeps the note and the time.
+    Changes the exceptions alone: they keep the note and the time.
 
     \b
-    Example:
+    Examples:
       order-tracking exceptions resolve 9f3ebfee06 --note "corrected at the source"
+      order-tracking exceptions resolve order_without_scans --note "reconciled"
     """
+    _close(what, note, gateway, at, accept=False)
+
+
+@command.command(epilog=EXIT_CODES)
+@click.argument("what", metavar="KEY|CHECK")
+@click.option("--note", required=True, metavar="TEXT", help="Why it may stay as it is.")
+@gateway_option
+@at_option
+def accept(what: str, note: str, gateway: str | None, at: dt.datetime | None) -> None:
+    """Close what is known and may stay: one exception, all of a line, or all of a check.
+
+    What was accepted stays quiet until it changes: another value or another count opens a new exception, and so does
+    an order that was not among the accepted ones.
+
+    Changes the exceptions alone: they keep the note and the time.
+
+    \b
+    Examples:
+      order-tracking exceptions accept 9f3ebfee06 --note "the source is right, see ticket 12"
+      order-tracking exceptions accept order_without_scans --note "cancelled before the first scan"
+    """
+    _close(what, note, gateway, at, accept=True)
+
+
+def _close(what: str, note: str, gateway: str | None, at: dt.datetime | None, *, accept: bool) -> None:
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
     from extract.tables import load_config
     from scripts.display import tell
-    from scripts.exceptions import checked_warehouse
-    from scripts.exceptions import resolve as resolve_exception
+    from scripts.exceptions import checked_warehouse, close_exceptions
 
     clock = Clock(at)
     with checked_warehouse(gateway, load_config(), clock, asks=False) as warehouse:
-        done = resolve_exception(warehouse, key, note, clock)
-    tell(f"Resolved {done.key}: {done.check_name}, order {done.order_id}.")
+        closed = close_exceptions(warehouse, what, note, clock, accept=accept)
+    tell(f"{'Accepted' if accept else 'Resolved'} {closed:,} exception{'' if closed == 1 else 's'} of {what}.")
 
 
 def last_run(checked_at: dt.datetime | None) -> str:
@@ -139,40 +181,100 @@ def last_run(checked_at: dt.datetime | None) -> str:
     return f"The daily checks last ran for {checked_at:%Y-%m-%d %H:%M} UTC."
 
 
-def as_text(exceptions: Sequence[OpenException], checked_at: dt.datetime | None) -> str:
-    """A line an exception, what to do about the restorable ones, and when the checks last ran."""
-    from scripts.display import table
-    from scripts.open_exceptions import RESTORABLE_CHECK
+class Found:
+    """What is open, as lines or, of one check, exception by exception; to print at most `limit` of them."""
 
-    if not exceptions:
-        return f"No exception is open. {last_run(checked_at)}"
-    rows = [
+    def __init__(
+        self,
+        lines: Sequence[OpenLine],
+        singles: Sequence[OpenException] | None,
+        limit: int,
+        checked_at: dt.datetime | None,
+    ):
+        self._lines = lines
+        self._singles = singles
+        self._shown: Sequence[OpenLine | OpenException] = lines[:limit] if singles is None else singles
+        self._checked_at = checked_at
+        self._open = sum(line.count for line in lines)
+
+    @property
+    def _header(self) -> tuple[str, ...]:
+        if self._singles is None:
+            return ("KEY", "CHECK", "COUNT", "SINCE", "TABLE", "WHAT", "FOR EXAMPLE")
+        return ("KEY", "ORDER", "SEEN", "SINCE", "TABLE", "WHAT", "FIGURES")
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return [_line_cells(each) if self._singles is None else _single_cells(each) for each in self._shown]  # type: ignore[arg-type]
+
+    @property
+    def _more(self) -> str:
+        """What is not shown, in a sentence that begins with a space; empty where all is."""
+        whole = len(self._lines) if self._singles is None else self._open
+        hidden = whole - len(self._shown)
+        if hidden <= 0:
+            return ""
+        things = "lines" if self._singles is None else "exceptions"
+        return f" {hidden:,} more {things} are not shown: give a greater --limit."
+
+    def as_text(self) -> str:
+        """The lines, what to do about the restorable ones, and when the checks last ran."""
+        from scripts.display import table
+        from scripts.open_exceptions import RESTORABLE_CHECK
+
+        if not self._lines:
+            return f"No exception is open. {last_run(self._checked_at)}"
+        told = [table(self._header, self._rows()), f"{self._open:,} open.{self._more} {last_run(self._checked_at)}"]
+        if any(line.check_name == RESTORABLE_CHECK for line in self._lines):
+            told.append(RESTORE_HINT)
+        return "\n".join(told)
+
+    def as_markdown(self) -> str:
+        """A table for a CI summary."""
+        if not self._lines:
+            return f"### No exception is open\n\n{last_run(self._checked_at)}"
+        cells = [[_markdown(cell) for cell in row] for row in [tuple(map(str.lower, self._header)), *self._rows()]]
+        cells.insert(1, ["---"] * len(self._header))
+        table = [f"| {' | '.join(row)} |" for row in cells]
+        title = f"### {self._open:,} open exception{'' if self._open == 1 else 's'}"
+        return "\n".join([title, "", *table, "", f"{last_run(self._checked_at)}{self._more}"])
+
+    def as_json(self) -> str:
+        """The same for a machine: `lines` of all checks, `exceptions` of one. Times are UTC."""
+        from scripts.open_exceptions import as_data, finding_as_data
+
+        data: dict[str, Any] = {"open": self._open, "checked_at": self._checked_at}
+        if self._singles is None:
+            data["lines"] = [as_data(line) for line in self._lines[: len(self._shown)]]
+        else:
+            data["exceptions"] = [finding_as_data(exception) for exception in self._singles]
+        return json.dumps(data, indent=2, default=lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _line_cells(line: OpenLine) -> tuple[Any, ...]:
+    return (
+        line.key,
+        line.check_name,
+        line.rows,
+        f"{line.first_seen_at:%Y-%m-%d %H:%M}",
+        line.table_name,
+        line.topic,
+        line.told_examples or None,
+    )
+
+
+def _single_cells(exception: OpenException) -> tuple[Any, ...]:
+    return (
+        exception.key,
         # An order number takes no thousands: it is copied.
-        (e.key, e.check_name, _order(e), e.times_seen, f"{e.first_seen_at:%Y-%m-%d %H:%M}", e.table_name, e.detail)
-        for e in exceptions
-    ]
-    lines = [
-        table(("KEY", "CHECK", "ORDER", "SEEN", "SINCE", "TABLE", "DETAIL"), rows),
-        f"{len(exceptions)} open. {last_run(checked_at)}",
-    ]
-    if any(e.check_name == RESTORABLE_CHECK for e in exceptions):
-        lines.append(RESTORE_HINT)
-    return "\n".join(lines)
+        None if exception.order_id is None else str(exception.order_id),
+        exception.times_seen,
+        f"{exception.first_seen_at:%Y-%m-%d %H:%M}",
+        exception.table_name,
+        exception.topic,
+        exception.figures or None,
+    )
 
 
-def as_markdown(exceptions: Sequence[OpenException], checked_at: dt.datetime | None) -> str:
-    """A table for a CI summary."""
-    if not exceptions:
-        return f"### No exception is open\n\n{last_run(checked_at)}"
-    lines = [f"### {len(exceptions)} open exceptions", "", "| key | check | table | order | since | seen | detail |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    lines += [
-        f"| {e.key} | {e.check_name} | {e.table_name} | {_order(e)} "
-        f"| {e.first_seen_at:%Y-%m-%d %H:%M} | {e.times_seen} | {e.detail.replace('|', chr(92) + '|')} |"
-        for e in exceptions
-    ]
-    return "\n".join([*lines, "", last_run(checked_at)])
-
-
-def _order(exception: OpenException) -> str:
-    return "-" if exception.order_id is None else str(exception.order_id)
+def _markdown(cell: Any) -> str:
+    text = "-" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell)
+    return " ".join(text.replace("|", "\\|").split())

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 FINE, WRONG, CANNOT_SAY = 0, 1, 2
 
+LINES = 5
+"""So many findings fit the screen."""
+
 STATUS_CODES = """
     \b
     Exit codes, for a monitor:
@@ -92,11 +95,22 @@ def as_text(status: Status) -> str:
     }
     if status.opened_in_a_day:
         facts["open"] += f"; {status.opened_in_a_day:,} of them opened in 24 hours"
-    return "\n".join([*lines, *(f"{name:<11} {fact}" for name, fact in facts.items())])
+    lines += [f"{name:<11} {fact}" for name, fact in facts.items()]
+    return "\n".join([*lines, *_findings(status)])
+
+
+def _findings(status: Status) -> list[str]:
+    """The first open findings, a line each."""
+    shown = [f"  {_cut(line.sentence, 160)}" for line in status.open_lines[:LINES]]
+    hidden = len(status.open_lines) - len(shown)
+    more = [f"  {hidden} more lines: order-tracking exceptions list"] if hidden else []
+    return ["", "OPEN", *shown, *more] if shown else []
 
 
 def as_data(status: Status) -> dict[str, Any]:
     """The same for a machine. Times are UTC, spans are seconds."""
+    from scripts.open_exceptions import as_data as line_as_data
+
     last = status.last
     return {
         "verdict": "wrong" if status.wrong else "fine",
@@ -126,6 +140,7 @@ def as_data(status: Status) -> dict[str, Any]:
         "checked_at": status.checked_at,
         "findings_of_last_checks": status.findings,
         "open": status.open_by_check,
+        "findings": [line_as_data(line) for line in status.open_lines],
         "opened_in_24_hours": status.opened_in_a_day,
         "reconciled_at": status.reconciled_at,
         "archived_in_24_hours": dict(status.archived),

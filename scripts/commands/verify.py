@@ -13,6 +13,7 @@ from scripts.options import Time, at_option, chosen_gateway, gateway_option, sou
 
 if TYPE_CHECKING:
     from extract.verify import Verdict
+    from scripts.ledger import TableLedger
 
 EXIT_CODES = """
     \b
@@ -25,6 +26,7 @@ EXIT_CODES = """
 
 
 @click.command(short_help="Compare source and warehouse, and land nothing.", epilog=EXIT_CODES)
+@click.option("--ledger", is_flag=True, help="Balance the warehouse's own books instead; needs no source.")
 @click.option("--since", type=Time(), metavar="TIME", help="From this event time on (default: 35 days back).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @source_option
@@ -32,6 +34,7 @@ EXIT_CODES = """
 @gateway_option
 @at_option
 def command(
+    ledger: bool,
     since: dt.datetime | None,
     as_json: bool,
     source: str | None,
@@ -44,12 +47,20 @@ def command(
     It compares up to the newest row that an extract has seen, first by the hour, then row by row where an hour differs.
     Rows that cannot be loaded are named, and are no difference.
 
+    With --ledger: what landed must be in mart or history, or waiting for the next cycle, or superseded by a newer
+    version. What raw still holds is looked up row by row, and the orders of missing rows are named.
+
     Changes nothing. `order-tracking reconcile` brings in what is missing, `order-tracking refresh` other values.
 
     \b
-    Example:
+    Examples:
       order-tracking verify --since 2026-01-05 --json
+      order-tracking verify --ledger
     """
+    if ledger:
+        if since or source:
+            raise click.UsageError("--ledger takes no --since and no --source; nothing was done.")
+        return _ledger(as_json, tables, gateway, at)
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
     from contextlib import closing
 
@@ -76,6 +87,73 @@ def command(
         verdicts = verify(rows, warehouse, config, min(now, clock.now()), max(start, 0), tables=tables)
     answer(as_json_text(verdicts) if as_json else as_text(verdicts))
     return 0 if all(verdict.equal for verdict in verdicts) else 1
+
+
+def _ledger(as_json: bool, tables: tuple[str, ...], gateway: str | None, at: dt.datetime | None) -> int:
+    gateway = chosen_gateway(gateway)
+    from extract.clock import Clock
+    from extract.tables import load_config
+    from scripts.display import answer
+    from scripts.exceptions import checked_warehouse
+    from scripts.ledger import read_ledger
+
+    config, clock = load_config(), Clock(at)
+    config.select(tables)
+    with checked_warehouse(gateway, config, clock, asks=False) as warehouse:
+        ledgers = read_ledger(warehouse, config, clock.now(), tables)
+    answer(ledger_as_json(ledgers) if as_json else ledger_as_text(ledgers))
+    return 0 if all(each.balances for each in ledgers) else 1
+
+
+def ledger_as_text(ledgers: list[TableLedger]) -> str:
+    """Whether it balances, all that ever landed, where it lives by half-year, and whose rows are missing."""
+    from scripts.display import table
+
+    wrong = [each.table for each in ledgers if not each.balances]
+    lines = [f"The ledger does not balance: {', '.join(wrong)}." if wrong else "The ledger balances."]
+    columns = ("landed", "mart", "history", "superseded", "waiting", "difference", "rejected")
+    rows = [(each.table, *(getattr(each, name) for name in columns)) for each in ledgers]
+    lines += ["", "All that ever landed, in rows. Rejected rows did not land.", table(("table", *columns), rows)]
+    halves = [
+        (each.table, name, half.mart, half.history, half.in_raw, half.of_raw.get("superseded", 0), half.missing)
+        for each in ledgers
+        for name, half in each.half_years.items()
+    ]
+    header = ("table", "half-year", "mart", "history", "in raw", "of these superseded", "missing")
+    lines += ["", "By half-year. What raw still holds is looked up row by row.", table(header, halves)]
+    for each in ledgers:
+        for name, half in each.half_years.items():
+            if half.missing:
+                orders = ", ".join(map(str, half.missing_orders))
+                lines.append(f"{each.table}, {name}: {half.missing:,} rows are missing, of orders {orders}.")
+        if (unnamed := each.difference - each.missing) > 0:
+            lines.append(
+                f"{each.table}: {unnamed:,} more rows are missing that raw holds no more; their orders are not known "
+                "here. `order-tracking verify --since` compares with the source and names them."
+            )
+        elif unnamed < 0:
+            lines.append(f"{each.table}: {-unnamed:,} rows are held that never landed: who else writes the mart?")
+    return "\n".join(lines)
+
+
+def ledger_as_json(ledgers: list[TableLedger]) -> str:
+    def of(ledger: TableLedger) -> dict[str, Any]:
+        names = ("landed", "mart", "history", "superseded", "waiting", "missing", "difference", "rejected", "in_both")
+        halves = {
+            name: {
+                "mart": half.mart,
+                "history": half.history,
+                "in_raw": half.of_raw,
+                "missing": half.missing,
+                "missing_orders": half.missing_orders,
+            }
+            for name, half in ledger.half_years.items()
+        }
+        figures = {name: getattr(ledger, name) for name in names}
+        return {"table": ledger.table, "balances": ledger.balances, **figures, "half_years": halves}
+
+    balances = all(ledger.balances for ledger in ledgers)
+    return json.dumps({"balances": balances, "tables": [of(ledger) for ledger in ledgers]}, indent=2)
 
 
 def as_text(verdicts: list[Verdict]) -> str:

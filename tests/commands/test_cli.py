@@ -40,6 +40,7 @@ LEAVES = (
     "exceptions list",
     "exceptions restore",
     "exceptions resolve",
+    "exceptions accept",
     "redshift smoke",
     "redshift maintain",
     "simulate",
@@ -173,18 +174,19 @@ def with_exceptions(world: World) -> World:
 
 
 def test_what_is_piped_is_whole_and_a_closed_pipe_ends_quietly(with_exceptions: World) -> None:
-    """4,500 lines are more than a pipe holds, so that `head` is gone before all is written."""
-    listed = shell("order-tracking exceptions list", FORCE_COLOR="1", COLUMNS="40")
+    """1,500 lines are more than a pipe holds, so that `head` is gone before all is written."""
+    command = "order-tracking exceptions list --check order_without_ecs --limit 2000"
+    listed = shell(command, FORCE_COLOR="1", COLUMNS="40")
     lines = listed.stdout.splitlines()
-    assert listed.returncode == 0 and lines[-2].startswith("4500 open. ") and len(lines) == 4503
-    assert lines[0].split() == ["KEY", "CHECK", "ORDER", "SEEN", "SINCE", "TABLE", "DETAIL"]
+    assert listed.returncode == 0 and lines[-2].startswith("1,500 open. ") and len(lines) == 1503
+    assert lines[0].split() == ["KEY", "ORDER", "SEEN", "SINCE", "TABLE", "WHAT", "FIGURES"]
     assert "\x1b" not in listed.stdout and "…" not in listed.stdout
     assert all(len(line.split()) > 6 for line in lines[1:-2])
-    first = shell("order-tracking exceptions list | head -1")
+    first = shell(f"{command} | head -1")
     assert (first.returncode, first.stdout, first.stderr) == (0, f"{lines[0]}\n", "")
-    failing = shell("order-tracking exceptions list --fail | head -1")
+    failing = shell(f"{command} --fail | head -1")
     assert (failing.returncode, failing.stderr) == (1, ""), "its answer is that of the list, not of the pipe"
-    full = shell("order-tracking exceptions list > /dev/full")
+    full = shell(f"{command} > /dev/full")
     assert full.returncode == 1 and full.stderr.startswith("Unexpected error (OSError: ")
     assert full.stderr.count("\n") == 1
 
@@ -268,7 +270,7 @@ def test_debugging_shows_where_a_foreseen_error_came_from_without_its_password(
         ("cycl", "No such command 'cycl'"),
         ("cycle --recncile", "Did you mean '--reconcile'? Nothing"),
         ("extract --table", "requires an argument"),
-        ("exceptions resolve", "Missing argument 'KEY'"),
+        ("exceptions resolve", "Missing argument 'KEY|CHECK'"),
         ("cycle mysql://u:hunter2@h/d", "unexpected extra argument (mysql://***@h/d)"),
         ("simulate --orders many", "'many' is not a valid integer"),
     ],
@@ -307,8 +309,8 @@ def test_ctrl_c_ends_a_real_process_in_one_line(world: World, busy_with: str) ->
     started = "from scripts import cli; print('begun', flush=True)\n"
     if busy_with == "a long query":
         started += (
-            "import scripts.exceptions, time\n"
-            "scripts.exceptions.open_exceptions = lambda warehouse: (print('begun', flush=True), time.sleep(60))\n"
+            "import scripts.open_exceptions, time\n"
+            "scripts.open_exceptions.open_lines = lambda *_: (print('begun', flush=True), time.sleep(60))\n"
         )
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job is deaf to it

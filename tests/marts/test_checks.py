@@ -6,6 +6,7 @@ test_consistency_failures.yaml.
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 
 import pytest
@@ -16,9 +17,10 @@ from macros.exceptions import log_checks
 from tests.conftest import START
 from tests.marts.test_retention import physical
 from tests.support.commands import exceptions as exceptions_command
-from tests.support.world import DAY, HOUR, MINUTE, World, at
+from tests.support.world import DAY, HOUR, MINUTE, World, at, moment
 
 HISTORY = "order_tracking_history"
+CHECKS = "consistency_failures"
 UTI, ECS, UTS = "mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath"
 
 
@@ -49,16 +51,21 @@ def test_a_world_in_order_fails_no_check(world: World) -> None:
 def test_1_the_status_time_must_be_that_of_the_newest_scan(world: World) -> None:
     for order in (1, 2, 3):
         world.order(order, START)
-    world.status(1, 200, START + MINUTE)
-    world.insert("uni_tracking_spath", [(2, START + MINUTE, 200, 1)])
+    world.status(1, 200, START + MINUTE + 1)
+    world.insert("uni_tracking_spath", [(2, START + MINUTE + 1, 200, 1)])
     world.source("DELETE FROM uni_tracking_spath WHERE order_id = 3")
+    world.order(4, START)
+    world.status(4, 200, START + MINUTE)  # within the tolerance
     world.cycle()
     daily(world, 1)
+    first, later = (f"found: {moment(time):%Y-%m-%d %H:%M:%S}" for time in (START, START + 61))
+    earlier, second = (f"expected: {moment(time):%Y-%m-%d %H:%M:%S}" for time in (START, START + 61))
+    apart = "difference: 61 s"
     assert world.exceptions() == [
         ("order_without_scans", UTS, 3, "neither the mart nor history holds a scan of this order"),
-        ("update_time_mismatch", UTI, 1, "the status is newer than the newest scan"),
-        ("update_time_mismatch", UTI, 2, "the newest scan is newer than the status"),
-        ("update_time_mismatch", UTI, 3, "the mart holds no scan of this order"),
+        ("update_time_mismatch", UTI, 1, f"the status is newer than the newest scan ({later}; {earlier}; {apart})"),
+        ("update_time_mismatch", UTI, 2, f"the newest scan is newer than the status ({first}; {second}; {apart})"),
+        ("update_time_mismatch", UTI, 3, f"the mart holds no scan of this order ({first}; expected: none)"),
     ]
 
 
@@ -267,7 +274,7 @@ def test_a_failed_check_warns_and_the_cycle_succeeds(world: World) -> None:
     world.cycle()
     world.now = START + DAY + 5 * MINUTE
     cycle = world.cycle()
-    assert "order_tracking.consistency_failures: 'order_without_ecs' audit error: 1 row failed." in cycle.warnings
+    assert "order_without_ecs: no row anywhere: 1 in mart_ecs_order_info (1)" in cycle.warnings
     assert all(warning and "\n" not in warning and "SELECT" not in warning for warning in cycle.warnings)
 
 
@@ -331,7 +338,9 @@ def test_a_restored_order_that_falls_silent_again_has_one_metadata_row(world: Wo
     world.assert_whole()
 
 
-def test_resolve_closes_one_exception_with_a_note(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_resolved_opens_again_if_it_still_fails_and_what_was_accepted_only_when_it_changes(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     world.insert("uni_tracking_spath", [(0, START, 100, 0)])
     world.cycle()
     daily(world, 1)
@@ -343,7 +352,62 @@ def test_resolve_closes_one_exception_with_a_note(world: World, capsys: pytest.C
     assert exceptions_command(settled) == 0
     assert world.query(f"SELECT resolution FROM {HISTORY}.order_tracking_exceptions") == [("a test order, dropped",)]
     daily(world, 2)
-    assert world.exceptions() == [], "a rejected row that an operator has settled stays settled"
+    assert len(world.exceptions()) == 1, "nothing was mended"
+    assert exceptions_command(["accept", "rejected_rows", "--note", "known", "--at", "2025-09-03T01:00:00"]) == 0
+    daily(world, 3)
+    assert world.exceptions() == []
+    assert world.query(f"SELECT 1 FROM order_tracking.{CHECKS} WHERE checked_on = '2025-09-03'") == []
+    world.insert("uni_tracking_spath", [(0, START, 100, 1)])
+    daily(world, 4, reconcile_since=START)
+    assert [detail.split(";")[0] for *_, detail in world.exceptions()] == ["order_id is zero or negative (rows: 2"]
+
+
+def test_a_thousand_findings_are_one_line_and_one_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.execute(
+        f"INSERT INTO {HISTORY}.order_tracking_exceptions SELECT 'update_time_mismatch', 'order_tracking.{UTI}', "
+        "order_id, 'late (found: 2025-09-01 00:01:01; expected: 2025-09-01 00:00:00; difference: 61 s)', "
+        "'2025-09-02', '2025-09-02', 1, NULL, NULL FROM range(1, 10001) AS orders (order_id)"
+    )
+    assert exceptions_command(["list"]) == 0
+    _, line, summary = capsys.readouterr().out.splitlines()
+    assert "10,000" in line and "1 [found: 2025-09-01 00:01:01; expected" in line and summary.startswith("10,000 open.")
+    assert exceptions_command(["list", "--check", "update_time_mismatch", "--limit", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["open"] == 10_000 and [each["order"] for each in told["exceptions"]] == [1, 2]
+    assert told["exceptions"][0]["values"]["difference"] == "61 s"
+    assert exceptions_command(["resolve", told["exceptions"][1]["key"], "--note", "one"]) == 0
+    assert exceptions_command(["accept", line.split()[0], "--note", "all of a line"]) == 0
+    notes = f"SELECT resolution, COUNT(*) FROM {HISTORY}.order_tracking_exceptions GROUP BY 1 ORDER BY 1"
+    assert world.query(notes) == [("accepted: all of a line", 9_999), ("one", 1)]
+
+
+def test_rejected_rows_close_by_themselves_once_a_good_row_of_each_key_has_landed(world: World) -> None:
+    for order in range(1, 6):
+        world.order(order, START)
+    world.source("UPDATE uni_tracking_info SET update_time = 0")
+    world.cycle()
+    daily(world, 1)
+    found = [row for row in world.exceptions() if row[0] == "rejected_rows"]
+    assert [row[3].split(";")[0] for row in found] == ["update_time is zero or negative (rows: 5"]
+    world.source(f"UPDATE uni_tracking_info SET update_time = {START} WHERE order_id > 1")
+    daily(world, 2, reconcile_since=START - DAY)
+    daily(world, 3)
+    found = [row for row in world.exceptions() if row[0] == "rejected_rows"]
+    assert [row[3].split(";")[0] for row in found] == ["update_time is zero or negative (rows: 1"]
+    world.source(f"UPDATE uni_tracking_info SET update_time = {START}")
+    daily(world, 4, reconcile_since=START - DAY)
+    daily(world, 5)
+    assert [row for row in world.exceptions() if row[0] == "rejected_rows"] == []
+
+
+def test_metadata_without_a_status_is_told_after_a_day(world: World) -> None:
+    world.insert("ecs_order_info", [(1, 7, START)])
+    world.order(2, START)
+    world.cycle()
+    daily(world, 1)
+    assert world.exceptions() == []
+    daily(world, 2)
+    assert [row[:3] for row in world.exceptions()] == [("metadata_without_status", ECS, 1)]
 
 
 def test_checks_that_find_nothing_leave_their_run_in_the_log_once(world: World) -> None:

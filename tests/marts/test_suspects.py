@@ -53,7 +53,7 @@ def suspects(warehouse: duckdb.DuckDBPyConnection) -> list[int]:
     engine = Engine(warehouse)
     execute(engine, no_suspects())
     for start, end in zip([None, *STARTS], [*STARTS, None], strict=True):
-        execute(engine, comparisons(MARTS, AGES, reach(start, end)))
+        execute(engine, comparisons(MARTS, AGES, reach(start, end), 0))
     return [order for (order,) in warehouse.execute(f"SELECT DISTINCT order_id FROM {SUSPECTS} ORDER BY 1").fetchall()]
 
 

@@ -19,6 +19,7 @@ BUFFER = 30 * 60
 LONG_WINDOW = DAY
 RAW_RETENTION = 35 * DAY
 GRACE = 2 * QUARTER
+TOLERANCE = 60
 YEAR_2100 = 4_102_444_800
 
 UTI, ECS, UTS = "uni_tracking_info", "ecs_order_info", "uni_tracking_spath"
@@ -63,6 +64,7 @@ class Oracle:
     source: dict[str, Counter[Row]] = field(default_factory=lambda: {name: Counter() for name in COLUMNS})
     raw: dict[str, set[Version]] = field(default_factory=lambda: {name: set() for name in COLUMNS})
     rejected: dict[tuple[str, str], tuple[int | None, str]] = field(default_factory=dict)
+    rejected_at: dict[tuple[str, str], float] = field(default_factory=dict)
     uti: dict[int, Version] = field(default_factory=dict)
     ecs: dict[int, Version] = field(default_factory=dict)
     uts: dict[Row, Version] = field(default_factory=dict)
@@ -172,13 +174,17 @@ class Oracle:
 
     def held(self, table: str) -> set[Version]:
         """The versions in raw, mart and history."""
+        return {*self.raw[table], *self.settled_versions(table)}
+
+    def settled_versions(self, table: str) -> set[Version]:
+        """The versions in mart and history."""
         marts = {UTI: self.uti, ECS: self.ecs, UTS: self.uts}
         histories = {
             UTI: chain.from_iterable(self.history_uti.values()),
             ECS: chain.from_iterable(self.history_ecs.values()),
             UTS: self.history_uts.values(),
         }
-        return {*self.raw[table], *marts[table].values(), *(each.version for each in histories[table])}
+        return {*marts[table].values(), *(each.version for each in histories[table])}
 
     def land(self, table: str, rows: list[Row], now: int, moves_watermark: bool) -> None:
         """Keeps apart what cannot be loaded, and stamps and keeps what is not held yet."""
@@ -192,6 +198,7 @@ class Oracle:
                 good.append(row)
             else:
                 self.rejected.setdefault((table, payload(table, row)), (row[0], reason))
+                self.rejected_at.setdefault((table, payload(table, row)), stamp)
         for row in self.to_land(table, good):
             self.raw[table].add(Version(row, stamp))
             self.arrived[table] = stamp
@@ -405,7 +412,8 @@ class Oracle:
         found = self.findings(settled)
         found |= {key for key, seen in self.open.items() if key[0] == "archive_unrouted" and seen >= midnight}
         for key in found:
-            self.open[key] = max(self.open.get(key, midnight), midnight)
+            seen = max([midnight, *(self.open.pop(same) for same in [*self.open] if about(same) == about(key))])
+            self.open[key] = seen
         unjudged = {version.row[0] for table in (UTI, UTS) for version in self.raw[table] if version.landed >= settled}
         for key in [key for key in self.open if key not in found and key[2] not in unjudged]:
             del self.open[key]
@@ -414,8 +422,20 @@ class Oracle:
     def findings(self, settled: int) -> set[Row]:
         """What the checks must find; of doubled, split or missing rows there is never any."""
         found: set[Row] = set()
-        for (table, held), (order, reason) in self.rejected.items():
-            found.add(("rejected_rows", f"order_tracking_raw.{table}_raw", order, f"{reason}: {held[:900]}"))
+        found |= self.still_rejected()
+        for order, version in self.ecs.items():
+            statuses = [each.version.row[3] for each in self.history_uti.get(order, [])]
+            later = not statuses or (version.row[2] > max(statuses) and version.row[2] > min(self.created(order)))
+            if order not in self.uti and later and version.landed < settled - DAY:
+                detail = "metadata landed more than a day ago, and its order never got a status"
+                found.add(
+                    (
+                        "metadata_without_status",
+                        "order_tracking.mart_ecs_order_info",
+                        order,
+                        detail + disagreement(version.row[2], None),
+                    )
+                )
         scans: dict[int, list[Version]] = {}
         for version in self.uts.values():
             scans.setdefault(version.row[0], []).append(version)
@@ -431,16 +451,16 @@ class Oracle:
             if version.landed >= settled:
                 continue
             if order not in scans:
-                detail = "the mart holds no scan of this order"
+                detail = "the mart holds no scan of this order" + disagreement(version.row[3], None)
                 found.add(("update_time_mismatch", "order_tracking.mart_uni_tracking_info", order, detail))
                 if order not in archived_scans:
                     detail = "neither the mart nor history holds a scan of this order"
                     found.add(("order_without_scans", "order_tracking.mart_uni_tracking_spath", order, detail))
             else:
                 newest = max(scan.row[1] for scan in scans[order])
-                if newest != version.row[3] and max(scan.landed for scan in scans[order]) < settled:
+                if abs(newest - version.row[3]) > TOLERANCE and max(scan.landed for scan in scans[order]) < settled:
                     newer, older = ("newest scan", "status") if newest > version.row[3] else ("status", "newest scan")
-                    detail = f"the {newer} is newer than the {older}"
+                    detail = f"the {newer} is newer than the {older}" + disagreement(version.row[3], newest)
                     found.add(("update_time_mismatch", "order_tracking.mart_uni_tracking_info", order, detail))
             if order not in self.ecs:
                 archived = [each.version.row[2] for each in self.history_ecs.get(order, [])]
@@ -451,6 +471,49 @@ class Oracle:
                     detail = "history holds its row, the order came back: restore it"
                 found.add(("order_without_ecs", "order_tracking.mart_ecs_order_info", order, detail))
         return found
+
+    def still_rejected(self) -> set[Row]:
+        """One finding a table and reason, with the first two of the rows of whose key no good row landed later."""
+        rows: dict[tuple[str, str], list[tuple[Any, str]]] = {}
+        for (table, held), (order, reason) in self.rejected.items():
+            if not self.mended(table, held, order, reason):
+                rows.setdefault((table, reason.split(": ")[0]), []).append((null_last(order), held))
+        found: set[Row] = set()
+        for (table, reason), texts in rows.items():
+            examples = " | ".join(held[:300] for _, held in sorted(texts)[:2])
+            detail = f"{reason} (rows: {len(texts)}; for example: {examples})"
+            found.add(("rejected_rows", f"order_tracking_raw.{table}_raw", None, detail))
+        return found
+
+    def mended(self, table: str, held: str, order: int | None, reason: str) -> bool:
+        """A good row of the key of a rejected one has reached mart or history, and landed after it."""
+        shown = dict(part.split("=", 1) for part in held.split(", ") if "=" in part)
+        for version in self.settled_versions(table):
+            if version.row[0] != order or version.landed <= self.rejected_at[table, held]:
+                continue
+            good = dict(
+                zip(COLUMNS[table], ("NULL" if each is None else str(each) for each in version.row), strict=True)
+            )
+            keys = ("pathtime", "code", "traceseq") if table == UTS else ()
+            if all(reason.startswith(f"{key} ") or shown.get(key) == good[key] for key in keys):
+                return True
+        return False
+
+
+def about(key: Row) -> Row:
+    """A finding without its figures."""
+    return (*key[:3], key[3].split(" (rows: ")[0].split(" (found: ")[0])
+
+
+def disagreement(found: int, expected: int | None) -> str:
+    """The figures of two times that disagree."""
+    if expected is None:
+        return f" (found: {told(found)}; expected: none)"
+    return f" (found: {told(found)}; expected: {told(expected)}; difference: {abs(found - expected)} s)"
+
+
+def told(moment: int) -> str:
+    return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def number_reused(order: int) -> Row:
