@@ -35,6 +35,7 @@ from scripts.guards import (
     refuse_half_a_plan,
     refuse_without_the_marts,
 )
+from scripts.page.after_cycle import page_of_failure, page_place, write_page_at
 from scripts.sqlmesh_session import first_day, sqlmesh_session
 from scripts.statement_times import TimedStatement, slowest
 
@@ -101,7 +102,7 @@ def run_cycle(
     clock = Clock(at)
     cycle = Cycle(clock.now_utc())
     entry = CycleEntry(cycle, gateway, source)
-    with entry.kept(report):
+    with page_of_failure(gateway, clock, report), entry.kept(report):
         with alert_of_failure("a cycle", report, source=source):
             url = configured_source(source, gateway)
             share_warehouse_file(gateway)
@@ -113,6 +114,7 @@ def run_cycle(
                     f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts "
                     "are up to date; what only a reconcile finds waits for the next one."
                 ) from not_reconciled
+        _write_page(cycle, clock, gateway, report)
         _add_late_warnings(cycle, url)
     if report:
         if named := slowest(cycle.statements):
@@ -121,6 +123,15 @@ def run_cycle(
         for warning in cycle.warnings:
             report(f"warning: {warning}")
     return cycle
+
+
+def _write_page(cycle: Cycle, clock: Clock, gateway: str, report: Report | None) -> None:
+    """Where STATUS_PAGE asks for one."""
+    if place := page_place(gateway):
+        began = time.monotonic()
+        warnings = write_page_at(place, gateway, clock)
+        cycle.warnings += warnings
+        cycle.add(Phase("page", "not written" if warnings else place, time.monotonic() - began), report)
 
 
 def _add_late_warnings(cycle: Cycle, url: str) -> None:

@@ -43,7 +43,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     patch.setattr(duckdb, "connect", one_thread)
     patch.setenv("SQLMESH__CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-    settings = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_")
+    settings = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_", "STATUS_")
     for name in [name for name in os.environ if name.startswith(settings)]:
         if not name.startswith("ORDER_TRACKING_TEST_"):
             patch.delenv(name)
