@@ -20,6 +20,8 @@ from extract.settings import RedshiftSettings
 
 PART_BYTES = 96 << 20
 """A file is closed once it has reached this size: large enough to scan well, small enough to spread over slices."""
+ATTEMPTS = 8
+"""So often is S3 asked, with growing pauses."""
 GROUP_BYTES = 32 << 20
 """Rows are gathered to about this much (as Arrow holds them) before they are written: one Parquet row group."""
 
@@ -175,7 +177,7 @@ def _client(settings: RedshiftSettings | None) -> Any:
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60, tcp_keepalive=True
+        retries={"mode": "standard", "max_attempts": ATTEMPTS}, connect_timeout=10, read_timeout=60, tcp_keepalive=True
     )
     where = {"endpoint_url": settings.s3_endpoint_url, "region_name": settings.region} if settings else {}
     return boto3.Session().client("s3", config=config, **where)

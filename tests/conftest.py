@@ -23,7 +23,11 @@ from tests.support import fast_sqlmesh
 from tests.support.thorough import SAMPLED, THOROUGH
 from tests.support.world import World, at, make_tables, moment
 
-pytest_plugins = ["tests.support.conftest_mysql", "tests.support.conftest_redshift"]
+pytest_plugins = [
+    "tests.support.conftest_browser",
+    "tests.support.conftest_mysql",
+    "tests.support.conftest_redshift",
+]
 
 START = at("2025-09-01T00:00:00")
 BEGUN = time.monotonic()

@@ -32,7 +32,7 @@ ARCHIVES = "retention"
 
 @dataclass(frozen=True)
 class Lineage:
-    """Layers from the top to the bottom, each with its objects (schema.name; the source's: name); and who feeds whom."""
+    """Layers from the top to the bottom, each with its objects (schema.name; of the source: name); who feeds whom."""
 
     layers: tuple[tuple[str, tuple[str, ...]], ...]
     feeds: tuple[tuple[str, str], ...]

@@ -30,7 +30,8 @@ class Section:
     """What the drawing shows, in words."""
     folded: bool = True
     """The figures are folded away, for the drawing shows them."""
-    wide: bool = False
+    kind: str = ""
+    """Its class in style.css, where it has one of its own."""
 
 
 def sections(facts: Facts, found: Lineage) -> list[Section]:
@@ -168,7 +169,7 @@ def lineage(found: Lineage) -> Section:
         found.feeds,
         charts.svg(charts.lineage_drawing(found)),
         f"Boxes in rows, from the top: {layers}. Lines lead from each to what it feeds; the table below lists them.",
-        wide=True,
+        kind="lineage",
     )
 
 
