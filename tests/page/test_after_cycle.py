@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def test_a_cycle_leaves_its_page_and_nothing_beside_it(world: World, page: Path)
     text = page.read_text()
     assert f"<h1>order-tracking, {moment(world.now):%Y-%m-%d %H:%M} UTC</h1>" in text
     assert "done in" in text and ": 3 landed, 0 archived" in text, "it knows of this very cycle"
-    assert os.listdir(page.parent) == [page.name]
+    assert [*page.parent.iterdir()] == [page]
 
 
 @pytest.mark.parametrize(
