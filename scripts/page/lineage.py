@@ -41,7 +41,8 @@ class Lineage:
 def lineage(config: ExtractConfig, project: Path = PROJECT) -> Lineage:
     """The objects of the project in layers, and from which to which rows go. The anchor stands in the middle."""
     tables = sorted(config.tables, key=lambda table: table.mart.alias)
-    tables.insert(1, tables.pop([table.mart for table in tables].index(anchor())))
+    # By name: SQLMesh loads macros/ once more, and a Mart of the one loading equals none of the other.
+    tables.insert(1, tables.pop([table.mart.alias for table in tables].index(anchor().alias)))
     by_extract = [(table.source.name, table.raw) for table in tables]
     feeds = tuple(dict.fromkeys([*by_extract, *_of_models(project / "models")]))
     named = list(dict.fromkeys(name for feed in feeds for name in feed))
