@@ -175,7 +175,7 @@ def lineage(found: Lineage) -> Section:
 
 def _phases(text: str | None) -> list[dict[str, Any]]:
     """The phases of a cycle, none where the log's text was cut."""
-    with suppress(ValueError):
+    with suppress(ValueError, KeyError, TypeError):
         return [phase for phase in json.loads(text or "[]") if phase["seconds"]]
     return []
 

@@ -26,6 +26,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "pages" / "status.html"
 
 
+@pytest.mark.usefixtures("plain_sqlmesh")
 def test_a_cycle_leaves_its_page_and_nothing_beside_it(world: World, page: Path) -> None:
     page.write_text("the page before")
     world.order(1, world.now + MINUTE)
