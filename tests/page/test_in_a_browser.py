@@ -41,7 +41,7 @@ CONTRASTS = """() => {
       const colour = channels(getComputedStyle(each).backgroundColor);
       if (colour[3] === 255) return colour;
     }
-    return [255, 255, 255, 255];
+    return [0, 0, 0, 255];  // of a page without paper of its own: a dark browser has it dark, in print too
   };
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
