@@ -13,7 +13,7 @@ TOOLS := $(VENV)/.installed-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-slow soak mariadb prove mutants bench bench-extract lint runtime-check format plan cycle audit lock clean
+.PHONY: help demo test test-slow soak mariadb chromium prove mutants bench bench-extract lint runtime-check format plan cycle audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,18 +26,21 @@ demo: $(RUNTIME) ## A simulated source: first load, quarter-hour cycles, a night
 # Tests never read a .env file, and never write the warehouse that it names.
 PYTEST = PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
-test: $(TOOLS) mariadb ## The tests that are quick; what could not run, or was only sampled, is named at the end
+test: $(TOOLS) mariadb chromium ## The tests that are quick; what could not run, or was only sampled, is named at the end
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 BUDGET ?= 600
-test-slow: $(TOOLS) mariadb ## The slow tests, as many as begin within BUDGET seconds (600): others with each commit
+test-slow: $(TOOLS) mariadb chromium ## The slow tests, as many as begin within BUDGET seconds (600): others with each commit
 	@$(PYTEST) -m slow --budget $(BUDGET) $(ARGS)
 
-soak: $(TOOLS) mariadb ## All tests, and in full what they only sample: a crash at every statement, 629 weekly cycles
+soak: $(TOOLS) mariadb chromium ## All tests, and in full what they only sample: a crash at every statement, 629 weekly cycles
 	@ORDER_TRACKING_TEST_THOROUGH=1 $(PYTEST) --timeout 0 $(ARGS)
 
 mariadb:
 	@if [ -z "$${ORDER_TRACKING_TEST_MYSQL:-}" ]; then scripts/install_mariadb.sh; fi
+
+chromium:
+	@scripts/install_chromium.sh
 
 prove: $(TOOLS) ## N random histories against the oracle (N=200); SEED=123 plays one again
 	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.play --histories $(or $(N),$(if $(SEED),1,200)) \

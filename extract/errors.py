@@ -11,6 +11,10 @@ class NameTaken(ConfigurationError):
     """Objects that this project did not make stand under names that it would take; the message names all of them."""
 
 
+class PageNotWritten(ConfigurationError):
+    """The status page could not be written; the message names the place and the cause. No cycle fails by it."""
+
+
 class SourceError(Exception):
     """A source could not be opened or read. Says what happened, what was not done and what to do next."""
 

@@ -20,6 +20,8 @@ from extract.settings import RedshiftSettings
 
 PART_BYTES = 96 << 20
 """A file is closed once it has reached this size: large enough to scan well, small enough to spread over slices."""
+ATTEMPTS = 8
+"""So often is S3 asked, with growing pauses."""
 GROUP_BYTES = 32 << 20
 """Rows are gathered to about this much (as Arrow holds them) before they are written: one Parquet row group."""
 
@@ -81,9 +83,7 @@ class S3Parts:
 
     def _put(self, address: str, file: Any) -> None:
         bucket, key = _bucket_and_key(address)
-        options = {"ServerSideEncryption": "AES256"}
-        if self._settings.s3_kms_key:
-            options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._settings.s3_kms_key}
+        options = _encryption(self._settings)
         with file:
             file.seek(0)
             try:
@@ -93,6 +93,20 @@ class S3Parts:
                     f"{address} cannot be written: {in_words(error)}. Nothing of this table was landed. Check "
                     "REDSHIFT_S3_PREFIX and that this process may write and delete there, then run again."
                 ) from error
+
+
+def put_object(address: str, data: bytes, content_type: str, settings: RedshiftSettings | None) -> None:
+    """Writes one small object, s3://bucket/key, whole or not at all. Raises WarehouseError.
+
+    Args:
+        settings: Endpoint, region and key of encryption; without them (the gateway local) boto3 finds its own.
+    """
+    bucket, key = _bucket_and_key(address)
+    try:
+        client = _client(settings)
+        client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, **_encryption(settings))
+    except _s3_errors() as error:
+        raise WarehouseError(f"{address} cannot be written: {in_words(error)}") from error
 
 
 def _files(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterable[tuple[Any, int]]:
@@ -150,17 +164,23 @@ class _Part:
                 self._file.close()
 
 
-def _client(settings: RedshiftSettings) -> Any:
+def _encryption(settings: RedshiftSettings | None) -> dict[str, str]:
+    """By the key that is set, otherwise by S3's own."""
+    if settings and settings.s3_kms_key:
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.s3_kms_key}
+    return {"ServerSideEncryption": "AES256"}
+
+
+def _client(settings: RedshiftSettings | None) -> Any:
     """A client that tries again, with growing pauses; its keys come from where boto3 finds them."""
     import boto3
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60, tcp_keepalive=True
+        retries={"mode": "standard", "max_attempts": ATTEMPTS}, connect_timeout=10, read_timeout=60, tcp_keepalive=True
     )
-    return boto3.Session().client(
-        "s3", endpoint_url=settings.s3_endpoint_url, region_name=settings.region, config=config
-    )
+    where = {"endpoint_url": settings.s3_endpoint_url, "region_name": settings.region} if settings else {}
+    return boto3.Session().client("s3", config=config, **where)
 
 
 def _transfer() -> Any:

@@ -99,7 +99,7 @@ def own_settings(folder: Path) -> Iterator[dict[str, str]]:
         "ORDER_TRACKING_HISTORY_START": "2024_h1",
         "ORDER_TRACKING_DUCKDB": str(folder / "warehouse.duckdb"),
         "ORDER_TRACKING_SOURCE": f"duckdb:///{folder / 'source.duckdb'}",
-        **{name: "" for name in before if name.startswith("ALERT_")},
+        **{name: "" for name in before if name.startswith(("ALERT_", "STATUS_"))},
     }
     os.environ.update(settings)
     try:
@@ -153,6 +153,9 @@ def _evening(demo: Demo, cycles: int, settings: dict[str, str]) -> None:
 
     _title("6  What to try next")
     _show_what_next(demo, returning, settings)
+
+    _title("7  How it stands")
+    _write_page(demo)
     tell(f"\nDone in {time.monotonic() - began:.0f} s. The next demo starts anew.")
 
 
@@ -247,6 +250,15 @@ def _show_what_next(demo: Demo, order: int, settings: dict[str, str]) -> None:
     with_settings = f"env $(cat {_short(own)}) {_short(Path(sys.executable).with_name('order-tracking'))}"
     tell(f"\n# One more cycle\n{with_settings} cycle --at {MIDNIGHT + 2 * QUARTER_HOUR:%Y-%m-%dT%H:%M:%S}")
     tell(f"\n# What is open\n{with_settings} exceptions list")
+
+
+def _write_page(demo: Demo) -> None:
+    from scripts.page.after_cycle import write_page_at
+
+    page = demo.warehouse_file.with_name("status.html")
+    with _step("The status page"):
+        warnings = write_page_at(str(page), "local", Clock(MIDNIGHT + QUARTER_HOUR))
+    tell("\n".join(warnings) or f"Open it in a browser:\n{_short(page)}")
 
 
 def _short(path: Path) -> str:

@@ -36,6 +36,7 @@ from scripts.guards import (
 )
 from scripts.news import CycleNews
 from scripts.open_exceptions import with_findings
+from scripts.page.after_cycle import page_of_failure, page_place, write_page_at
 from scripts.sqlmesh_session import first_day, sqlmesh_session
 from scripts.statement_times import TimedStatement, slowest
 
@@ -103,10 +104,11 @@ def run_cycle(
     cycle = Cycle(clock.now_utc())
     entry = CycleEntry(cycle, gateway, source)
     news = CycleNews(cycle, gateway, source)
-    with entry.kept(report), news.sent(report):
+    with page_of_failure(gateway, clock, report), entry.kept(report), news.sent(report):
         url = configured_source(source, gateway)
         share_warehouse_file(gateway)
         _run_phases(cycle, entry, news, clock, url, gateway, reconcile_since, allow_empty, project, report, progress)
+        _write_page(cycle, clock, gateway, report)
         if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
             cycle.warnings.append(
                 f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
@@ -119,6 +121,15 @@ def run_cycle(
         for warning in cycle.warnings:
             report(f"warning: {warning}")
     return cycle
+
+
+def _write_page(cycle: Cycle, clock: Clock, gateway: str, report: Report | None) -> None:
+    """Where STATUS_PAGE asks for one."""
+    if place := page_place(gateway):
+        began = time.monotonic()
+        warnings = write_page_at(place, gateway, clock)
+        cycle.warnings += warnings
+        cycle.add(Phase("page", "not written" if warnings else place, time.monotonic() - began), report)
 
 
 def _run_phases(

@@ -23,7 +23,11 @@ from tests.support import fast_sqlmesh
 from tests.support.thorough import SAMPLED, THOROUGH
 from tests.support.world import World, at, make_tables, moment
 
-pytest_plugins = ["tests.support.conftest_mysql", "tests.support.conftest_redshift"]
+pytest_plugins = [
+    "tests.support.conftest_browser",
+    "tests.support.conftest_mysql",
+    "tests.support.conftest_redshift",
+]
 
 START = at("2025-09-01T00:00:00")
 BEGUN = time.monotonic()
@@ -43,7 +47,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     patch.setattr(duckdb, "connect", one_thread)
     patch.setenv("SQLMESH__CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-    settings = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_")
+    settings = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_", "STATUS_")
     for name in [name for name in os.environ if name.startswith(settings)]:
         if not name.startswith("ORDER_TRACKING_TEST_"):
             patch.delenv(name)

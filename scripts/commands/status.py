@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,9 +30,10 @@ STATUS_CODES = """
 
 @click.command(short_help="Say whether all is well: lateness, cycles, findings.", epilog=STATUS_CODES)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for a monitor.")
+@click.option("--html", "page", metavar="FILE", help="Also write the status page there: a file, or s3://bucket/key.")
 @gateway_option
 @at_option
-def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
+def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetime | None) -> int:
     """Say in the first line whether all is well, and show on one screen why.
 
     Wrong is: no cycle has ended well for three quarter-hours, the last one failed, a table is later than usual at
@@ -39,9 +41,13 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
 
     Changes nothing, and takes no lock. On DuckDB it waits up to 10 seconds for a cycle that holds the file.
 
+    The page is one file that needs nothing else. It shows the same with drawings: cycles, rows, lateness, findings, and
+    what feeds what.
+
     \b
-    Example, in a monitor:
+    Examples:
       order-tracking status --json
+      order-tracking status --html status.html
     """
     from extract.clock import Clock
     from extract.errors import ConfigurationError, LockHeld, WarehouseError
@@ -52,50 +58,39 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> int:
     from scripts.reading import warehouse_to_read
     from scripts.status import read_status
 
+    html = None
     try:
         gateway = chosen_gateway(gateway)
         with warehouse_to_read(gateway) as warehouse:
             status = read_status(warehouse, load_config(), Clock(at), kept_rows(gateway))
+            if page:
+                from scripts.page.render import render_page
+
+                html = render_page(warehouse, status)
     except (ConfigurationError, LockHeld, WarehouseError) as error:
         why = without_secrets(" ".join(str(error).split()))
         answer(json.dumps({"verdict": "cannot say", "why": [why]}, indent=2) if as_json else f"CANNOT SAY\n  {why}")
         return CANNOT_SAY
     answer(json.dumps(as_data(status), indent=2, default=_iso) if as_json else as_text(status))
+    if page and html:
+        from extract.settings import read_settings
+        from scripts.page.place import write_page
+
+        write_page(html, page if page.startswith("s3:") else Path(page).absolute(), read_settings(gateway).redshift)
     return WRONG if status.wrong else FINE
 
 
 def as_text(status: Status) -> str:
     """One screen, the verdict first."""
-    from scripts.display import in_time, table
+    from scripts.display import table
+    from scripts.status_text import LATENESS_HEADER, facts, lateness_rows, verdict
 
-    def shown(moment: dt.datetime | None) -> str:
-        return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
-
-    count = len(status.wrong)
-    verdict = f"WRONG: {count} thing{'s' if count > 1 else ''}" if status.wrong else "FINE"
-    lines = [f"{verdict}, {status.at:%Y-%m-%d %H:%M} UTC", *(f"  {_cut(each)}" for each in status.wrong), ""]
-    rows = [
-        (name, None, None, None)
-        if each is None
-        else (name, shown(_moment(each.newest)), in_time(each.late), in_time(each.allowed))
-        for name, each in status.tables.items()
-    ]
-    lines += [table(("TABLE", "NEWEST EVENT", "LATE", "ALLOWED"), rows), ""]
-    facts = {
-        "last cycle": _last_cycle(status),
-        "24 hours": status.blocks,
-        "": "half-hours: █ done  ▓ with warnings  ░ refused  ! failed  · none",
-        "checks": f"last ran: {shown(status.checked_at)}"
-        + ("" if status.findings is None else f", and found {status.findings:,}"),
-        "open": ", ".join(f"{check} {rows:,}" for check, rows in status.open_by_check.items()) or "nothing",
-        "reconcile": f"last ended well: {shown(status.reconciled_at)}",
-        "archived": "in 24 hours: " + (", ".join(f"{a} {n:,}" for a, n in status.archived.items()) or "nothing"),
-        "next": f"cycle {status.next_cycle:%H:%M}; checks {shown(status.checks_due)}; half-year "
-        f"{status.next_half_year[0]} on {status.next_half_year[1]:%Y-%m-%d}",
-    }
-    if status.opened_in_a_day:
-        facts["open"] += f"; {status.opened_in_a_day:,} of them opened in 24 hours"
-    lines += [f"{name:<11} {fact}" for name, fact in facts.items()]
+    lines = [f"{verdict(status)}, {status.at:%Y-%m-%d %H:%M} UTC", *(f"  {_cut(each)}" for each in status.wrong), ""]
+    lines += [table(LATENESS_HEADER, lateness_rows(status)), ""]
+    (last, told), *others = facts(status).items()
+    day = {"24 hours": status.blocks, "": "half-hours: █ done  ▓ with warnings  ░ refused  ! failed  · none"}
+    shown = {last: told, **day, **dict(others)}
+    lines += [f"{name:<11} {fact}" for name, fact in shown.items()]
     return "\n".join([*lines, *_findings(status)])
 
 
@@ -154,17 +149,6 @@ def _moment(epoch_seconds: int) -> dt.datetime:
 
 def _iso(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _last_cycle(status: Status) -> str:
-    last = status.last
-    if last is None:
-        return "none is known"
-    told = f"{last.cycle_at:%Y-%m-%d %H:%M}, {last.outcome} in {last.seconds:.1f} s"
-    if last.error is None:
-        told += f": {last.rows_landed:,} landed, {last.rows_archived:,} archived"
-    warnings = last.warning_lines
-    return told + (f", warnings: {len(warnings)}" if warnings else "")
 
 
 def _by_outcome(status: Status) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from bench.__main__ import Bench, main
 from bench.extract import fill, measure
+from bench.report import CYCLES, KEPT, growth, phases
 from bench.tables import mart_tables
 from tests.support.mariadb_server import MariaDB
 
@@ -24,6 +26,18 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("filled")
     Bench(folder, SMALL).fill()
     return folder
+
+
+def test_the_kept_figures_are_what_the_kept_drawings_show() -> None:
+    """Another font or version may move a line; what is written there is the figures'."""
+    with (KEPT / CYCLES).open() as file:
+        rows = list(csv.DictReader(file))
+    for draw, name in ((growth, "growth.svg"), (phases, "phases.svg")):
+        texts = re.findall(r"<text[^>]*>([^<]+)</text>", draw(rows))
+        assert texts == re.findall(r"<text[^>]*>([^<]+)</text>", (KEPT / name).read_text())
+    steady = [f"{float(row['wall']):.1f} s" for row in rows if row["kind"] == "steady"]
+    assert f"steady: {', '.join(steady)}" in growth(rows)
+    assert f"steady, at {rows[-1]['scale']}: {steady[-1]}" in phases(rows)
 
 
 @pytest.mark.slow

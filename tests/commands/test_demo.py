@@ -27,6 +27,7 @@ def test_the_demo_starts_anew_tells_its_story_and_its_commands_run_as_printed(
     """What a user may have set for production stays as it is: the demo does not go there, nor alert anybody."""
     for name, value in SETTINGS_OF_THE_USER.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STATUS_PAGE", str(tmp_path / "page-of-the-user.html"))
     folder = tmp_path / "demo"
     folder.mkdir()
     for left_behind in ("source.duckdb", "warehouse.duckdb", "warehouse.duckdb.wal"):
@@ -54,6 +55,11 @@ def test_the_demo_starts_anew_tells_its_story_and_its_commands_run_as_printed(
     assert without == "-" and int(restored) > 0
     prose = [line for line in told.partition("6  What to try next")[0].splitlines() if len(line) > 64]
     assert not prose, "a phone shows no wider line"
+    assert (
+        "Open it in a browser:" in told
+        and "order-tracking, 2026-02-03 00:15 UTC" in (folder / "status.html").read_text()
+    )
+    assert not (tmp_path / "page-of-the-user.html").exists()
     commands = re.findall(r"^# .*\n(.+)$", told, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:

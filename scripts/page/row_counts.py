@@ -1,0 +1,88 @@
+"""Where rows live: how many stand in each mart, and in its history by half-year."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from extract.errors import WarehouseError
+from extract.warehouse import Warehouse
+from macros.history import history_table
+from macros.marts import HISTORY_SCHEMA, Mart, marts
+from macros.periods import is_period
+from macros.sql import table_node, union_all
+
+IN_MART = "mart"
+
+
+@dataclass(frozen=True)
+class Living:
+    """Rows of a mart (uti, ecs, uts) in one place: a half-year of its history, or the mart itself."""
+
+    table: str
+    place: str
+    rows: int
+
+
+def living_rows(warehouse: Warehouse) -> list[Living] | None:
+    """By table, its half-years first; empty half-years are left out, the mart never is.
+
+    On DuckDB the tables are counted, which reads no row. On Redshift counting would read a column of each, so its
+    catalog's figures are taken; None where this user may not see them.
+    """
+    if warehouse.is_redshift:
+        try:
+            counts = _rows_in_catalog(warehouse)
+        except WarehouseError:
+            return None
+    else:
+        counts = _counted(warehouse)
+    return [
+        Living(mart.alias, place, counts[mart.alias, place])
+        for mart in marts()
+        for place in sorted({place for alias, place in counts if alias == mart.alias}, key=_half_years_first)
+        if counts[mart.alias, place] or place == IN_MART
+    ]
+
+
+def _half_years_first(place: str) -> tuple[bool, str]:
+    return place == IN_MART, place
+
+
+def _counted(warehouse: Warehouse) -> dict[tuple[str, str], int]:
+    tables = [(mart, place, name) for mart in marts() for place, name in _tables(warehouse, mart)]
+    queries: list[exp.Query] = [
+        exp.select(
+            exp.Literal.string(mart.alias).as_("mart"), exp.Literal.string(place).as_("place"), "COUNT(*) AS held"
+        ).from_(table_node(name))
+        for mart, place, name in tables
+    ]
+    return {(alias, place): int(rows) for alias, place, rows in warehouse.fetchall(union_all(queries))}
+
+
+def _tables(warehouse: Warehouse, mart: Mart) -> Iterator[tuple[str, str]]:
+    """Place -> table or view."""
+    start = history_table(mart.alias, "")
+    schemas = [HISTORY_SCHEMA, mart.name.split(".")[0]]
+    for name in warehouse.columns_of_schemas(schemas):
+        if name == mart.name:
+            yield IN_MART, name
+        elif name.startswith(start) and is_period(period := name.removeprefix(start)):
+            yield period, name
+
+
+def _rows_in_catalog(warehouse: Warehouse) -> dict[tuple[str, str], int]:
+    """As svv_table_info has them. A mart's rows stand in the table below its view, which SQLMesh names."""
+    schema, table, rows = (exp.column(exp.to_identifier(name, quoted=True)) for name in ("schema", "table", "tbl_rows"))
+    counts = {(mart.alias, IN_MART): 0 for mart in marts()}
+    for held_in, name, held in warehouse.fetchall(exp.select(schema, table, rows).from_("svv_table_info")):
+        for mart in marts():
+            below_view = f"{mart.name.replace('.', '__')}__"
+            history = history_table(mart.alias, "").split(".")[1]
+            if held_in == HISTORY_SCHEMA and name.startswith(history) and is_period(name.removeprefix(history)):
+                counts[mart.alias, name.removeprefix(history)] = int(held)
+            elif name.startswith(below_view) and name.removeprefix(below_view).isdigit():  # a dev copy ends otherwise
+                counts[mart.alias, IN_MART] = max(counts[mart.alias, IN_MART], int(held))
+    return counts

@@ -1,0 +1,58 @@
+"""How things stand in words, as the screen and the page both show it."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from scripts.display import in_time
+from scripts.status import Status
+
+LATENESS_HEADER = ("TABLE", "NEWEST EVENT", "LATE", "ALLOWED")
+
+
+def verdict(status: Status) -> str:
+    """FINE, or WRONG and how many things are."""
+    count = len(status.wrong)
+    return f"WRONG: {count} thing{'s' if count > 1 else ''}" if status.wrong else "FINE"
+
+
+def lateness_rows(status: Status) -> list[tuple[str, str, str, str]]:
+    """A row a table, under LATENESS_HEADER."""
+    return [
+        (name, "-", "-", "-") if each is None else (name, _day(each.newest), in_time(each.late), in_time(each.allowed))
+        for name, each in status.tables.items()
+    ]
+
+
+def facts(status: Status) -> dict[str, str]:
+    """What there is to say beside the verdict, each under its name."""
+    opened = f"; {status.opened_in_a_day:,} of them opened in 24 hours" if status.opened_in_a_day else ""
+    return {
+        "last cycle": _last_cycle(status),
+        "checks": f"last ran: {moment(status.checked_at)}"
+        + ("" if status.findings is None else f", and found {status.findings:,}"),
+        "open": (", ".join(f"{check} {rows:,}" for check, rows in status.open_by_check.items()) or "nothing") + opened,
+        "reconcile": f"last ended well: {moment(status.reconciled_at)}",
+        "archived": "in 24 hours: " + (", ".join(f"{a} {n:,}" for a, n in status.archived.items()) or "nothing"),
+        "next": f"cycle {status.next_cycle:%H:%M}; checks {moment(status.checks_due)}; half-year "
+        f"{status.next_half_year[0]} on {status.next_half_year[1]:%Y-%m-%d}",
+    }
+
+
+def moment(at: dt.datetime | None) -> str:
+    return "never" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def _day(epoch_seconds: int) -> str:
+    return moment(dt.datetime.fromtimestamp(epoch_seconds, dt.UTC))
+
+
+def _last_cycle(status: Status) -> str:
+    last = status.last
+    if last is None:
+        return "none is known"
+    told = f"{last.cycle_at:%Y-%m-%d %H:%M}, {last.outcome} in {last.seconds:.1f} s"
+    if last.error is None:
+        told += f": {last.rows_landed:,} landed, {last.rows_archived:,} archived"
+    warnings = last.warning_lines
+    return told + (f", warnings: {len(warnings)}" if warnings else "")
