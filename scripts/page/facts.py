@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from extract.ensure_tables import CYCLE_LOG
+from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG, REJECTED_ROWS
+from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS, marts
 from macros.sql import sql_from_template, timestamp
@@ -19,9 +20,6 @@ DAYS = 30
 """So many days back go rows and findings, the day of the page included."""
 
 WEEK = dt.timedelta(days=7)
-
-EXAMPLES = 3
-"""So many findings of a check are named, the newest ones."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,12 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class OpenCheck:
-    """What is open of a check now."""
+class Landed:
+    """All rows of a table that ever landed, and those that could not."""
 
-    check: str
-    open: int
-    since: dt.datetime
-    examples: tuple[str, ...]
+    table: str
+    landed: int
+    rejected: int
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ class Facts:
     late: list[Late]
     living: list[Living] | None
     """None where the warehouse does not tell this user how many rows its tables have."""
+    landed: list[Landed]
     findings: list[Findings]
-    open_checks: list[OpenCheck]
 
 
 def read_facts(warehouse: Warehouse, status: Status) -> Facts:
@@ -81,8 +78,8 @@ def read_facts(warehouse: Warehouse, status: Status) -> Facts:
         moved=_moved(warehouse, status.at),
         late=_late(warehouse, status.at),
         living=living_rows(warehouse),
+        landed=_landed(warehouse),
         findings=_findings(warehouse, status.at),
-        open_checks=_open_checks(warehouse),
     )
 
 
@@ -150,31 +147,20 @@ def _findings(warehouse: Warehouse, at: dt.datetime) -> list[Findings]:
     return [Findings(day, check, count) for (day, check), count in sorted(found.items())]
 
 
-def _open_checks(warehouse: Warehouse) -> list[OpenCheck]:
-    """What is open now, the check with the most first. However much is open, a few rows of each check are read."""
-    rows = warehouse.fetchall(
-        sql_from_template(
-            """
-            SELECT check_name, order_id, detail, open_ones, since
-            FROM (
-              SELECT check_name, order_id, detail,
-                COUNT(*) OVER (PARTITION BY check_name) AS open_ones,
-                MIN(first_seen_at) OVER (PARTITION BY check_name) AS since,
-                ROW_NUMBER() OVER (PARTITION BY check_name ORDER BY first_seen_at DESC, order_id, detail) AS place
-              FROM exceptions WHERE resolved_at IS NULL
-            ) AS ranked
-            WHERE place <= :examples ORDER BY open_ones DESC, check_name, place
-            """,
-            {"exceptions": EXCEPTIONS},
-            examples=EXAMPLES,
-        )
+def _landed(warehouse: Warehouse) -> list[Landed]:
+    """By table, of all time."""
+    query = sql_from_template(
+        """
+        SELECT table_name, SUM(landed), SUM(rejected) FROM (
+          SELECT table_name, SUM(rows_landed) AS landed, 0 AS rejected FROM log GROUP BY table_name
+          UNION ALL
+          SELECT table_name, 0 AS landed, COUNT(*) AS rejected FROM rejected_rows GROUP BY table_name
+        ) AS counted GROUP BY table_name
+        """,
+        {"log": EXTRACT_LOG, "rejected_rows": REJECTED_ROWS},
     )
-    checks: dict[str, OpenCheck] = {}
-    for check, order, detail, count, since in rows:
-        before = checks[check].examples if check in checks else ()
-        example = detail if order is None else f"order {order}: {detail}"
-        checks[check] = OpenCheck(check, count, since, (*before, example))
-    return list(checks.values())
+    counts = {table: (int(landed or 0), int(rejected or 0)) for table, landed, rejected in warehouse.fetchall(query)}
+    return [Landed(mart.alias, *counts.get(name, (0, 0))) for mart, name in zip(marts(), EXTRACTED, strict=True)]
 
 
 def _first_day(at: dt.datetime) -> dt.datetime:

@@ -13,6 +13,7 @@ from scripts.cycle_log import DONE, LOCKED
 from scripts.page import charts
 from scripts.page.facts import DAYS, Facts
 from scripts.page.lineage import Lineage
+from scripts.page.row_counts import IN_MART
 from scripts.status_text import moment
 
 
@@ -35,7 +36,15 @@ class Section:
 
 
 def sections(facts: Facts, found: Lineage) -> list[Section]:
-    return [cycles(facts), moved(facts), lateness(facts), living(facts), *findings(facts), lineage(found)]
+    return [
+        cycles(facts),
+        moved(facts),
+        lateness(facts),
+        living(facts),
+        ledger(facts),
+        *findings(facts),
+        lineage(found),
+    ]
 
 
 def cycles(facts: Facts) -> Section:
@@ -127,6 +136,37 @@ def living(facts: Facts) -> Section:
     )
 
 
+def ledger(facts: Facts) -> Section:
+    heading = "What landed, and where it is"
+    if facts.living is None or not any(each.landed for each in facts.landed):
+        return Section(heading, "Nothing has landed yet, or the catalog does not show this user the tables' rows.")
+    held = {
+        (each.table, in_mart): sum(
+            other.rows for other in facts.living if other.table == each.table and (other.place == IN_MART) is in_mart
+        )
+        for each in facts.landed
+        for in_mart in (True, False)
+    }
+    return Section(
+        heading,
+        "Of all time. The rest waits for the next cycle or, of uti and ecs, was replaced by a newer version; less than "
+        "nothing is a row that did not land by an extract. order-tracking verify --ledger proves it row by row.",
+        ("Table", "Landed", "In the mart", "In history", "Rest", "Rejected"),
+        tuple(
+            (
+                each.table,
+                each.landed,
+                mart := held[each.table, True],
+                history := held[each.table, False],
+                each.landed - mart - history,
+                each.rejected,
+            )
+            for each in facts.landed
+        ),
+        folded=False,
+    )
+
+
 def findings(facts: Facts) -> list[Section]:
     """Over time, and what is open now."""
     heading = "Findings by check over time"
@@ -145,15 +185,22 @@ def findings(facts: Facts) -> list[Section]:
             charts.svg(charts.findings_by_day(facts.findings, days)),
             f"Bars of the open findings of each of {DAYS} days, stacked by check. {told}.",
         )
-    if not facts.open_checks:
+    if not facts.status.open_lines:
         return [over_time]
     now = Section(
         "Open now",
-        "The newest ones of each check. order-tracking exceptions list shows all; docs/operations.md says what to do.",
-        ("Check", "Open", "Since", "For example"),
+        "order-tracking exceptions list shows the same; docs/operations.md says what to do about each check.",
+        ("Check", "What", "Table", "Open", "Since", "For example"),
         tuple(
-            (each.check, each.open, moment(each.since), "\n".join(_cut(example) for example in each.examples))
-            for each in facts.open_checks
+            (
+                line.check_name,
+                _cut(line.topic),
+                line.table_name,
+                line.rows,
+                moment(line.first_seen_at),
+                _cut(line.told_examples),
+            )
+            for line in facts.status.open_lines
         ),
         folded=False,
     )

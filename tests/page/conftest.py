@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from extract.clock import Clock
+from extract.tables import load_config
 from scripts.page.render import render_page
 from scripts.reading import warehouse_to_read
 from scripts.status import read_status
@@ -68,7 +69,7 @@ def render(world: World) -> Callable[[], str]:
 
     def page() -> str:
         with warehouse_to_read("local") as warehouse:
-            return render_page(warehouse, read_status(warehouse, Clock(moment(NOW))))
+            return render_page(warehouse, read_status(warehouse, load_config(), Clock(moment(NOW))))
 
     return page
 

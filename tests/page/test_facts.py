@@ -17,7 +17,7 @@ from extract.settings import PROJECT
 from extract.tables import load_config
 from extract.warehouse import Warehouse
 from macros.marts import CHECK_LOG, EXCEPTIONS, marts
-from scripts.page.facts import Facts, Findings, Late, Moved, OpenCheck, read_facts
+from scripts.page.facts import Facts, Findings, Landed, Late, Moved, read_facts
 from scripts.page.lineage import CHECKS, lineage
 from scripts.page.row_counts import Living
 from scripts.reading import warehouse_to_read
@@ -33,7 +33,7 @@ TODAY = dt.date(2025, 9, 2)
 def facts(watched: list[str] | None = None) -> Facts:
     """What is read at NOW; the statements go to `watched`."""
     with warehouse_to_read("local") as warehouse:
-        status = read_status(warehouse, Clock(moment(NOW)))
+        status = read_status(warehouse, load_config(), Clock(moment(NOW)))
         if watched is not None:
             watch(warehouse, watched)
         return read_facts(warehouse, status)
@@ -61,11 +61,15 @@ def test_rows_are_summed_by_day_of_the_cycle_in_utc(world: World) -> None:
     ]
 
 
+def newest(event: int) -> dict[str, int]:
+    return {f"newest_{alias}": event for alias in ("uti", "ecs", "uts")}
+
+
 def test_lateness_is_the_worst_of_an_hour_of_cycles_that_ended_well(world: World) -> None:
-    log_cycle(world, NOW - 30 * MINUTE, newest=NOW - 37 * MINUTE)
-    log_cycle(world, NOW - 15 * MINUTE, newest=NOW - 20 * MINUTE)
-    log_cycle(world, NOW - 10 * MINUTE, "failed", newest=NOW - 5 * HOUR, error="x")
-    log_cycle(world, NOW - 7 * DAY, newest=NOW - 8 * DAY)
+    log_cycle(world, NOW - 30 * MINUTE, **newest(NOW - 37 * MINUTE))
+    log_cycle(world, NOW - 15 * MINUTE, **newest(NOW - 20 * MINUTE))
+    log_cycle(world, NOW - 10 * MINUTE, "failed", **newest(NOW - 5 * HOUR), error="x")
+    log_cycle(world, NOW - 7 * DAY, **newest(NOW - 8 * DAY))
     hour = moment(NOW - HOUR).replace(tzinfo=None)
     assert [each for each in facts().late if each.hour == hour] == [
         Late(hour, mart, 7.0) for mart in ("ecs", "uti", "uts")
@@ -86,13 +90,13 @@ def test_a_finding_is_open_from_the_day_it_opens_to_the_day_before_it_closes(wor
     ]
 
 
-def test_the_newest_findings_of_each_check_are_named(world: World) -> None:
-    find(world, "order_without_ecs", range(10, 20), NOW - 3 * DAY)
-    find(world, "order_without_ecs", range(30, 31), NOW - DAY, detail="new")
-    find(world, "rejected_rows", range(5), NOW - 9 * DAY, NOW - DAY)
-    (only,) = facts().open_checks
-    since = moment(NOW - 3 * DAY).replace(tzinfo=None)
-    assert only == OpenCheck("order_without_ecs", 11, since, ("order 30: new", "order 10: d", "order 11: d"))
+def test_what_landed_and_what_was_rejected_is_counted_over_all_time(world: World) -> None:
+    world.order(1, NOW - DAY)
+    world.cycle()
+    world.order(2, NOW - HOUR)
+    world.status(0, NOW - HOUR, 200)
+    world.cycle(NOW + 900)
+    assert facts().landed == [Landed("uti", 2, 1), Landed("ecs", 2, 0), Landed("uts", 2, 0)]
 
 
 def test_rows_are_counted_where_they_live_and_no_mart_is_read(world: World) -> None:

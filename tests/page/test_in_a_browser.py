@@ -21,6 +21,7 @@ HEADINGS = [
     "Rows in and archived, by day",
     "Lateness in the last week",
     "Where rows live, by half-year",
+    "What landed, and where it is",
     "Findings by check over time",
     "Open now",
     "What feeds what",
@@ -67,7 +68,7 @@ def test_with_data_every_section_has_its_drawing(lively_page: str, open_page: Op
     assert page.locator(".verdict").inner_text() == "WRONG: 1 thing"
     assert page.title() == "WRONG: 1 thing · order-tracking · 2025-09-02 10:00 UTC"
     assert headings(page) == HEADINGS
-    assert page.locator(".drawing svg").count() == len(HEADINGS) - 1
+    assert page.locator(".drawing svg").count() == len(HEADINGS) - 2, "tables alone: the ledger, what is open"
     assert page.get_by_text("24 of 25 cycles ended well").count() == 1
     page.get_by_text("The figures").first.click()
     assert page.get_by_text("the source is away").is_visible()
@@ -84,6 +85,7 @@ def test_with_no_data_it_says_so(world: World, render: Render, open_page: Open) 
         "No cycle is known of the last 30 days.",
         "No cycle of the last week knew of any event.",
         "No table has a row yet.",
+        "Nothing has landed yet, or the catalog does not show this user the tables' rows.",
         "Nothing was open in the last 30 days.",
     ):
         assert page.get_by_text(said, exact=True).is_visible(), said
@@ -97,9 +99,9 @@ def test_ten_thousand_findings_are_a_line_a_check(
     assert len(text) < len(lively_page) + 10_000
     page = open_page(text)
     row = page.locator("section", has_text="Open now").locator("tbody tr").first
-    assert row.locator("td").nth(1).inner_text() == "10,000"
-    examples = row.locator("td").nth(3).inner_text()
-    assert examples.count("order 10") == 3 and len(examples) < 3 * 250
+    assert row.locator("td").nth(3).inner_text() == "10,000"
+    assert row.locator("td").nth(5).inner_text() == "100, 101, 102, …"
+    assert len(row.locator("td").nth(1).inner_text()) <= 240
 
 
 @pytest.mark.parametrize(
