@@ -267,6 +267,7 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
         )
     except Exception as error:
         raise CycleFailed(_failure("The first plan failed", console, error)) from error
+    context.engine_adapter.close()  # the first load may take hours, and a connection that rests so long may be cut
 
 
 def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.datetime]) -> None:

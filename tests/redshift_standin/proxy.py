@@ -19,7 +19,7 @@ from typing import Any
 from . import wire
 from .backend import Backend
 from .copy_unload import TransferError, run_transfer
-from .lexer import sql_string, statements
+from .lexer import sql_string, statements, without_head
 from .linter import refusals
 from .privileges import schemas_below
 from .properties import (
@@ -187,6 +187,7 @@ class Session:
     def _execute(self, prepared: Prepared, messages: Iterable[bytes]) -> bool:
         """Log, refuse, hit by a planned fault, or run one statement; False after an error."""
         backend, sql, made = self._backend, prepared.sql, prepared.plan
+        alone = backend.status == b"I"
         if sql:
             self.memory.statements.append(sql)
         fault = self.memory.take_fault(sql)
@@ -202,6 +203,8 @@ class Session:
             self._undo_views()
         if not failure:
             self._after(sql, made)
+            if self.tag == b"COMMIT" or (alone and backend.status == b"I" and writes(sql)):
+                self.memory.commits.append(sql)
         if backend.status == b"I":
             self.undo.clear()
         if backend.status != b"E" and made.kind in ("create_table", "create_view", "release"):
@@ -330,6 +333,11 @@ class Session:
     def _backend(self) -> Backend:
         assert self.backend is not None
         return self.backend
+
+
+def writes(sql: str) -> bool:
+    """Whether a statement changes anything: by itself it is a transaction that must be committed."""
+    return not re.match(r"(?i)(SELECT|WITH|SHOW|SET|BEGIN|COMMIT|ROLLBACK|EXPLAIN)\b", without_head(sql))
 
 
 def _as_redshift(error: _Failure) -> _Failure:

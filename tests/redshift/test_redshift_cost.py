@@ -1,0 +1,46 @@
+"""What a steady cycle costs on Redshift, where each statement, each commit and each read of the catalog has its price."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.redshift_standin.lexer import without_head
+from tests.support.conftest_redshift import START
+from tests.support.redshift_world import RedshiftWorld
+from tests.support.world import HOUR, MINUTE, at
+
+pytestmark = pytest.mark.xdist_group("redshift")
+
+STATEMENTS, COMMITS, CATALOG_READS = 70, 8, 2
+
+CATALOG = re.compile(r"\b(pg_\w+|svv_\w+|information_schema)\b", re.IGNORECASE)
+
+
+def test_a_steady_archiving_cycle_costs_little(redshift_world: RedshiftWorld) -> None:
+    """Orders are created and scanned, and some of half a year ago age out: status, metadata and scans."""
+    world = redshift_world
+    aged = at("2025-03-01T00:00:00")
+    for order in range(1, 41):
+        world.order(order, aged + order * 3 * MINUTE, partner=order % 3)
+    world.order(100, START - HOUR)
+    world.cycle(START)
+    for step in range(1, 4):
+        world.order(100 + step, world.now + 10 * MINUTE)
+        world.scan(100, world.now + 12 * MINUTE)
+        world.standin.memory.statements.clear()
+        world.standin.memory.commits.clear()
+        before = [len(world.history(short)) for short in ("uti", "ecs", "uts")]
+        world.cycle()
+    after = [len(world.history(short)) for short in ("uti", "ecs", "uts")]
+    assert all(more > less for less, more in zip(before, after, strict=True)), "nothing was archived"
+    assert world.exceptions() == []
+    statements = [" ".join(without_head(sql).split()) for sql in world.standin.statements]
+    commits = world.standin.memory.commits
+    reads = [sql for sql in statements if CATALOG.search(sql)]
+    listed = "\n".join(f"{number:3} {sql[:200]}" for number, sql in enumerate(statements, 1))
+    print(f"{listed}\n{len(statements)} statements, {len(commits)} commits, {len(reads)} reads of the catalog")
+    assert len(statements) <= STATEMENTS
+    assert len(commits) <= COMMITS
+    assert len(reads) <= CATALOG_READS
