@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from extract.errors import ConfigurationError, TransactionConflict
-from extract.staging import Staged, Standing
+from extract.staging import Sending, Staged, Standing
 
 Result = TypeVar("Result")
 
@@ -26,14 +26,33 @@ class Warehouse(Protocol):
 
     def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]: ...
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing; an exception inside rolls back and goes on."""
+    lands_together: bool
+    """A transaction costs seconds here, however little it brings. So rows are sent first, and those of all tables land
+    in one; else each table's are staged by themselves, while they are read."""
+
+    def transaction(self, locking: str | None = None) -> AbstractContextManager[None]:
+        """All or nothing; an exception inside rolls back and goes on.
+
+        `locking`: a table that no other such transaction may hold meanwhile; it sees what they have committed.
+        """
 
     def session(self) -> AbstractContextManager[Warehouse]:
         """A connection of its own, for a thread."""
 
     def stage(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Staged:
         """Streams batches into a temporary table of this session, whose columns have these types."""
+
+    def send(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Sending:
+        """Streams batches to where `load` takes them from. Only where tables land together."""
+
+    def take(self, sending: Sending) -> Staged:
+        """Stages what was sent, by itself."""
+
+    def load(self, sendings: Sequence[Sending]) -> list[Staged]:
+        """Takes what was sent into temporary tables of this session, inside a transaction. The caller compares counts.
+
+        The files are removed when the session ends well.
+        """
 
     def little_memory(self) -> AbstractContextManager[None]:
         """Inside, as little as reading and landing need: an extract hardly grows with its rows."""

@@ -345,12 +345,12 @@ def test_a_first_load_by_id_that_died_skips_no_id(
 
     landings, whole = 0, extract.run.land
 
-    def dies_twice(warehouse: object, table: object, *args: object, **options: object) -> object:
+    def dies_twice(warehouse: Any, reading: Any, *args: Any) -> Any:
         nonlocal landings
-        landings += table.name == "uni_tracking_spath"  # type: ignore[attr-defined]
-        if table.name == "uni_tracking_spath" and landings in (2, 4):  # type: ignore[attr-defined]
+        landings += reading.table.name == "uni_tracking_spath"
+        if reading.table.name == "uni_tracking_spath" and landings in (2, 4):
             raise RuntimeError("the power is gone")
-        return whole(warehouse, table, *args, **options)  # type: ignore[arg-type]
+        return whole(warehouse, reading, *args)
 
     world.insert("uni_tracking_spath", [(60, START - 41 * DAY, 100, 0, 101)])
     monkeypatch.setattr(extract.run, "land", dies_twice)

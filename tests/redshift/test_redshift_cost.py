@@ -1,4 +1,4 @@
-"""What a steady cycle costs on Redshift, where each statement, each commit and each read of the catalog has its price."""
+"""What a steady cycle costs on Redshift: each statement, each commit and each read of the catalog has its price."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ class Session:
             self._undo_views()
         if not failure:
             self._after(sql, made)
-            if self.tag == b"COMMIT" or (alone and backend.status == b"I" and writes(sql)):
+            if backend.status == b"I" and (writes(sql) if alone else self.tag == b"COMMIT"):
                 self.memory.commits.append(sql)
         if backend.status == b"I":
             self.undo.clear()
