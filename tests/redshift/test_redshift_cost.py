@@ -9,7 +9,7 @@ import pytest
 from tests.redshift_standin.lexer import without_head
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
-from tests.support.world import HOUR, MINUTE, at
+from tests.support.world import DAY, HOUR, MINUTE, at
 
 pytestmark = pytest.mark.xdist_group("redshift")
 
@@ -44,3 +44,21 @@ def test_a_steady_archiving_cycle_costs_little(redshift_world: RedshiftWorld) ->
     assert len(statements) <= STATEMENTS
     assert len(commits) <= COMMITS
     assert len(reads) <= CATALOG_READS
+
+
+def test_no_cycle_makes_a_view_anew(redshift_world: RedshiftWorld) -> None:
+    """Who reads one, or has built upon it, is in nobody's way, and a right stays. Over midnight, and over New Year."""
+    world = redshift_world
+    readers = "has_table_privilege('reader', 'order_tracking.order_status', 'SELECT')"
+    world.query("DROP ROLE IF EXISTS reader")
+    world.query("CREATE ROLE reader")
+    world.query("GRANT SELECT ON order_tracking.order_status TO reader")
+    world.order(1, START - HOUR)
+    world.standin.memory.statements.clear()
+    for now in (START + HOUR, START + DAY + HOUR, at("2026-01-01T00:15:00"), at("2026-01-01T00:30:00")):
+        world.cycle(now)
+    made = [sql for sql in world.standin.statements if re.match(r"(DROP|CREATE) .*?VIEW", without_head(sql))]
+    assert [" ".join(sql.split())[:60] for sql in made if "CREATE OR REPLACE" not in sql] == []
+    assert world.query(f"SELECT {readers}") == [(True,)]
+    world.query("DROP OWNED BY reader")
+    world.query("DROP ROLE reader")

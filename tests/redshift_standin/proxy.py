@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sqlglot import parse_one
+
 from . import wire
 from .backend import Backend
 from .copy_unload import TransferError, run_transfer
@@ -246,8 +248,9 @@ class Session:
         if made.kind == "release":
             release_views(backend, self.memory, made)
         elif made.kind == "create_view" and re.match(r"(?i)\s*CREATE\s+OR\s+REPLACE", made.sql):
-            release_views(backend, self.memory, made)
-            backend.query(f"DROP VIEW IF EXISTS {sql_name(made.table)}")
+            held = backend.query(columns_query(made.table)).value
+            if held != "0" and int(held or 0) != len(parse_one(sql, dialect="redshift").expression.named_selects):
+                return {"C": "42P16", "M": "cannot change number of columns in view"}  # PostgreSQL lets one add some
         return None
 
     def _after(self, sql: str, made: Plan) -> None:
@@ -333,6 +336,14 @@ class Session:
     def _backend(self) -> Backend:
         assert self.backend is not None
         return self.backend
+
+
+def columns_query(view: str) -> str:
+    """Query of how many columns a view has; 0 of one that is not there."""
+    return (
+        f"SELECT count(*) FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass({sql_string(sql_name(view))}) "
+        "AND attnum > 0 AND NOT attisdropped"
+    )
 
 
 def writes(sql: str) -> bool:
