@@ -239,8 +239,7 @@ def _tables_summary(runs: list[TableRun]) -> str:
 def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> list[dt.datetime]:
     """The moments that production's tables have reached; the epoch for one of which no interval is known.
 
-    Views reach nothing. SQLMesh drops and makes one anew in each of its intervals, which are years: a run that looks
-    back no further than the tables need makes none, so nobody who reads one is in its way or loses a right.
+    Views are left out. SQLMesh drops and makes one anew in each of its intervals, so those are years.
 
     Empty before the first plan, or where that was broken off: it is made again. CycleFailed where a later one was.
     """
