@@ -229,10 +229,10 @@ def test_a_table_that_fails_is_logged_and_the_others_land(world: World, monkeypa
 
     whole = extract.run.land
 
-    def fails_for_ecs(warehouse: object, table: object, *args: object, **options: object) -> object:
-        if table.name == "ecs_order_info":  # type: ignore[attr-defined]
+    def fails_for_ecs(warehouse: Any, reading: Any, *args: Any) -> Any:
+        if reading.table.name == "ecs_order_info":
             raise RuntimeError("the disk is full")
-        return whole(warehouse, table, *args, **options)  # type: ignore[arg-type]
+        return whole(warehouse, reading, *args)
 
     monkeypatch.setattr(extract.run, "land", fails_for_ecs)
     with pytest.raises(ExtractFailed, match="Not landed whole: ecs_order_info"):

@@ -301,15 +301,16 @@ MUTANTS = (
     Mutant(
         "watermark_of_raw",
         "extract/run.py",
-        "f\"SELECT MAX(watermark), MAX(watermark_id) FROM {EXTRACT_LOG} WHERE table_name = '{table.name}'\"",
-        'f"SELECT MAX({table.time}), NULL FROM {table.raw}"',
+        "    seen = log_state(warehouse)\n",
+        "    seen = log_state(warehouse)\n    for t in selected:\n        ((newest,),) = warehouse.fetchall("
+        "f'SELECT MAX({t.time}) FROM {t.raw}')\n        seen[t.name] = replace(seen[t.name], watermark=newest)\n",
         "one future-dated row decides where the next read begins",
     ),
     Mutant(
         "watermark_not_capped",
         "extract/landing.py",
-        "watermark=min(seen.newest, source_clock) if",
-        "watermark=seen.newest if",
+        "watermark = min(seen.newest, moment.source_clock) if",
+        "watermark = seen.newest if",
         "no LEAST on the watermark",
     ),
     Mutant(
