@@ -156,10 +156,10 @@ MUTANTS = (
     Mutant(
         "cutoff_of_its_own",
         RETENTION,
-        "    (moment,) = engine.fetchone(recent)\n",
-        '    if found.mart.alias == "uts":\n'
-        '        recent = sql_from_template("SELECT MAX(pathtime) FROM mart", {"mart": found.table})\n'
-        "    (moment,) = engine.fetchone(recent)\n",
+        "        if moment is not None:\n",
+        '        if found.mart.alias == "uts":\n'
+        '            (moment,) = engine.fetchone(f"SELECT MAX(pathtime) FROM {found.table}")\n'
+        "        if moment is not None:\n",
         "the cutoff is computed per mart, so that the marts draw different lines",
     ),
     Mutant(
@@ -172,8 +172,8 @@ MUTANTS = (
     Mutant(
         "cutoff_without_a_status",
         RETENTION,
-        "return 0 if moment is None else min(",
-        "return found.end if moment is None else min(",
+        "reference = 0 if moment is None else min(",
+        "reference = found.end if moment is None else min(",
         "the line moves back when the first status comes",
     ),
     Mutant(
@@ -186,8 +186,8 @@ MUTANTS = (
     Mutant(
         "cutoff_takes_its_own_second",
         DUE,
-        ".where(time < found.cutoff)",
-        ".where(time <= found.cutoff)",
+        ".where(time.copy() < found.cutoff)",
+        ".where(time.copy() <= found.cutoff)",
         "a row that is exactly six months old leaves",
     ),
     Mutant(
@@ -293,9 +293,9 @@ MUTANTS = (
     ),
     Mutant(
         "raw_before_it_was_consumed",
-        STEPS,
-        "landed_before=timestamp(min(floor, found.start))",
-        "landed_before=timestamp(found.end)",
+        DUE,
+        "timestamp(min(floor, found.start))",
+        "timestamp(found.end)",
         "raw is deleted without looking at the interval",
     ),
     Mutant(
