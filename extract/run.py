@@ -18,6 +18,7 @@ import pyarrow as pa
 from extract.chunks import Chunks
 from extract.clock import Clock
 from extract.compare import Unequal
+from extract.conflicts import again_after_conflicts
 from extract.ensure_tables import EXTRACT_LOG, ensure_tables
 from extract.errors import ExtractFailed, SourceError, TooLong, in_words, within
 from extract.landing import (
@@ -41,7 +42,7 @@ from extract.source_reads import Figures
 from extract.staging import Sending
 from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
-from extract.warehouse import Staged, Warehouse, again_after_conflicts
+from extract.warehouse import Staged, Warehouse
 
 LONG_WINDOW = 86400
 """A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""

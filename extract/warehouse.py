@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import pyarrow as pa
 from sqlglot import exp
 
-from extract.errors import ConfigurationError, TransactionConflict
+from extract.errors import ConfigurationError
 from extract.staging import Sending, Staged, Standing
-
-Result = TypeVar("Result")
 
 
 class Warehouse(Protocol):
@@ -82,17 +79,3 @@ def warehouse_class(gateway: str) -> Any:
 
         return RedshiftWarehouse
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
-
-
-CONFLICT_PAUSES = (0.5, 2.0, 8.0)
-"""Seconds between the attempts at a transaction that others come in between of."""
-
-
-def again_after_conflicts(work: Callable[[], Result]) -> Result:
-    """Does `work`, which must be safe to repeat, again when it ends in a TransactionConflict; a few times."""
-    for pause in CONFLICT_PAUSES:
-        try:
-            return work()
-        except TransactionConflict:
-            time.sleep(pause)
-    return work()

@@ -11,12 +11,12 @@ import pyarrow as pa
 import redshift_connector
 from sqlglot import exp
 
+from extract.conflicts import again_after_conflicts
 from extract.errors import TransactionConflict, WarehouseError, first_line
 from extract.lock_postgres import assert_still_held
 from extract.s3_parts import S3Parts, Sent
 from extract.settings import RedshiftSettings
 from extract.staging import CountedBatches, Sending, Staged, Standing, staged_schema, standing_objects
-from extract.warehouse import again_after_conflicts
 from macros.ownership import objects_query
 from macros.sql import DIALECT
 

@@ -177,7 +177,7 @@ def set_isolation(world: RedshiftWorld, isolation: str) -> None:
 def test_every_kind_of_conflict_is_tried_again_wherever_it_comes(
     world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, what: str, code: str, message: str
 ) -> None:
-    monkeypatch.setattr("extract.warehouse.CONFLICT_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("extract.conflicts.CONFLICT_PAUSES", (0.01, 0.01))
     fault = world.standin.fail_when(what, error_code=code, message=message, times=2)
     assert sum(run.landed.rows_landed for run in extract(world)) == 6
     assert fault.times == 0, "the fault was to strike"
@@ -189,7 +189,7 @@ def test_every_kind_of_conflict_is_tried_again_wherever_it_comes(
 def test_a_conflict_that_lasts_is_given_up_with_a_message(
     world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extract.warehouse.CONFLICT_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("extract.conflicts.CONFLICT_PAUSES", (0.01, 0.01))
     fault = world.standin.fail_when(f"^insert into {RAW}", error_code="40001", message="1023", times=99)
     with pytest.raises(ExtractFailed, match="1023"):
         extract(world)
