@@ -7,11 +7,21 @@ from pathlib import Path
 
 from sqlglot import exp
 
+from extract.errors import WarehouseError
 from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Standing, Warehouse
-from macros.history import add_column, create_table, history_table, history_view, renew_history_view
+from macros.history import (
+    add_column,
+    create_table,
+    drop_history_view,
+    history_table,
+    history_view,
+    renew_history_view,
+    shows_columns,
+    shows_periods,
+)
 from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, RAW_SCHEMA
 from macros.periods import is_period, period_bounds, periods_between
 
@@ -51,8 +61,11 @@ AHEAD_SECONDS = 366 * 86400
 
 def ensure_tables(
     warehouse: Warehouse, config: ExtractConfig, now: int, held: Mapping[str, Standing] | None = None
-) -> None:
+) -> list[str]:
     """Creates what is missing and adds columns that external_models.yaml has gained; repeating it changes nothing.
+
+    Gives a warning for each view over history that could not get a new column, because of a view that somebody else
+    has built upon it: everything else goes on.
 
     Args:
         now: Epoch seconds; every half-year from `history_start` to a year after it gets its history tables.
@@ -64,14 +77,61 @@ def ensure_tables(
         held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
     statements = _missing(config, now, held, warehouse.is_redshift)
-    if not statements:
-        return
-    with warehouse.transaction():
-        for schema in (RAW_SCHEMA, HISTORY_SCHEMA):
-            if not any(name.startswith(f"{schema}.") for name in held):  # else it needs no right to create one
-                warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        for statement in statements:
-            warehouse.execute(statement)
+    if statements:
+        with warehouse.transaction():
+            for schema in (RAW_SCHEMA, HISTORY_SCHEMA):
+                if not any(name.startswith(f"{schema}.") for name in held):  # else it needs no right to create one
+                    warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            for statement in statements:
+                warehouse.execute(statement)
+    widened = [_widen_view(warehouse, table, create) for table, create in _views_to_widen(config, now, held, warehouse)]
+    return [warning for warning in widened if warning]
+
+
+def _widen_view(warehouse: Warehouse, table: Table, create: exp.Expr) -> str:
+    """Drops and makes a view over history that gets a column, since Redshift replaces none by one with other columns.
+
+    Gives a warning where that cannot be; the view then stays as it is, and the next time it is tried again.
+    """
+    try:
+        with warehouse.transaction():
+            warehouse.execute(drop_history_view(table.mart.alias))
+            warehouse.execute(create)
+    except WarehouseError as error:
+        if "depend" not in str(error):
+            raise
+        return (
+            f"{history_view(table.mart.alias)} lacks a column that was added, for a view stands on it that is not this "
+            f"project's: {error} Make that view WITH NO SCHEMA BINDING, or drop it; the next cycle adds the column."
+        )
+    return ""
+
+
+def _views_to_widen(
+    config: ExtractConfig, now: int, held: Mapping[str, Standing], warehouse: Warehouse
+) -> list[tuple[Table, exp.Expr]]:
+    """The views over history that lack a column, on Redshift, each with the statement that makes it anew."""
+    if not warehouse.is_redshift:
+        return []
+    return [
+        (table, _history_view(config, table, now, held, redshift=True))
+        for table in config.tables
+        if (view := held.get(history_view(table.mart.alias))) and not shows_columns(view.definition, table.columns)
+    ]
+
+
+def _history_view(
+    config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing], *, redshift: bool
+) -> exp.Expr:
+    """What makes or replaces the view over a mart's history."""
+    columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
+    return renew_history_view(table.mart.alias, _periods(config, table, now, held), columns, redshift)
+
+
+def _periods(config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing]) -> list[str]:
+    """The half-years of a mart's history: those that must stand, and those that do."""
+    wanted = periods_between(period_bounds(config.history_start)[0], now + AHEAD_SECONDS)
+    return sorted({*wanted} | _standing_periods(held, table.mart.alias))
 
 
 def _missing(config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool) -> list[str | exp.Expr]:
@@ -79,21 +139,23 @@ def _missing(config: ExtractConfig, now: int, held: Mapping[str, Standing], reds
     moment = exp.DataType.build("TIMESTAMP")
     own = [f"CREATE TABLE IF NOT EXISTS {name} ({listed})" for name, listed in OWN_TABLES.items() if name not in held]
     statements: list[str | exp.Expr] = [*own]
-    periods = periods_between(period_bounds(config.history_start)[0], now + AHEAD_SECONDS)
     for table in config.tables:
         alias, columns = table.mart.alias, {**table.columns, "landed_at": moment}
         statements += _table(held, create_table(table.raw, columns, ("landed_at",), redshift), table.raw, columns)
         kept = {**columns, "archived_at": moment}
-        history = [
+        periods = _periods(config, table, now, held)
+        statements += [
             made
-            for period in _standing_periods(held, alias) | {*periods}
+            for period in periods
             for name in [history_table(alias, period)]
             for made in _table(held, create_table(name, kept, table.mart.sortkey, redshift), name, kept)
         ]
-        statements += history
-        if history or history_view(alias) not in held:
-            every = sorted(_standing_periods(held, alias) | {*periods})
-            statements += renew_history_view(alias, every, columns, redshift)
+        view = held.get(history_view(alias))
+        if view is None or not shows_periods(view.definition, alias, periods):
+            current = view is None or not redshift or shows_columns(view.definition, table.columns)
+            statements += [_history_view(config, table, now, held, redshift=redshift)] if current else []
+        elif not redshift and not shows_columns(view.definition, table.columns):
+            statements.append(_history_view(config, table, now, held, redshift=False))
     return statements
 
 

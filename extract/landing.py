@@ -1,10 +1,13 @@
-"""Landing: what was staged becomes raw rows, rejected rows and one log entry, in one transaction."""
+"""Landing: what was staged becomes raw rows, rejected rows and log entries, in one transaction."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlglot import exp
 
@@ -12,13 +15,14 @@ from extract.clock import Clock, landing_stamp, next_stamp
 from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
 from extract.errors import ConfigurationError
 from extract.held import held_rows
+from extract.staging import Sending
 from extract.tables import Table
 from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
 from macros.periods import is_period
-from macros.sql import columns_of, query_from_template, sql_from_template, timestamp
+from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
 from macros.versions import identical
 
 
@@ -47,58 +51,95 @@ class Landed:
 NOTHING = Landed(0, 0, 0, 0)
 
 
-def land(
-    warehouse: Warehouse,
-    table: Table,
-    staged: Staged,
-    *,
-    kind: str,
-    now: int,
-    seconds: float,
-    source_clock: int,
-    window_start: int | None,
-    raw_floor: int,
-    stamp_before: dt.datetime | None = None,
-    before: Landed = NOTHING,
-    moves_watermark: bool = True,
-    moves_id: bool = True,
-) -> Landed:
-    """Lands what was staged and is not held yet, sets aside what cannot be loaded, and logs it. All or nothing.
+@dataclass(frozen=True)
+class Reading:
+    """What was read of a table, and what its landing must know beside the rows.
 
-    Args:
-        kind: What the rows were read for: extract, reconcile or since.
-        now: Epoch seconds; decides the stamp of the rows. seconds: how long the reading took.
-        source_clock: The source's own time; a row dated after it does not move the watermark.
-        raw_floor: From this event time on raw alone tells what is held; where older rows were read, mart and history
-            are compared too.
-        stamp_before: The stamp of the last landing of an earlier run.
-        before: What earlier chunks of the same run did.
-        moves_watermark: Everything between the last watermark and what was read, here and before, has landed.
-        moves_id: So has everything up to the highest id that was read.
+    kind: what the rows were read for: extract, reconcile or since
+    seconds: how long the reading took
+    stamp_before: the stamp of the last landing of an earlier run
+    before: what earlier chunks of the same run did
+    moves_watermark: everything between the last watermark and what was read, here and before, has landed
+    moves_id: so has everything up to the highest id that was read
     """
-    stamp = next_stamp(now, stamp_before)
-    first, last, last_id, rejected = _survey(warehouse, table, staged)
-    with warehouse.transaction():
-        if rejected:
-            _reject(warehouse, table, staged, stamp)
-        landed = 0
-        if first is not None and last is not None:
-            landed = warehouse.execute(_landing(warehouse, table, staged, stamp, first, last, first < raw_floor))
-        result = Landed(staged.rows, landed, rejected, staged.bytes, last, last_id)
-        seen = before + result
-        log(
-            warehouse,
-            table,
-            result,
-            kind=kind,
-            now=now,
-            seconds=seconds,
-            window_start=window_start,
-            stamp=stamp,
-            watermark=min(seen.newest, source_clock) if moves_watermark and seen.newest is not None else None,
-            watermark_id=seen.highest_id if moves_id else None,
-        )
+
+    table: Table
+    kind: str
+    seconds: float
+    window_start: int | None
+    stamp_before: dt.datetime | None = None
+    before: Landed = NOTHING
+    moves_watermark: bool = True
+    moves_id: bool = True
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a landing is. Epoch seconds.
+
+    now: decides the stamp of the rows
+    source_clock: the source's own time; a row dated after it does not move the watermark
+    raw_floor: from this event time on raw alone tells what is held; where older rows were read, mart and history are
+        compared too
+    """
+
+    now: int
+    source_clock: int
+    raw_floor: int
+
+
+def land(warehouse: Warehouse, reading: Reading, staged: Staged, moment: Moment) -> Landed:
+    """Lands what was staged and is not held yet, sets aside what cannot be loaded, and logs it. All or nothing."""
+    (survey,) = _survey(warehouse, [(reading.table, staged)])
+    with warehouse.transaction(locking=EXTRACT_LOG):
+        result, entry = _land(warehouse, reading, staged, moment, survey)
+        enter(warehouse, [entry])
     return result
+
+
+def land_together(warehouse: Warehouse, readings: Sequence[tuple[Reading, Sending]], moment: Moment) -> list[Landed]:
+    """The same for several tables that were read whole and sent, from loading them on: all of them or none."""
+    results, entries = [], []
+    with warehouse.transaction(locking=EXTRACT_LOG):
+        loaded = warehouse.load([sending for _, sending in readings])
+        surveys = _survey(
+            warehouse, [(reading.table, staged) for (reading, _), staged in zip(readings, loaded, strict=True)]
+        )
+        for (reading, sending), staged, survey in zip(readings, loaded, surveys, strict=True):
+            sending.assert_all_loaded(survey.rows)
+            result, entry = _land(warehouse, reading, staged, moment, survey)
+            results.append(result)
+            entries.append(entry)
+        enter(warehouse, entries)
+    return results
+
+
+def _land(
+    warehouse: Warehouse, reading: Reading, staged: Staged, moment: Moment, survey: _Survey
+) -> tuple[Landed, dict[str, Any]]:
+    """Writes a table's rows inside a transaction; gives what was done, and its entry for the log."""
+    table, stamp = reading.table, next_stamp(moment.now, reading.stamp_before)
+    if survey.rejected:
+        _reject(warehouse, table, staged, stamp)
+    landed = 0
+    if survey.first is not None and survey.last is not None:
+        reaches_back = survey.first < moment.raw_floor
+        landed = warehouse.execute(_landing(warehouse, table, staged, stamp, survey.first, survey.last, reaches_back))
+    result = Landed(staged.rows, landed, survey.rejected, staged.bytes, survey.last, survey.highest_id)
+    seen = reading.before + result
+    moves = reading.moves_watermark and seen.newest is not None
+    watermark = min(seen.newest, moment.source_clock) if moves and seen.newest is not None else None
+    return result, log_entry(
+        table,
+        result,
+        kind=reading.kind,
+        now=moment.now,
+        seconds=reading.seconds,
+        window_start=reading.window_start,
+        stamp=stamp,
+        watermark=watermark,
+        watermark_id=seen.highest_id if reading.moves_id else None,
+    )
 
 
 def stamp_literal(stamp: dt.datetime) -> exp.Expr:
@@ -106,19 +147,41 @@ def stamp_literal(stamp: dt.datetime) -> exp.Expr:
     return exp.cast(exp.Literal.string(str(stamp)), "TIMESTAMP")
 
 
-def last_stamp(warehouse: Warehouse, table: Table) -> dt.datetime | None:
-    """The stamp of the last rows of a table that landed."""
-    last = "SELECT MAX(landed_at) FROM log WHERE table_name = :name AND rows_landed > 0"
-    ((stamp,),) = warehouse.fetchall(sql_from_template(last, {"log": EXTRACT_LOG}, name=table.name))
-    return stamp
+@dataclass(frozen=True)
+class Seen:
+    """What the log says of a table.
+
+    watermark, watermark_id: how far the landings have seen: event time (epoch seconds), and id where the source has one
+    stamp: that of the last rows that landed
+    newest_stamp: that of the last landing, whatever it brought
+    """
+
+    watermark: int | None = None
+    watermark_id: int | None = None
+    stamp: dt.datetime | None = None
+    newest_stamp: dt.datetime | None = None
 
 
-def refuse_to_go_back(warehouse: Warehouse, now: int) -> None:
+def log_state(warehouse: Warehouse) -> dict[str, Seen]:
+    """Table -> what the log says of it, of all tables in one query."""
+    query = sql_from_template(
+        """
+        SELECT log.table_name, MAX(log.watermark), MAX(log.watermark_id),
+          MAX(CASE WHEN log.rows_landed > 0 THEN log.landed_at END), MAX(log.landed_at)
+        FROM log GROUP BY log.table_name
+        """,
+        {"log": EXTRACT_LOG},
+    )
+    seen = {str(name): Seen(*facts) for name, *facts in warehouse.fetchall(query)}
+    return defaultdict(Seen, seen)
+
+
+def refuse_to_go_back(seen: Mapping[str, Seen], now: int) -> None:
     """ConfigurationError where `now` lies before an earlier landing, by quarter-hours.
 
     The marts may have passed that moment, and what lands behind it they would never look at.
     """
-    ((newest,),) = warehouse.fetchall(sql_from_template("SELECT MAX(landed_at) FROM log", {"log": EXTRACT_LOG}))
+    newest = max((each.newest_stamp for each in seen.values() if each.newest_stamp is not None), default=None)
     if newest is None or landing_stamp(now) >= int(newest.replace(tzinfo=dt.UTC).timestamp()):
         return
     raise ConfigurationError(
@@ -143,22 +206,36 @@ def refuse_to_run_ahead(clock: Clock, of_source: int | None) -> None:
     )
 
 
-def _survey(warehouse: Warehouse, table: Table, staged: Staged) -> tuple[int | None, int | None, int | None, int]:
-    """Oldest and newest event time of what can be loaded, highest id, and the number of rows that cannot."""
-    highest = "MAX(source_id)" if table.source.id_column else "CAST(NULL AS BIGINT)"
-    (row,) = warehouse.fetchall(
-        sql_from_template(
+@dataclass(frozen=True)
+class _Survey:
+    """Of a staged table: oldest and newest event time of what can be loaded, highest id, rows that cannot, all rows."""
+
+    first: int | None
+    last: int | None
+    highest_id: int | None
+    rejected: int
+    rows: int
+
+
+def _survey(warehouse: Warehouse, staged: Sequence[tuple[Table, Staged]]) -> list[_Survey]:
+    """Of each table its survey, in one query."""
+    questions = [
+        query_from_template(
             f"""
-            SELECT MIN(CASE WHEN {REASON} IS NULL THEN :time END), MAX(CASE WHEN {REASON} IS NULL THEN :time END),
-              {highest}, COUNT({REASON})
+            SELECT :number AS place, MIN(CASE WHEN {REASON} IS NULL THEN :time END) AS first_time,
+              MAX(CASE WHEN {REASON} IS NULL THEN :time END) AS last_time,
+              {"MAX(source_id)" if table.source.id_column else "CAST(NULL AS BIGINT)"} AS highest_id,
+              COUNT({REASON}) AS rejected, COUNT(*) AS row_count
             FROM staged
             """,
-            {"staged": staged.table},
+            {"staged": each.table},
+            number=number,
             time=exp.column(table.time),
         )
-    )
-    first, last, last_id, rejected = row
-    return first, last, last_id, int(rejected)
+        for number, (table, each) in enumerate(staged)
+    ]
+    rows = sorted(warehouse.fetchall(union_all(questions)))
+    return [_Survey(first, last, last_id, int(bad), int(every)) for _, first, last, last_id, bad, every in rows]
 
 
 def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:
@@ -265,8 +342,12 @@ def fresh_rows(table: Table, staged: Staged) -> exp.Query:
     )
 
 
-def log(
-    warehouse: Warehouse,
+def log(warehouse: Warehouse, table: Table, result: Landed, **facts: Any) -> None:
+    """One row of extract_log; `facts` as in `log_entry`."""
+    enter(warehouse, [log_entry(table, result, **facts)])
+
+
+def log_entry(
     table: Table,
     result: Landed,
     *,
@@ -278,9 +359,9 @@ def log(
     watermark: int | None = None,
     watermark_id: int | None = None,
     error: str | None = None,
-) -> None:
-    """One row of extract_log: a table's run, or a chunk of it."""
-    entry = {
+) -> dict[str, Any]:
+    """Column -> value of a row of extract_log: a table's run, or a chunk of it."""
+    return {
         "table_name": table.name,
         "kind": kind,
         "cutoff": window_start,
@@ -295,12 +376,16 @@ def log(
         "finished_at": timestamp(now),
         "error": error,
     }
-    values = [value if isinstance(value, exp.Expr) else exp.convert(value) for value in entry.values()]
-    warehouse.execute(
-        sql_from_template(
-            "INSERT INTO log (:target) VALUES (:entry)",
-            {"log": EXTRACT_LOG},
-            target=[exp.to_identifier(name) for name in entry],
-            entry=values,
-        )
+
+
+def enter(warehouse: Warehouse, entries: Sequence[dict[str, Any]]) -> None:
+    """Writes rows of extract_log, in one statement."""
+    rows = [
+        exp.Tuple(expressions=[value if isinstance(value, exp.Expr) else exp.convert(value) for value in each.values()])
+        for each in entries
+    ]
+    insert = sql_from_template(
+        "INSERT INTO log (:target) VALUES (0)", {"log": EXTRACT_LOG}, target=[exp.to_identifier(n) for n in entries[0]]
     )
+    insert.set("expression", exp.Values(expressions=rows))
+    warehouse.execute(insert)

@@ -11,20 +11,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 
 from extract.chunks import Chunks
 from extract.clock import Clock
 from extract.compare import Unequal
+from extract.conflicts import again_after_conflicts
 from extract.ensure_tables import EXTRACT_LOG, ensure_tables
 from extract.errors import ExtractFailed, SourceError, TooLong, in_words, within
 from extract.landing import (
     NOTHING,
     Landed,
+    Moment,
+    Reading,
+    Seen,
     land,
-    last_stamp,
+    land_together,
     log,
+    log_state,
     refuse_to_go_back,
     refuse_to_run_ahead,
     renew_scans,
@@ -33,9 +39,10 @@ from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse
 from extract.settle import remembered, settle
 from extract.source import Source, TimeRange
 from extract.source_reads import Figures
+from extract.staging import Sending
 from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
-from extract.warehouse import Staged, Warehouse, again_after_conflicts
+from extract.warehouse import Staged, Warehouse
 
 LONG_WINDOW = 86400
 """A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
@@ -99,14 +106,14 @@ def extract(
     if not tables_stand:
         ensure_tables(warehouse, config, clock.now())
     of_source = source.clock()
-    refuse_to_go_back(warehouse, clock.now())
+    seen = log_state(warehouse)
+    refuse_to_go_back(seen, clock.now())
     refuse_to_run_ahead(clock, of_source)
-    watermarks = {table.name: last_watermark(warehouse, table) for table in selected}
     if not allow_empty:
-        refuse_emptied(source, [table for table in selected if watermarks[table.name][0] is not None])
+        refuse_emptied(source, [table for table in selected if seen[table.name].watermark is not None])
     with warehouse.little_memory():
         worker = _Worker(source, warehouse, config, clock, of_source, progress)
-        jobs = [worker.job(table, watermarks[table.name], since, kind, orders) for table in selected]
+        jobs = [worker.job(table, seen[table.name], since, kind, orders) for table in selected]
         return worker.run(jobs)
 
 
@@ -121,11 +128,22 @@ class _Job:
     since_id: int | None = None
     orders: Sequence[int] | None = None
     moves_watermark: bool = True
+    stamp_before: dt.datetime | None = None
+    """The stamp of the last rows of the table that landed before this run."""
     moves_id: bool = False
     """Once all is landed no row with a lower id is left, but for those that an extract by time misses as well."""
     counted: Mapping[int, Figures] = field(default_factory=dict)
     """The source's figures by the hour, where they were asked for."""
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A table that was read whole, in one chunk, and sent; it lands with the others."""
+
+    job: _Job
+    sending: Sending
+    began: float
 
 
 class _Worker:
@@ -146,7 +164,6 @@ class _Worker:
         self._landing = threading.Lock()
         self._given_up = threading.Event()
         self._renewed: dict[str, int] = {}
-        self._stamp_before: dict[str, dt.datetime | None] = {}
         self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
         self._started = clock.now()
         self._source_clock = min(self._started, of_source or self._started)
@@ -154,14 +171,25 @@ class _Worker:
     def job(
         self,
         table: Table,
-        seen: tuple[int | None, int | None],
+        seen: Seen,
         since: int | None,
         kind: str,
         orders: Sequence[int] | None,
     ) -> _Job:
-        """What must be read for a table now."""
-        self._stamp_before[table.name] = last_stamp(self._warehouse, table)
-        watermark, watermark_id = seen
+        """What must be read for a table now; `seen`: what the log says of it."""
+        return replace(
+            self._job(table, seen.watermark, seen.watermark_id, since, kind, orders), stamp_before=seen.stamp
+        )
+
+    def _job(
+        self,
+        table: Table,
+        watermark: int | None,
+        watermark_id: int | None,
+        since: int | None,
+        kind: str,
+        orders: Sequence[int] | None,
+    ) -> _Job:
         if orders is not None:
             return _Job(table, kind, [Part([], len(orders))], None, orders=orders, moves_watermark=False)
         if since is not None:
@@ -206,7 +234,7 @@ class _Worker:
         """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
         anchor_opened = threading.Event()
         with ThreadPoolExecutor(len(jobs)) as pool:
-            futures: list[Future[TableRun]] = []
+            futures: list[Future[TableRun | _Read]] = []
             try:
                 for job in jobs:
                     if futures:
@@ -216,14 +244,17 @@ class _Worker:
             except BaseException:  # Ctrl-C reaches this thread alone, and the others may have hours to go
                 self._given_up.set()
                 raise
-        failures = [(job, f.exception()) for job, f in zip(jobs, futures, strict=True) if f.exception()]
+        outcomes = [future.exception() or future.result() for future in futures]
+        landed = self._land_together([each for each in outcomes if isinstance(each, _Read)])
+        ended = [landed[each.job.table.name] if isinstance(each, _Read) else each for each in outcomes]
+        failures = [(job, each) for job, each in zip(jobs, ended, strict=True) if isinstance(each, BaseException)]
         if failures:
-            causes = "; ".join(f"{job.table.name}: {in_words(error)}" for job, error in failures if error)
+            causes = "; ".join(f"{job.table.name}: {in_words(error)}" for job, error in failures)
             raise ExtractFailed(
                 f"{causes} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
                 "before stays, nothing is half-landed. Run it again once the cause is mended."
             ) from failures[0][1]
-        runs = [future.result() for future in futures]
+        runs = [each for each in ended if isinstance(each, TableRun)]
         pairs = zip(jobs, runs, strict=True)
         return [self._settled(job, run) if job.kind == "reconcile" else run for job, run in pairs]
 
@@ -233,9 +264,34 @@ class _Worker:
         unequal = settle(self._source, self._warehouse, self._config, job.table, job.counted, since, now)
         return replace(run, unequal=unequal)
 
-    def _run_table(self, job: _Job, anchor_opened: threading.Event) -> TableRun:
+    def _land_together(self, read: Sequence[_Read]) -> dict[str, TableRun | BaseException]:
+        """Lands tables that were read whole, in one transaction; if it fails, each by itself, so that the others land.
+
+        Table -> its run, or what it failed of.
+        """
+        if not read:
+            return {}
+        readings = [(self._reading(each.job, each.began), each.sending) for each in read]
+        try:
+            with self._warehouse.session() as session:
+                results = again_after_conflicts(lambda: land_together(session, readings, self._moment()))
+        except Exception as error:
+            if len(read) > 1:
+                return {name: outcome for each in read for name, outcome in self._land_together([each]).items()}
+            with suppress(Exception):
+                self._log_failure(read[0].job, in_words(error), time.monotonic() - read[0].began)
+            return {read[0].job.table.name: error}
+        return {
+            each.job.table.name: TableRun(
+                each.job.table.name, each.job.kind, result, time.monotonic() - each.began, warnings=each.job.warnings
+            )
+            for each, result in zip(read, results, strict=True)
+        }
+
+    def _run_table(self, job: _Job, anchor_opened: threading.Event) -> TableRun | _Read:
         """Lands chunk after chunk, each in one transaction, while the next one is read into a session of its own.
 
+        Where tables land together and one chunk is all, it is sent and lands with theirs.
         The chunks land in their order, and none after one that failed. What was read says how far a part has seen
         only with its last chunk: the source's order within it is not that of time.
         """
@@ -255,7 +311,14 @@ class _Worker:
                             session = sessions[number % len(sessions)]
                             began = time.monotonic()
                             judging = (judged(batch, job.table) for batch in chunks.read_next())
-                            staged = session.stage(job.table.name, staged_columns(job.table), judging)
+                            columns = staged_columns(job.table)
+                            if number == 0 and self._warehouse.lands_together and not self._renews_scans(job):
+                                sending = session.send(job.table.name, columns, judging)
+                                if chunks.ended and not waiting:
+                                    return _Read(job, sending, started)
+                                staged = session.take(sending)
+                            else:
+                                staged = session.stage(job.table.name, columns, judging)
                             total = landing.result() if landing else NOTHING
                             all_read = chunks.ended and not waiting
                             landing = pool.submit(
@@ -307,27 +370,30 @@ class _Worker:
         all_read: bool,
     ) -> Landed:
         """Gives what was done before and here. `whole`: the part has no more chunks; `all_read`: nor the job."""
+        reading = self._reading(
+            job,
+            began,
+            before=before,
+            moves_watermark=job.moves_watermark and whole,
+            moves_id=job.moves_id and all_read,
+        )
         with self._landing:  # one table at a time, always whole: on Redshift they share the log
-            if job.kind == "refresh" and not job.table.mart.one_row_per_order:
+            if self._renews_scans(job):
                 renewed = again_after_conflicts(lambda: renew_scans(session, job.table, staged))
                 self._renewed[job.table.name] = self._renewed.get(job.table.name, 0) + renewed
-            return before + again_after_conflicts(
-                lambda: land(
-                    session,
-                    job.table,
-                    staged,
-                    kind=job.kind,
-                    now=self._now(),
-                    seconds=time.monotonic() - began,
-                    source_clock=self._source_clock,
-                    window_start=job.window_start,
-                    raw_floor=self._now() - RAW_SUFFICES,
-                    stamp_before=self._stamp_before[job.table.name],
-                    before=before,
-                    moves_watermark=job.moves_watermark and whole,
-                    moves_id=job.moves_id and all_read,
-                )
-            )
+            return before + again_after_conflicts(lambda: land(session, reading, staged, self._moment()))
+
+    def _renews_scans(self, job: _Job) -> bool:
+        return job.kind == "refresh" and not job.table.mart.one_row_per_order
+
+    def _reading(self, job: _Job, began: float, **facts: Any) -> Reading:
+        """What a landing must know of rows that were read; of a table that was read whole all is known."""
+        whole = {"moves_watermark": job.moves_watermark, "moves_id": job.moves_id}
+        seconds = time.monotonic() - began
+        return Reading(job.table, job.kind, seconds, job.window_start, job.stamp_before, **{**whole, **facts})
+
+    def _moment(self) -> Moment:
+        return Moment(now=self._now(), source_clock=self._source_clock, raw_floor=self._now() - RAW_SUFFICES)
 
     def _now(self) -> int:
         """Never before the start: what lands behind that the marts may have passed, should the clock be set back."""
@@ -390,14 +456,6 @@ def window_start(watermark: int, source_clock: int, buffer_seconds: int) -> int:
     All in epoch seconds. So one row that is dated into the future does not stop the extraction.
     """
     return min(watermark, source_clock) - buffer_seconds
-
-
-def last_watermark(warehouse: Warehouse, table: Table) -> tuple[int | None, int | None]:
-    """How far the landings of a table have seen: event time in epoch seconds, and id where the source has one."""
-    (row,) = warehouse.fetchall(
-        f"SELECT MAX(watermark), MAX(watermark_id) FROM {EXTRACT_LOG} WHERE table_name = '{table.name}'"
-    )
-    return row[0], row[1]
 
 
 def load_begun(warehouse: Warehouse, since: int) -> int:

@@ -8,12 +8,13 @@ from sqlglot import exp
 
 from extract.clock import QUARTER_HOUR
 from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
+from extract.conflicts import again_after_conflicts
 from extract.ensure_tables import UNEQUAL_HOURS
 from extract.reconcile import HOUR, hours_that_differ, warehouse_figures
 from extract.source import Source
 from extract.source_reads import Figures
 from extract.tables import ExtractConfig, Table
-from extract.warehouse import Warehouse, again_after_conflicts
+from extract.warehouse import Warehouse
 from macros.sql import table_node, timestamp
 
 STILL_MOVING = 2 * QUARTER_HOUR

@@ -23,6 +23,30 @@ class Staged:
 
 
 @dataclass(frozen=True)
+class Sending:
+    """Rows that were read and wait outside of the warehouse, where it loads them from."""
+
+    name: str
+    columns: Mapping[str, exp.DataType]
+    rows: int
+    bytes: int
+    files: Any
+
+    @property
+    def table(self) -> str:
+        """The temporary table that takes them."""
+        return f"staged_{self.name}"
+
+    def assert_all_loaded(self, loaded: int) -> None:
+        """WarehouseError where the warehouse took in another number of rows than were read, or than the files hold."""
+        if not loaded == self.files.rows == self.rows:
+            raise WarehouseError(
+                f"{self.rows:,} rows were read and {self.files.rows:,} sent, but COPY loaded {loaded:,}. Nothing of "
+                f"{self.name} was landed. The files stand under {self.files.prefix} for inspection; run again."
+            )
+
+
+@dataclass(frozen=True)
 class Standing:
     """A table or view that stands in the warehouse. Names are in lower case: neither engine tells case apart."""
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
+from extract.landing import log_state
 from extract.reconcile import hours_that_differ, warehouse_figures
-from extract.run import last_watermark
 from extract.source import Source
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
@@ -60,7 +60,7 @@ def verify(
 def _verdict(
     source: Source, warehouse: Warehouse, config: ExtractConfig, table: Table, now: int, since: int
 ) -> Verdict:
-    watermark, _ = last_watermark(warehouse, table)
+    watermark = log_state(warehouse)[table.name].watermark
     until = None if watermark is None else watermark + 1
     content = source.content_columns(table.source)
     shown = source.hourly_figures(table.source, since or None, until, content=True)

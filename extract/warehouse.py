@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import pyarrow as pa
 from sqlglot import exp
 
-from extract.errors import ConfigurationError, TransactionConflict
-from extract.staging import Staged, Standing
-
-Result = TypeVar("Result")
+from extract.errors import ConfigurationError
+from extract.staging import Sending, Staged, Standing
 
 
 class Warehouse(Protocol):
@@ -26,14 +23,33 @@ class Warehouse(Protocol):
 
     def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]: ...
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing; an exception inside rolls back and goes on."""
+    lands_together: bool
+    """A transaction costs seconds here, however little it brings. So rows are sent first, and those of all tables land
+    in one; else each table's are staged by themselves, while they are read."""
+
+    def transaction(self, locking: str | None = None) -> AbstractContextManager[None]:
+        """All or nothing; an exception inside rolls back and goes on.
+
+        `locking`: a table that no other such transaction may hold meanwhile; it sees what they have committed.
+        """
 
     def session(self) -> AbstractContextManager[Warehouse]:
         """A connection of its own, for a thread."""
 
     def stage(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Staged:
         """Streams batches into a temporary table of this session, whose columns have these types."""
+
+    def send(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Sending:
+        """Streams batches to where `load` takes them from. Only where tables land together."""
+
+    def take(self, sending: Sending) -> Staged:
+        """Stages what was sent, by itself."""
+
+    def load(self, sendings: Sequence[Sending]) -> list[Staged]:
+        """Takes what was sent into temporary tables of this session, inside a transaction. The caller compares counts.
+
+        The files are removed when the session ends well.
+        """
 
     def little_memory(self) -> AbstractContextManager[None]:
         """Inside, as little as reading and landing need: an extract hardly grows with its rows."""
@@ -63,17 +79,3 @@ def warehouse_class(gateway: str) -> Any:
 
         return RedshiftWarehouse
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
-
-
-CONFLICT_PAUSES = (0.5, 2.0, 8.0)
-"""Seconds between the attempts at a transaction that others come in between of."""
-
-
-def again_after_conflicts(work: Callable[[], Result]) -> Result:
-    """Does `work`, which must be safe to repeat, again when it ends in a TransactionConflict; a few times."""
-    for pause in CONFLICT_PAUSES:
-        try:
-            return work()
-        except TransactionConflict:
-            time.sleep(pause)
-    return work()

@@ -16,7 +16,7 @@ from sqlglot import exp, parse_one
 from extract.crc32 import add_crc32
 from extract.errors import LockHeld, WarehouseError, first_line
 from extract.settings import warehouse_file
-from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
+from extract.staging import CountedBatches, Sending, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 
 CHECKPOINT_THRESHOLD = "256MB"
@@ -44,6 +44,7 @@ PATIENCE = 5.0
 
 class DuckDBWarehouse:
     is_redshift = False
+    lands_together = False
     chunk_rows = CHUNK_ROWS
 
     def __init__(self, connection: duckdb.DuckDBPyConnection):
@@ -94,7 +95,8 @@ class DuckDBWarehouse:
             raise failed(error) from error
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, locking: str | None = None) -> Iterator[None]:
+        """As the protocol says. The file belongs to this process, and its landings take turns: nothing to lock."""
         try:
             self._connection.execute("BEGIN")
             yield
@@ -128,6 +130,15 @@ class DuckDBWarehouse:
         finally:
             self._connection.unregister("counted_batches")
         return Staged(f"temp.staged_{name}", counted.rows, counted.bytes)
+
+    def send(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Sending:
+        raise NotImplementedError("DuckDB stages what it reads; tables do not land together")
+
+    def take(self, sending: Sending) -> Staged:
+        raise NotImplementedError("DuckDB stages what it reads; tables do not land together")
+
+    def load(self, sendings: Sequence[Sending]) -> list[Staged]:
+        raise NotImplementedError("DuckDB stages what it reads; tables do not land together")
 
     @contextmanager
     def little_memory(self) -> Iterator[None]:

@@ -11,11 +11,12 @@ import pyarrow as pa
 import redshift_connector
 from sqlglot import exp
 
+from extract.conflicts import again_after_conflicts
 from extract.errors import TransactionConflict, WarehouseError, first_line
 from extract.lock_postgres import assert_still_held
 from extract.s3_parts import S3Parts, Sent
 from extract.settings import RedshiftSettings
-from extract.staging import CountedBatches, Staged, Standing, staged_schema, standing_objects
+from extract.staging import CountedBatches, Sending, Staged, Standing, staged_schema, standing_objects
 from macros.ownership import objects_query
 from macros.sql import DIALECT
 
@@ -27,15 +28,19 @@ class RedshiftWarehouse:
     """One connection. Every statement stands for itself, except inside `transaction()`."""
 
     is_redshift = True
+    lands_together = True
     chunk_rows = CHUNK_ROWS
 
-    def __init__(self, settings: RedshiftSettings):
+    def __init__(self, settings: RedshiftSettings, *, connected: bool = True):
+        """`connected`: at once; otherwise with the first statement, which a session that only sends never has."""
         self._settings = settings
         self._parts: S3Parts | None = None
         self._sent: list[Sent] = []
+        self._staged: set[str] = set()
         self._open = False
-        self._lost = False
-        self._connect()
+        self._lost = True
+        if connected:
+            self._connect()
 
     @classmethod
     def open(cls, settings: RedshiftSettings | None = None) -> RedshiftWarehouse:
@@ -69,18 +74,23 @@ class RedshiftWarehouse:
             raise self._gone(what, "What it belonged to is rolled back") from error
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, locking: str | None = None) -> Iterator[None]:
+        """As the protocol says. LOCK comes first: what a transaction sees is decided by its first other statement."""
         if self._open:
             raise WarehouseError("A transaction is open already; nothing was done. This is a mistake in the program.")
         if self._lost:
             self._connect()
         self._open = True
         self._connection.autocommit = False  # BEGIN goes before the first statement
+        staged = set(self._staged)
         try:
+            if locking:
+                self.execute(f"LOCK TABLE {locking}")
             yield
             assert_still_held()
             self._commit()
         except BaseException:
+            self._staged &= staged
             with suppress(Exception):
                 self._connection.rollback()
             raise
@@ -108,7 +118,7 @@ class RedshiftWarehouse:
     @contextmanager
     def session(self) -> Iterator[RedshiftWarehouse]:
         """A connection of its own. The files that it sent are removed when it ends well, and kept when it fails."""
-        session = RedshiftWarehouse(self._settings)
+        session = RedshiftWarehouse(self._settings, connected=False)
         try:
             yield session
             session._remove_sent()
@@ -130,48 +140,70 @@ class RedshiftWarehouse:
             ) from None
         self._connection.autocommit = True
         self._lost = False
+        self._staged.clear()  # temporary tables are gone with the connection before
 
     # Staging
 
     def stage(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Staged:
+        return self.take(self.send(name, columns, batches))
+
+    def take(self, sending: Sending) -> Staged:
         self._remove_sent()  # what was staged before has landed
-        if self._parts is None:
-            self._parts = S3Parts(self._settings)
+
+        def load() -> Staged:
+            with self.transaction():
+                (staged,) = self.load([sending])
+            return staged
+
+        staged = again_after_conflicts(load)
+        ((loaded,),) = self.fetchall(f"SELECT COUNT(*) FROM {staged.table}")
+        sending.assert_all_loaded(loaded)
+        return staged
+
+    def send(self, name: str, columns: Mapping[str, exp.DataType], batches: Iterable[pa.RecordBatch]) -> Sending:
         prefix = f"{self._settings.s3_prefix}/{name}-{uuid.uuid4().hex[:16]}"
         schema = staged_schema(columns)
         counted = CountedBatches(batches, schema)
+        if self._parts is None:
+            self._parts = S3Parts(self._settings)
         sent = self._parts.send(prefix, schema, counted)
-        self._sent.append(sent)
-        table = f"staged_{name}"
-        self._load(table, columns, sent)
-        ((loaded,),) = self.fetchall(f"SELECT COUNT(*) FROM {table}")
-        if not loaded == sent.rows == counted.rows:
-            raise WarehouseError(
-                f"{counted.rows:,} rows were read and {sent.rows:,} sent, but COPY loaded {loaded:,}. Nothing of "
-                f"{name} was landed. The files stand under {prefix} for inspection; run again."
-            )
-        return Staged(table, counted.rows, counted.bytes)
+        return Sending(name, columns, counted.rows, counted.bytes, sent)
 
-    def _load(self, table: str, columns: Mapping[str, exp.DataType], sent: Sent) -> None:
-        """One COPY of all files into a new temporary table."""
-        listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in columns.items())
-        physical = " DISTSTYLE KEY DISTKEY(order_id)" if "order_id" in columns else ""
+    def load(self, sendings: Sequence[Sending]) -> list[Staged]:
         try:
-            with self.transaction():
-                self.execute(f"DROP TABLE IF EXISTS {table}")
-                self.execute(f"CREATE TEMPORARY TABLE {table} ({listed}){physical}")
-                if sent.entries:
-                    role = self._settings.copy_role
-                    role = role if role == "default" else f"'{role}'"
-                    self.execute(f"COPY {table} FROM '{sent.manifest}' IAM_ROLE {role} FORMAT AS PARQUET MANIFEST")
+            for sending in sendings:
+                if sending.table in self._staged:
+                    self.execute(f"DROP TABLE {sending.table}")
+                listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in sending.columns.items())
+                physical = " DISTSTYLE KEY DISTKEY(order_id)" if "order_id" in sending.columns else ""
+                self.execute(f"CREATE TEMPORARY TABLE {sending.table} ({listed}){physical}")
+                self._staged.add(sending.table)
+            for sending in sendings:
+                self._copy(sending)
         except WarehouseError as error:
-            raise WarehouseError(
-                f"{error} This was the loading of {sent.rows:,} rows into {table}: nothing of them was landed. The "
-                f"files stand under {sent.prefix} for inspection; sys_load_error_detail says more."
+            rows = sum(sending.rows for sending in sendings)
+            names = ", ".join(sending.table for sending in sendings)
+            prefixes = ", ".join(sending.files.prefix for sending in sendings)
+            raise type(error)(
+                f"{error} This was the loading of {rows:,} rows into {names}: nothing of them was landed. The "
+                f"files stand under {prefixes} for inspection; sys_load_error_detail says more."
             ) from error
+        return [Staged(sending.table, sending.rows, sending.bytes) for sending in sendings]
+
+    def _copy(self, sending: Sending) -> None:
+        """One COPY of all files of a table."""
+        if sending.files.entries:
+            role = self._settings.copy_role
+            role = role if role == "default" else f"'{role}'"
+            manifest = sending.files.manifest
+            self.execute(f"COPY {sending.table} FROM '{manifest}' IAM_ROLE {role} FORMAT AS PARQUET MANIFEST")
+        if sending.files not in self._sent:
+            self._sent.append(sending.files)
 
     def _remove_sent(self) -> None:
-        while self._sent and self._parts:
+        while self._sent:
+            if self._parts is None:
+                self._parts = S3Parts(self._settings)
             self._parts.remove(self._sent.pop())
 
     # Catalog
@@ -229,12 +261,18 @@ def server_fields(error: Exception) -> dict[str, str]:
 
 
 def is_conflict(error: Exception) -> bool:
-    """Another transaction came in between (1023): the same one, tried again, may pass."""
+    """Another transaction came in between: the same one, tried again, may pass. So it goes in staging, too.
+
+    1023 and what SNAPSHOT isolation says instead; a table that was dropped or made anew meanwhile; a deadlock.
+    """
     fields = server_fields(error)
-    message = fields.get("M", "")
-    return (
-        fields.get("C") == "40001"
-        or message.startswith("1023")
-        or "Serializable isolation violation" in fields.get("D", "") + message
-        or "conflict with concurrent transaction" in message
-    )
+    text = f"{fields.get('M', '')} {fields.get('D', '')}"
+    return fields.get("C") in ("40001", "40P01") or text.startswith("1023") or any(mark in text for mark in CONFLICTS)
+
+
+CONFLICTS = (
+    "Serializable isolation violation",
+    "conflict with concurrent transaction",
+    "could not open relation with OID",
+    "deadlock detected",
+)

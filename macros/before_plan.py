@@ -1,4 +1,4 @@
-"""Before a plan or a run changes anything: the net under those who call `sqlmesh` without this project's commands."""
+"""Before a plan changes anything: the net under those who call `sqlmesh` without this project's commands."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from macros.ownership import objects_query, shows_versioned_table
 def refuse_taken_names(evaluator):  # type: ignore[no-untyped-def]
     """Fail where SQLMesh would drop what it did not make, to put a view of its own under the name.
 
-    Where nothing is taken it returns a statement that does nothing: SQLMesh warns of one that is missing.
+    Only a plan does that. So a run, which comes every quarter-hour, does not read the catalog and has no statement.
+    Where nothing is taken a plan gets one that does nothing: SQLMesh warns of one that is missing.
     """
     nothing = exp.select("1")
     if evaluator.runtime_stage != "before_all":
         return nothing
     environment, engine = evaluator.this_env, evaluator.engine_adapter
+    if str(engine.correlation_id or "").startswith("SQLMESH_RUN"):
+        return []
     models = {}
     for view in evaluator.locals.get("views", []):
         schema, name = view.replace('"', "").lower().split(".")[-2:]

@@ -9,7 +9,8 @@ from sqlglot import exp
 
 from macros.history import every_period
 from macros.marts import EXCEPTIONS, Mart, anchor
-from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp
+from macros.periods import period_bounds, periods_between
+from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
 
 RETURNED = "order_tracking_returned_orders"
 """period, order_id: orders of this batch that the mart's history holds."""
@@ -43,6 +44,9 @@ class Retention:
     returned: the half-years whose history holds orders of this batch; metadata: where their creation may stand
     due: what must leave now, by half-year
     copies: of metadata, the half-years whose history may hold a copy of what is due, before anything is archived
+    batch_begins: the oldest event time of this batch
+    unrouted_is_open: an earlier evaluation found rows without a copy, and its exception is open
+    forgettable: how many raw rows may be forgotten
     """
 
     mart: Mart
@@ -61,14 +65,49 @@ class Retention:
     metadata: tuple[str, ...]
     due: tuple[Due, ...]
     copies: tuple[str, ...]
+    batch_begins: int
+    unrouted_is_open: bool
+    forgettable: int
+
+
+# Temporary tables
+
+
+def scratch(found: Retention, name: str) -> str:
+    """The temporary table of this evaluation: no other of the session has made one of this name."""
+    return f"{name}_{found.mart.alias}_{found.end}"
 
 
 def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
-    """The statements that put a query's rows in a temporary table, instead of what may be left there."""
+    """The statements that put a query's rows in a temporary table, instead of what may be left there.
+
+    Where the rows are of orders, Redshift lays them out as the marts: no row moves for a join by order_id.
+    """
     table = table_node(name)
     drop = exp.Drop(this=table.copy(), kind="TABLE", exists=True)
-    properties = exp.Properties(expressions=[exp.TemporaryProperty()])
-    return [drop, exp.Create(this=table, kind="TABLE", expression=query, properties=properties)]
+    properties: list[exp.Expr] = [exp.TemporaryProperty()]
+    if "order_id" in query.named_selects:
+        properties.append(exp.DistKeyProperty(this=exp.to_identifier("order_id")))
+    create = exp.Create(this=table, kind="TABLE", expression=query, properties=exp.Properties(expressions=properties))
+    return [drop, create]
+
+
+# What is looked up. Several questions are one statement: each costs a round trip on Redshift.
+
+
+def look_up(*questions: exp.Query | None) -> exp.Query:
+    """One query of several: subject, period, oldest and newest event time, rows."""
+    return union_all([question for question in questions if question is not None])
+
+
+def answer(subject: str, *columns: exp.Expr | str) -> exp.Select:
+    """A question of a look-up, without its FROM; what is left out of period, oldest, newest and rows is NULL."""
+    kinds = ("VARCHAR(7)", "BIGINT", "BIGINT", "BIGINT")
+    given = [exp.maybe_parse(column, dialect="redshift") for column in columns]
+    padded = [*[exp.null()] * (len(kinds) - len(given)), *given]
+    named = zip(padded, kinds, ("period", "oldest", "newest", "row_count"), strict=True)
+    values = [exp.cast(column.copy(), kind).as_(name) for column, kind, name in named]
+    return exp.select(exp.cast(exp.Literal.string(subject), "VARCHAR(16)").as_("subject"), *values)
 
 
 def batch_orders(found: Retention) -> exp.Query:
@@ -84,22 +123,101 @@ def batch_orders(found: Retention) -> exp.Query:
     return exp.union(*queries) if len(queries) > 1 else queries[0].distinct()
 
 
-def returned_orders(found: Retention) -> list[exp.Expr]:
-    """Gathers the orders of this batch that the mart's history holds, with their half-years: mostly none."""
-    query = query_from_template(
+def batch_begins(found: Retention) -> exp.Query:
+    """The oldest and newest event time of this batch, and its rows."""
+    time = exp.column(found.mart.event_time)
+    question = answer("batch", exp.null(), exp.func("MIN", time), exp.func("MAX", time), "COUNT(*)")
+    landed = exp.column("landed_at")
+    interval = exp.and_(landed >= timestamp(found.start), landed.copy() < timestamp(found.end))
+    return question.from_(table_node(found.mart.raw)).where(interval)
+
+
+def returned_orders(found: Retention) -> exp.Query:
+    """The orders of this batch that the mart's history holds, with their half-years: mostly none."""
+    return query_from_template(
         "SELECT history.period, history.order_id FROM history JOIN batch ON batch.order_id = history.order_id",
         {"history": every_period(found.mart.alias, found.periods, ["order_id"]), "batch": batch_orders(found)},
     )
-    return temporary(RETURNED, query)
+
+
+def returned_by_period(found: Retention) -> exp.Query | None:
+    """The half-years of the orders that came back, and how many."""
+    if not found.periods:
+        return None
+    question = answer("returned", "period", exp.null(), exp.null(), "COUNT(*)")
+    return question.from_(returned_orders(found).subquery("returned")).group_by("period")
 
 
 def aged_by_period(found: Retention) -> exp.Query | None:
-    """Query of what has aged out of a mart, by half-year: period, oldest and newest event time, rows."""
+    """What has aged out of a mart, by half-year."""
     if not found.cutoff:
         return None
     time = exp.column(found.mart.event_time)
-    query = exp.select(half_year(time).as_("period"), exp.func("MIN", time), exp.func("MAX", time), "COUNT(*)")
-    return query.from_(table_node(found.table)).where(time < found.cutoff).group_by("1")
+    aged = exp.select(half_year(time).as_("period"), time.copy().as_("event_time")).from_(table_node(found.table))
+    return due_of(aged.where(time.copy() < found.cutoff))
+
+
+def due_of(rows: exp.Query) -> exp.Query:
+    """What is due, by half-year; of a query of period and event_time."""
+    question = answer("due", "period", "MIN(event_time)", "MAX(event_time)", "COUNT(*)")
+    return question.from_(rows.subquery("due")).group_by("period")
+
+
+def open_unrouted(found: Retention) -> exp.Query:
+    """How many exceptions of this mart's check are open."""
+    mine = exp.and_(
+        exp.column("check_name").eq("archive_unrouted"),
+        exp.column("table_name").eq(found.mart.name),
+        exp.column("resolved_at").is_(exp.null()),
+    )
+    return answer("unrouted", "COUNT(*)").from_(table_node(EXCEPTIONS)).where(mine)
+
+
+def forgettable_rows(found: Retention) -> exp.Query:
+    """How many raw rows may be forgotten."""
+    return answer("raw", "COUNT(*)").from_(table_node(found.mart.raw).as_("raw")).where(forgettable(found))
+
+
+def forgettable(found: Retention) -> exp.Expr:
+    """A row of `raw` is past the raw retention, of three days at least, and landed before this interval.
+
+    By whole days, so that one cycle a day forgets. A row whose event time lies inside the raw retention stays (it was
+    dated into the future when it landed), so that for an ordinary extract raw alone tells what is held.
+    """
+    floor = max(found.age_reference - max(found.raw_retention_days, 3) * 86400, 0) // 86400 * 86400
+    landed_before = exp.column("landed_at", "raw") < timestamp(min(floor, found.start))
+    return exp.and_(landed_before, exp.column(found.mart.event_time, "raw") < floor)
+
+
+def newest_status(found: Retention, since: int | None = None) -> exp.Query:
+    """The newest update_time of uti, from a moment on (epoch seconds)."""
+    newest = query_from_template("SELECT MAX(uti.update_time) AS moment FROM uti", {"uti": found.anchor})
+    return newest if since is None else t.cast(exp.Select, newest).where(exp.column("update_time", "uti") >= since)
+
+
+def newest_archived(found: Retention, cutoff: int, until: int) -> exp.Query:
+    """The newest event time from the cutoff on that this interval has archived, in half-years to that of `until`.
+
+    NULL of metadata: it follows the anchor and has no cutoff.
+    """
+    periods = periods_between(period_bounds(found.history_start)[0], until)
+    reach = [period for period in periods if period_bounds(period)[1] > cutoff]
+    if not reach or found.mart.follows_anchor:
+        return exp.select(exp.cast(exp.null(), "BIGINT").as_("moment"))
+    time = found.mart.event_time
+    newest = exp.select(exp.func("MAX", exp.column(time, "archived")).as_("moment"))
+    archived = every_period(found.mart.alias, reach, [time, "archived_at"]).subquery("archived")
+    return newest.from_(archived).where(
+        exp.column(time, "archived") >= cutoff, exp.column("archived_at", "archived") > timestamp(found.start)
+    )
+
+
+def newest_status_and_archived(found: Retention, status_since: int, archived_since: int) -> exp.Query:
+    """Both of these newest moments from theirs on, in one row."""
+    status = newest_status(found, status_since).subquery("status")
+    archived = newest_archived(found, archived_since, status_since).subquery("archived")
+    both = exp.select("status.moment AS status", "archived.moment AS archived").from_(status)
+    return both.join(archived, join_type="CROSS")
 
 
 def half_year(time: exp.Expr) -> exp.Expr:
@@ -115,8 +233,8 @@ def half_year(time: exp.Expr) -> exp.Expr:
     )
 
 
-def departed_orders(found: Retention) -> list[exp.Expr]:
-    """Gathers what uti archived since the interval's start, and of the orders of this batch.
+def departed_orders(found: Retention) -> exp.Query:
+    """What uti archived since the interval's start, and of the orders of this batch.
 
     Of a number that was used again it is the last order. The orders whose metadata the daily checks have found left
     behind are among them.
@@ -147,27 +265,26 @@ def departed_orders(found: Retention) -> list[exp.Expr]:
           FROM departed
         ) AS ranked WHERE ranked.recency_rank = 1
     """
-    return temporary(DEPARTED, query_from_template(query, {"departed": departed}))
+    return query_from_template(query, {"departed": departed})
 
 
-def due_metadata(found: Retention) -> list[exp.Expr]:
-    """Gathers the metadata that must leave, with the half-year that holds its order's status: the anchor rule.
+def due_metadata(found: Retention) -> exp.Query:
+    """The metadata that must leave, with the half-year that holds its order's status: the anchor rule.
 
     It is that of an order that uti has archived and that is not active; absence from uti is no proof, for an order's
     status may arrive after its metadata. What history still holds of an active number is another order's (uti has
     cleaned before), and metadata that was created before that one's last status belongs to it.
     """
-    query = query_from_template(
+    return query_from_template(
         """
         SELECT departed.period, departed.update_time AS last_status, :columns
         FROM departed JOIN mart ON mart.order_id = departed.order_id
         LEFT JOIN active ON active.order_id = departed.order_id
         WHERE active.order_id IS NULL OR mart.add_time <= departed.update_time
         """,
-        {"departed": DEPARTED, "mart": found.table, "active": found.anchor},
+        {"departed": scratch(found, DEPARTED), "mart": found.table, "active": found.anchor},
         columns=columns_of(found.columns, "mart"),
     )
-    return temporary(DUE_ROWS, query)
 
 
 def without_later_metadata(found: Retention) -> exp.Expr:
@@ -186,19 +303,22 @@ def without_later_metadata(found: Retention) -> exp.Expr:
         DELETE FROM due USING earlier WHERE due.order_id = earlier.order_id
         AND due.add_time > due.last_status AND due.add_time > earlier.first_created
         """,
-        {"due": DUE_ROWS, "earlier": sql_from_template(earlier, {"history": history, "leaving": DUE_ROWS})},
+        {
+            "due": scratch(found, DUE_ROWS),
+            "earlier": sql_from_template(earlier, {"history": history, "leaving": scratch(found, DUE_ROWS)}),
+        },
     )
 
 
-def has_later_metadata() -> exp.Query:
-    """Query that gives a row where some of the gathered metadata is newer than the last status of its number."""
-    return exp.select("1").from_(table_node(DUE_ROWS)).where("add_time > last_status").limit(1)
+def later_metadata(found: Retention) -> exp.Query:
+    """How much of the gathered metadata is newer than the last status of its number."""
+    later = exp.column("add_time") > exp.column("last_status")
+    return answer("later", "COUNT(*)").from_(table_node(scratch(found, DUE_ROWS))).where(later)
 
 
-def periods_of_due_metadata() -> exp.Query:
-    """Query of the metadata gathered, by half-year: period, oldest and newest event time, rows."""
-    query = "SELECT due.period, MIN(due.add_time), MAX(due.add_time), COUNT(*) FROM due GROUP BY due.period"
-    return query_from_template(query, {"due": DUE_ROWS})
+def due_metadata_by_period(found: Retention) -> exp.Query:
+    """The metadata gathered, by half-year."""
+    return due_of(exp.select("period", "add_time AS event_time").from_(table_node(scratch(found, DUE_ROWS))))
 
 
 def periods_with_copies(found: Retention, first: int) -> exp.Query:
@@ -208,6 +328,9 @@ def periods_with_copies(found: Retention, first: int) -> exp.Query:
         SELECT DISTINCT history.period FROM history JOIN due ON due.order_id = history.order_id
         WHERE history.add_time >= :first
         """,
-        {"history": every_period(found.mart.alias, found.periods, ["order_id", "add_time"]), "due": DUE_ROWS},
+        {
+            "history": every_period(found.mart.alias, found.periods, ["order_id", "add_time"]),
+            "due": scratch(found, DUE_ROWS),
+        },
         first=first,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from sqlglot import exp
 
 from macros.marts import HISTORY_SCHEMA
+from macros.ownership import plain
 from macros.sql import columns_of, table_node, union_all
 
 
@@ -55,12 +57,24 @@ def add_column(table: str, column: str, kind: exp.DataType) -> exp.Expr:
     return exp.Alter(this=table_node(table), kind="TABLE", actions=[added])
 
 
+def shows_periods(definition: str, alias: str, periods: t.Collection[str]) -> bool:
+    """Whether a view of this definition shows these half-years of a mart and no others."""
+    return set(re.findall(rf"\bhist_{alias}_(\d{{4}}_h[12])\b", plain(definition))) == {*periods}
+
+
+def shows_columns(definition: str, columns: t.Iterable[str]) -> bool:
+    """Whether a view of this definition has these columns."""
+    text = plain(definition)
+    return all(re.search(rf"\b{name}\b", text) for name in columns)
+
+
 def renew_history_view(
     alias: str, periods: t.Sequence[str], columns: t.Mapping[str, exp.DataType], redshift: bool
-) -> list[exp.Expr]:
+) -> exp.Expr:
     """The view over all half-years, made anew, with the half-year's name first; without any half-year: no rows.
 
-    Redshift replaces a view only by one with the same columns and types, so there an old one is dropped first.
+    Replaced, not dropped: rights on it stay, and so does what others have built upon it. Redshift replaces a view only
+    by one with the same columns and types: `drop_history_view` first where they change.
     """
     kinds = {**columns, "archived_at": exp.DataType.build("TIMESTAMP")}
     if periods:
@@ -69,9 +83,12 @@ def renew_history_view(
         kinds = {"period": exp.DataType.build("VARCHAR(7)"), **kinds}
         nothing = [exp.cast(exp.null(), kind.copy()).as_(name) for name, kind in kinds.items()]
         query = exp.select(*nothing).where(exp.false())
-    view = table_node(history_view(alias))
-    create = exp.Create(this=view, kind="VIEW", replace=not redshift, expression=query)
-    if not redshift:
-        return [create]
-    create.set("no_schema_binding", True)  # late binding: the view can be made anew under the views that read it
-    return [exp.Drop(this=view.copy(), kind="VIEW", exists=True), create]
+    create = exp.Create(this=table_node(history_view(alias)), kind="VIEW", replace=True, expression=query)
+    if redshift:
+        create.set("no_schema_binding", True)  # late binding: a table below can be changed or dropped
+    return create
+
+
+def drop_history_view(alias: str) -> exp.Expr:
+    """DROP VIEW; an error where a bound view of somebody else's stands on it."""
+    return exp.Drop(this=table_node(history_view(alias)), kind="VIEW", exists=True)

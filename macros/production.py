@@ -56,15 +56,20 @@ def refuse_rebuild_from_trimmed_raw(snapshot, engine, start, end):  # type: igno
     since = f" since {dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%d %H:%M} UTC" if snapshot.intervals else ""
     before = exp.column("landed_at") < timestamp(end)
     interval = exp.and_(exp.column("landed_at") >= timestamp(start), before)
-    log = sql_from_template(
-        "SELECT COALESCE(SUM(rows_landed), 0) FROM log WHERE table_name = :name AND :interval",
-        {"log": f"{RAW_SCHEMA}.extract_log"},
-        name=source.split(".")[-1].removesuffix("_raw"),
-        interval=interval if snapshot.intervals else before,
-    )
-    (landed,) = engine.fetchone(log)
-    (held,) = engine.fetchone(
-        sql_from_template("SELECT COUNT(*) FROM raw WHERE :interval", {"raw": source}, interval=interval)
+    landed, held = engine.fetchone(
+        sql_from_template(
+            """
+            SELECT logged.rows_landed, held.rows_held
+            FROM (
+              SELECT COALESCE(SUM(log.rows_landed), 0) AS rows_landed FROM log WHERE log.table_name = :name AND :logged
+            ) AS logged
+            CROSS JOIN (SELECT COUNT(*) AS rows_held FROM raw WHERE :interval) AS held
+            """,
+            {"log": f"{RAW_SCHEMA}.extract_log", "raw": source},
+            name=source.split(".")[-1].removesuffix("_raw"),
+            logged=interval if snapshot.intervals else before,
+            interval=interval,
+        )
     )
     if int(held) < int(landed):
         raise SQLMeshError(

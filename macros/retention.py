@@ -11,28 +11,38 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from sqlglot import exp
 from sqlmesh import macro
 from sqlmesh.utils.errors import SQLMeshError
 
 from macros.due import (
+    DEPARTED,
+    DUE_ROWS,
     RETURNED,
     Due,
     Retention,
     aged_by_period,
+    batch_begins,
     departed_orders,
     due_metadata,
-    has_later_metadata,
-    periods_of_due_metadata,
+    due_metadata_by_period,
+    forgettable_rows,
+    later_metadata,
+    look_up,
+    newest_archived,
+    newest_status,
+    newest_status_and_archived,
+    open_unrouted,
     periods_with_copies,
+    returned_by_period,
     returned_orders,
+    scratch,
+    temporary,
     without_later_metadata,
 )
-from macros.history import every_period
 from macros.marts import ECS, UTI, identity, mart_of
 from macros.periods import half_open, months_before, period_bounds, periods_between
 from macros.production import production_snapshot
-from macros.sql import execute, sql_from_template, table_node, timestamp
+from macros.sql import execute
 from macros.steps import steps_by_name
 
 DAY = 86400
@@ -102,75 +112,108 @@ def read_retention(  # type: ignore[no-untyped-def]
         metadata=(),
         due=(),
         copies=(),
+        batch_begins=0,
+        unrouted_is_open=False,
+        forgettable=0,
     )
-    reference = age_reference(found, engine) if reference is None else reference
-    cutoff = months_before(reference, retention_months) if reference else 0
+    reference, cutoff = age_and_cutoff(found, engine, retention_months, reference)
     # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
     periods = periods_between(period_bounds(history_start)[0], reference)
     found = replace(found, age_reference=reference, cutoff=cutoff, periods=tuple(periods))
-    if found.periods and mart.follows_anchor:
-        execute(engine, departed_orders(found))
-    if found.periods and mart.one_row_per_order:
-        execute(engine, returned_orders(found))
-        returned = column_of(engine, exp.select("period").distinct().from_(table_node(RETURNED)))
-        metadata = [mart_of(ECS).raw, *([ECS] if returned and engine.table_exists(ECS) else [])]
-        found = replace(found, returned=tuple(sorted(returned)), metadata=tuple(metadata))
-    if not mart.follows_anchor:
-        found = replace(found, cutoff=cutoff_that_never_moves_back(found, engine))
-        return replace(found, due=due_by_period(engine, aged_by_period(found)))
-    if not found.periods:
-        return found
-    execute(engine, due_metadata(found))
-    if engine.fetchone(has_later_metadata()):
+    follows = mart.follows_anchor and bool(found.periods)
+    if follows:
+        gather(engine, found, DEPARTED, departed_orders(found))
+        gather(engine, found, DUE_ROWS, due_metadata(found))
+    answers = ask(
+        engine,
+        batch_begins(found),
+        returned_by_period(found) if mart.one_row_per_order else None,
+        None if mart.follows_anchor else aged_by_period(found),
+        due_metadata_by_period(found) if follows else None,
+        later_metadata(found) if follows else None,
+        open_unrouted(found),
+        forgettable_rows(found),
+    )
+    if number(answers, "later"):
         execute(engine, [without_later_metadata(found)])
-    due = due_by_period(engine, periods_of_due_metadata())
-    copies = column_of(engine, periods_with_copies(found, min(one.first for one in due))) if due else []
-    return replace(found, due=due, copies=tuple(sorted(copies)))
+        answers["due"] = ask(engine, due_metadata_by_period(found)).get("due", [])
+    due = due_by_period(answers.get("due", []))
+    returned = sorted(str(period) for period, *_ in answers.get("returned", []))
+    if returned:
+        gather(engine, found, RETURNED, returned_orders(found))
+    copies = ()
+    if due and mart.follows_anchor:
+        copies = engine.fetchall(periods_with_copies(found, min(one.first for one in due)))
+    return replace(
+        found,
+        returned=tuple(returned),
+        metadata=(mart_of(ECS).raw, *([ECS] if returned and engine.table_exists(ECS) else [])),
+        due=due,
+        copies=tuple(sorted(str(period) for (period,) in copies)),
+        batch_begins=min((int(first) for _, first, *_ in answers["batch"] if first is not None), default=0),
+        unrouted_is_open=number(answers, "unrouted") > 0,
+        forgettable=number(answers, "raw"),
+    )
 
 
-def age_reference(found, engine):  # type: ignore[no-untyped-def]
-    """The moment (epoch seconds) from which age is counted, for what leaves a mart and for what raw forgets.
+def age_and_cutoff(found, engine, months, reference):  # type: ignore[no-untyped-def]
+    """The moment from which age is counted, for marts and raw, and the cutoff; epoch seconds.
 
     LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart. Nor that end by
     itself: one cycle under a clock that is ahead must not age everything. While there is no status nothing has aged
     (0). The newest is looked for in the last day first, so that the rest of the mart is not read.
+
+    The cutoff never moves back. Where `retention_months` was raised it would, and then this batch, or an evaluation
+    that died before its trim, may have the same rows in the mart: they have aged once and leave again. So it is the
+    moment behind the newest row that this interval has archived, if that is later.
     """
-    newest = sql_from_template("SELECT MAX(update_time) FROM uti", {"uti": found.anchor})
-    recent = newest.copy().where(exp.column("update_time") >= found.end - DAY)
-    (moment,) = engine.fetchone(recent)
-    if moment is None:
-        (moment,) = engine.fetchone(newest)
-    return 0 if moment is None else min(int(moment), found.end)
+    lately = found.end - DAY
+    if reference is None:
+        # As if the newest status were a day old: the cutoff is no earlier.
+        archived_since = months_before(lately, months)
+        moment, archived = engine.fetchone(newest_status_and_archived(found, lately, archived_since))
+        if moment is not None:
+            reference = min(int(moment), found.end)
+            return reference, behind(archived, months_before(reference, months))
+        (moment,) = engine.fetchone(newest_status(found))
+        reference = 0 if moment is None else min(int(moment), found.end)
+    if not reference:
+        return 0, 0
+    cutoff = months_before(reference, months)
+    (archived,) = engine.fetchone(newest_archived(found, cutoff, reference))
+    return reference, behind(archived, cutoff)
 
 
-def cutoff_that_never_moves_back(found, engine):  # type: ignore[no-untyped-def]
-    """The cutoff, or the moment behind the newest row that this interval has archived, if that is later.
+def behind(archived, cutoff):  # type: ignore[no-untyped-def]
+    """The cutoff, or the moment behind what was archived, if that is later."""
+    return cutoff if archived is None else max(int(archived) + 1, cutoff)
 
-    Where `retention_months` was raised it would move back. Then this batch, or an evaluation that died before its trim,
-    may have the same rows in the mart: they have aged once and leave again.
+
+def gather(engine, found, name, query):  # type: ignore[no-untyped-def]
+    """Puts a query's rows in this evaluation's temporary table of that name.
+
+    On DuckDB an evaluation may come again in one session: what broke off is not rolled back there.
     """
-    reach = [period for period in found.periods if period_bounds(period)[1] > found.cutoff]
-    if not reach or not found.cutoff:
-        return found.cutoff
-    time = found.mart.event_time
-    archived = every_period(found.mart.alias, reach, [time, "archived_at"]).subquery("archived")
-    newest = exp.select(exp.func("MAX", exp.column(time, "archived"))).from_(archived)
-    newest = newest.where(
-        exp.column(time, "archived") >= found.cutoff, exp.column("archived_at", "archived") > timestamp(found.start)
-    )
-    (moment,) = engine.fetchone(newest)
-    return found.cutoff if moment is None else int(moment) + 1
+    drop, create = temporary(scratch(found, name), query)
+    execute(engine, [drop, create] if engine.dialect == "duckdb" else [create])
 
 
-def due_by_period(engine, query):  # type: ignore[no-untyped-def]
-    """What is due, by half-year; of a query of period, oldest and newest event time, and rows."""
-    rows = engine.fetchall(query) if query is not None else []
+def ask(engine, *questions):  # type: ignore[no-untyped-def]
+    """Subject -> its answers (period, oldest and newest event time, rows), of several questions in one statement."""
+    answers = {}
+    for subject, *row in engine.fetchall(look_up(*questions)):
+        answers.setdefault(str(subject), []).append(row)
+    return answers
+
+
+def number(answers, subject):  # type: ignore[no-untyped-def]
+    """The rows that were counted of a subject; 0 where it was not asked for."""
+    return sum(int(rows) for *_, rows in answers.get(subject, []))
+
+
+def due_by_period(rows):  # type: ignore[no-untyped-def]
+    """What is due, by half-year; of answers."""
     return tuple(
         Due(period=str(period), first=int(first), until=int(last) + 1, rows=int(count))
         for period, first, last, count in sorted(rows)
     )
-
-
-def column_of(engine, query):  # type: ignore[no-untyped-def]
-    """The values of a query of one column, as texts."""
-    return [str(value) for (value,) in engine.fetchall(query)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, temporary
+from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, forgettable, scratch, temporary
 from macros.exceptions import record_exceptions
 from macros.history import history_table
 from macros.marts import NUMBER_USED_AGAIN
@@ -88,15 +88,12 @@ def present_statuses(found: Retention, period: str) -> exp.Query:
         SELECT :columns, created.first_created, created.last_created
         FROM returned JOIN mart ON mart.order_id = returned.order_id
         LEFT JOIN created ON created.order_id = mart.order_id
-        WHERE returned.period = :period AND mart.update_time >= (
-          SELECT MIN(raw.update_time) FROM raw WHERE raw.landed_at >= :start AND raw.landed_at < :end
-        )
+        WHERE returned.period = :period AND mart.update_time >= :batch_begins
         """,
-        {"returned": RETURNED, "mart": found.table, "created": CREATED, "raw": found.mart.raw},
+        {"returned": scratch(found, RETURNED), "mart": found.table, "created": CREATED},
         columns=columns_of(["order_id", *found.identity], "mart"),
         period=period,
-        start=timestamp(found.start),
-        end=timestamp(found.end),
+        batch_begins=found.batch_begins,
     )
 
 
@@ -110,7 +107,12 @@ def present_metadata(found: Retention, period: str) -> exp.Query:
         LEFT JOIN departed ON departed.order_id = mart.order_id AND departed.update_time >= mart.add_time
         WHERE returned.period = :period
         """,
-        {"returned": RETURNED, "mart": found.table, "active": found.anchor, "departed": DEPARTED},
+        {
+            "returned": scratch(found, RETURNED),
+            "mart": found.table,
+            "active": found.anchor,
+            "departed": scratch(found, DEPARTED),
+        },
         columns=columns_of(["order_id", *found.identity], "mart"),
         period=period,
     )
@@ -126,7 +128,7 @@ def created_orders(found: Retention) -> list[exp.Expr]:
         FROM metadata JOIN (SELECT DISTINCT order_id FROM returned) AS asked ON asked.order_id = metadata.order_id
         GROUP BY metadata.order_id
         """,
-        {"metadata": union_all(places), "returned": RETURNED},
+        {"metadata": union_all(places), "returned": scratch(found, RETURNED)},
     )
     return temporary(CREATED, query)
 
@@ -175,7 +177,7 @@ def due_rows(found: Retention, due: Due) -> exp.Query:
     columns = columns_of(found.columns, "mart")
     if found.mart.follows_anchor:
         of_period = exp.column("period", "mart").eq(exp.Literal.string(due.period))
-        return exp.select(*columns).from_(table_node(DUE_ROWS).as_("mart")).where(of_period)
+        return exp.select(*columns).from_(table_node(scratch(found, DUE_ROWS)).as_("mart")).where(of_period)
     return exp.select(*columns).from_(table_node(found.table).as_("mart")).where(in_range(found, due, "mart"))
 
 
@@ -250,7 +252,11 @@ def without_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Que
 
 
 def check(found: Retention) -> list[exp.Expr]:
-    """Step 3: what should have been archived and has no copy becomes one exception a half-year, with a count."""
+    """Step 3: what should have been archived and has no copy becomes one exception a half-year, with a count.
+
+    While no such exception is open there is none to be seen again: one statement that enters what it finds, mostly
+    nothing.
+    """
     if not found.due:
         return []
     rows = [
@@ -266,11 +272,12 @@ def check(found: Retention) -> list[exp.Expr]:
           ('half-year ' || period || :what || ' (rows: ' || COUNT(*)::VARCHAR(20) || ')')::VARCHAR(4096) AS detail
         FROM unrouted GROUP BY period
         """,
-        {"unrouted": UNROUTED},
+        {"unrouted": UNROUTED if found.unrouted_is_open else union_all(rows)},
         table=found.mart.name,
         what=f" has no copy in history, which begins with {found.history_start}",
     )
-    return [*temporary(UNROUTED, union_all(rows)), *record_exceptions(counted, found.end)]
+    seen, opened = record_exceptions(counted, found.end)
+    return [*temporary(UNROUTED, union_all(rows)), seen, opened] if found.unrouted_is_open else [opened]
 
 
 def trim(found: Retention) -> list[exp.Expr]:
@@ -291,17 +298,9 @@ def trim(found: Retention) -> list[exp.Expr]:
 
 
 def forget_raw(found: Retention) -> list[exp.Expr]:
-    """Step 5: forget raw rows past the raw retention that landed before this interval.
-
-    A row whose event time lies inside the raw retention stays (it was dated into the future when it landed), so that
-    for an ordinary extract raw alone tells what is held: of three days at least, whatever the variable says.
-    """
-    floor = max(found.age_reference - max(found.raw_retention_days, 3) * 86400, 0)
+    """Step 5: forget raw rows past the raw retention that landed before this interval; once a day there are some."""
+    if not found.forgettable:
+        return []
     return [
-        sql_from_template(
-            "DELETE FROM raw WHERE raw.landed_at < :landed_before AND :event_before",
-            {"raw": found.mart.raw},
-            landed_before=timestamp(min(floor, found.start)),
-            event_before=exp.column(found.mart.event_time, "raw") < floor,
-        )
+        sql_from_template("DELETE FROM raw WHERE :forgettable", {"raw": found.mart.raw}, forgettable=forgettable(found))
     ]

@@ -5,6 +5,8 @@
 MODEL (
   name order_tracking.order_status,
   kind VIEW,
+  cron '@yearly',
+  start '2000-01-01',
   owner data_engineering,
   tags (reading, order_tracking),
   grain order_id,

@@ -14,7 +14,7 @@ from sqlglot import exp
 from extract.clock import Clock, next_stamp
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
-from extract.landing import Landed, log, refuse_to_go_back, stamp_literal
+from extract.landing import Landed, log, log_state, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse
@@ -53,7 +53,7 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
     known = warehouse.columns_of_schemas([HISTORY_SCHEMA])[history_view("ecs")] or table.columns.keys()
     names = [name for name in table.columns if name in known]
     now = clock.now()
-    refuse_to_go_back(warehouse, now)
+    refuse_to_go_back(log_state(warehouse), now)
     stamp = next_stamp(now, None)
     with warehouse.transaction():
         landed = warehouse.execute(

@@ -44,7 +44,8 @@ def plan(
         try:
             with closing(open_context(gateway, PROJECT, first_day(warehouse, held, clock.now()))) as context:
                 refuse_environment_of_others(context.state_reader.get_environment(name))
-                ensure_tables(warehouse, config, clock.now(), held)
+                for warning in ensure_tables(warehouse, config, clock.now(), held):
+                    print(f"warning: {warning}")
                 if production_stands(context.state_reader.get_environment("prod")):
                     refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
                 context.plan(

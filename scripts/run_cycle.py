@@ -162,7 +162,7 @@ def _run_phases(
                 cycle.statements = console.log.statements
                 with console.log.attached():
                     reached = _reached(context, console, project)
-                ensure_tables(warehouse, config, clock.now(), held)
+                cycle.warnings += ensure_tables(warehouse, config, clock.now(), held)
                 entry.log_stands = True
                 if not reached:
                     refuse_to_run_ahead(clock, rows.clock())
@@ -244,7 +244,9 @@ def _tables_summary(runs: list[TableRun]) -> str:
 
 
 def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> list[dt.datetime]:
-    """The moments that production's models have reached; the epoch for one of which no interval is known.
+    """The moments that production's tables have reached; the epoch for one of which no interval is known.
+
+    Views are left out. SQLMesh drops and makes one anew in each of its intervals, so those are years.
 
     Empty before the first plan, or where that was broken off: it is made again. CycleFailed where a later one was.
     """
@@ -258,7 +260,8 @@ def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> li
     if not production_stands(environment):
         return []
     refuse_half_a_plan(environment)
-    ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in snapshots]
+    tables = [snapshot for snapshot in snapshots if not snapshot.model_kind_name.is_view]
+    ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in tables]
     return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
 
 
@@ -274,6 +277,7 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
         )
     except Exception as error:
         raise CycleFailed(_failure("The first plan failed", console, error)) from error
+    context.engine_adapter.close()  # the first load may take hours, and a connection that rests so long may be cut
 
 
 def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.datetime]) -> None:

@@ -200,7 +200,7 @@ def findings(facts: Facts) -> list[Section]:
                 moment(line.first_seen_at),
                 _cut(line.told_examples),
             )
-            for line in facts.status.open_lines
+            for line in sorted(facts.status.open_lines, key=lambda line: -line.rows)
         ),
         folded=False,
     )

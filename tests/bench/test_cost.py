@@ -28,14 +28,15 @@ TIMES = {
 MAY_READ_ALL = {
     # What must find the batch's orders, of any age, among all (docs/decisions.md, 'Cost').
     r"DELETE FROM \S+__mart_\S+ WHERE \"order_id\" IN": {"mart_uni_tracking_info", "mart_ecs_order_info"},
-    r"CREATE TEMPORARY TABLE \"order_tracking_(returned|departed)_orders\"": {"hist_uti", "hist_ecs"},
+    r"SELECT CAST\('batch' AS": {"hist_uti", "hist_ecs"},
+    r"CREATE TEMPORARY TABLE \"order_tracking_(returned|departed)_orders_": {"hist_uti", "hist_ecs"},
     # What was found in history is then looked for: an order that came back, and metadata whose order is archived.
     r"DELETE FROM \S+\"hist_uti_\S+ USING": {"hist_uti"},
     # Whether it came back as itself: by all the metadata of its number.
     r"CREATE TEMPORARY TABLE \"order_tracking_created_orders\"": {"hist_ecs", "mart_ecs_order_info"},
     r"CREATE TEMPORARY TABLE \"order_tracking_reused_numbers\"": {"hist_uti"},
     r"DELETE FROM \S+\"hist_ecs_\S+ USING": {"hist_ecs", "mart_ecs_order_info", "mart_uni_tracking_info"},
-    r"CREATE TEMPORARY TABLE \"order_tracking_due_rows\"": {"mart_ecs_order_info", "mart_uni_tracking_info"},
+    r"CREATE TEMPORARY TABLE \"order_tracking_due_rows_": {"mart_ecs_order_info", "mart_uni_tracking_info"},
     # Where the source had nothing new for a day: how far has the mart come?
     r"SELECT MAX\(landed_at\) FROM": {"mart_uni_tracking_info", "mart_ecs_order_info", "mart_uni_tracking_spath"},
 }

@@ -93,12 +93,12 @@ def test_nothing_lands_after_a_chunk_that_failed_and_the_next_run_lands_the_rest
         world.order(order, START - order * DAY)
     whole, calls = extract.run.land, 0
 
-    def second_fails(warehouse: Any, table: Any, *args: Any, **options: Any) -> Any:
+    def second_fails(warehouse: Any, reading: Any, *args: Any) -> Any:
         nonlocal calls
-        calls += table.name == SPATH
-        if table.name == SPATH and calls == 2:
+        calls += reading.table.name == SPATH
+        if reading.table.name == SPATH and calls == 2:
             raise RuntimeError("the disk is full")
-        return whole(warehouse, table, *args, **options)
+        return whole(warehouse, reading, *args)
 
     monkeypatch.setattr(extract.run, "land", second_fails)
     with pytest.raises(ExtractFailed, match=f"Not landed whole: {SPATH}"):

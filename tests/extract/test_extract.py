@@ -229,10 +229,10 @@ def test_a_table_that_fails_is_logged_and_the_others_land(world: World, monkeypa
 
     whole = extract.run.land
 
-    def fails_for_ecs(warehouse: object, table: object, *args: object, **options: object) -> object:
-        if table.name == "ecs_order_info":  # type: ignore[attr-defined]
+    def fails_for_ecs(warehouse: Any, reading: Any, *args: Any) -> Any:
+        if reading.table.name == "ecs_order_info":
             raise RuntimeError("the disk is full")
-        return whole(warehouse, table, *args, **options)  # type: ignore[arg-type]
+        return whole(warehouse, reading, *args)
 
     monkeypatch.setattr(extract.run, "land", fails_for_ecs)
     with pytest.raises(ExtractFailed, match="Not landed whole: ecs_order_info"):
@@ -345,12 +345,12 @@ def test_a_first_load_by_id_that_died_skips_no_id(
 
     landings, whole = 0, extract.run.land
 
-    def dies_twice(warehouse: object, table: object, *args: object, **options: object) -> object:
+    def dies_twice(warehouse: Any, reading: Any, *args: Any) -> Any:
         nonlocal landings
-        landings += table.name == "uni_tracking_spath"  # type: ignore[attr-defined]
-        if table.name == "uni_tracking_spath" and landings in (2, 4):  # type: ignore[attr-defined]
+        landings += reading.table.name == "uni_tracking_spath"
+        if reading.table.name == "uni_tracking_spath" and landings in (2, 4):
             raise RuntimeError("the power is gone")
-        return whole(warehouse, table, *args, **options)  # type: ignore[arg-type]
+        return whole(warehouse, reading, *args)
 
     world.insert("uni_tracking_spath", [(60, START - 41 * DAY, 100, 0, 101)])
     monkeypatch.setattr(extract.run, "land", dies_twice)

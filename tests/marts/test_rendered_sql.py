@@ -17,10 +17,10 @@ from sqlmesh.core.context import Context
 
 from extract.clock import Clock
 from extract.ensure_tables import OWN_TABLES, ensure_tables
-from extract.landing import Landed, land, log
+from extract.landing import Landed, Moment, Reading, land, log, log_state
 from extract.ownership import columns_of_own
 from extract.reconcile import warehouse_figures
-from extract.run import last_watermark, load_begun
+from extract.run import load_begun
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import Staged, Standing
@@ -59,7 +59,8 @@ class Redshift:
 
     def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
         self.execute(sql)
-        return [tuple(_value(column) for column in parse_one(self.sent[-1], dialect="redshift").selects)]
+        tree = parse_one(self.sent[-1], dialect="redshift")
+        return [tuple(_value(column) for column in branch.selects) for branch in _branches(tree)]
 
     def fetchone(self, sql: str | exp.Expr) -> tuple[Any, ...]:
         return self.fetchall(sql)[0]
@@ -68,7 +69,9 @@ class Redshift:
         return True
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, locking: str | None = None) -> Iterator[None]:
+        if locking:
+            self.execute(f"LOCK TABLE {locking}")
         yield
 
     def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
@@ -89,9 +92,18 @@ class Redshift:
         return {name: held for name, held in self.standing.items() if name.split(".")[0] in schemas}
 
 
+def _branches(tree: exp.Expr) -> list[exp.Select]:
+    """A row of each SELECT of a look-up, which asks for several things; of another query one."""
+    if isinstance(tree, exp.Union) and tree.named_selects[0] == "subject":
+        return [*_branches(tree.this), *_branches(tree.expression)]
+    return [tree]  # type: ignore[list-item]
+
+
 def _value(column: exp.Expr) -> Any:
     """Text where the column says so, a moment where it is one, otherwise a time long past."""
     name = column.alias_or_name or column.sql("redshift")
+    if name == "subject":
+        return column.find(exp.Literal).name  # type: ignore[union-attr]
     if name in ("period", "half_year"):
         return PERIODS[0]
     if name == "place":
@@ -131,23 +143,15 @@ def test_what_the_extract_sends_passes(config: ExtractConfig) -> None:
     ensure_tables(missing, config, START)
     full = Redshift(standing)
     ensure_tables(full, config, START)
+    log_state(full)
     for table in config.tables:
-        last_watermark(full, table)
         load_begun(full, OLD)
         for content in ([], list(table.columns)):
             warehouse_figures(full, table, OLD, content=content)
         for raw_floor in (OLD - DAY, START):  # raw alone tells what is held, or mart and history too
-            land(
-                full,
-                table,
-                Staged(f"staged_{table.name}", 10, 1000),
-                kind="extract",
-                now=START,
-                seconds=1.0,
-                source_clock=START,
-                window_start=OLD,
-                raw_floor=raw_floor,
-            )
+            reading = Reading(table, "extract", 1.0, OLD)
+            landing = Moment(now=START, source_clock=START, raw_floor=raw_floor)
+            land(full, reading, Staged(f"staged_{table.name}", 10, 1000), landing)
         log(
             full,
             table,

@@ -31,7 +31,8 @@ TOO_OLD = Due(period="2024_h1", first=epoch(2024, 2), until=epoch(2024, 2, 2), r
 
 def found(alias: str, **facts: Any) -> Retention:
     """What an evaluation of a mart has read; history begins with 2024_h2."""
-    nothing: dict[str, Any] = {"returned": (), "metadata": (), "due": (), "copies": ()}
+    nothing: dict[str, Any] = {"returned": (), "metadata": (), "due": (), "copies": (), "batch_begins": 0}
+    nothing |= {"unrouted_is_open": False, "forgettable": 1}
     return Retention(
         **{
             "mart": mart_of(alias),
@@ -104,19 +105,23 @@ def test_archive_looks_for_newer_versions_of_a_status_in_its_half_year_and_later
 def test_archive_takes_metadata_to_the_half_year_of_its_orders_status() -> None:
     (insert,) = texts(archive(found("ecs", due=(FEBRUARY,))))
     assert insert.startswith("INSERT INTO h.hist_ecs_2025_h1 (order_id, partner_id, add_time, landed_at, archived_at)")
-    assert "FROM order_tracking_due_rows AS mart WHERE mart.period = '2025_h1'" in insert
+    assert "FROM order_tracking_due_rows_ecs_1756684800 AS mart WHERE mart.period = '2025_h1'" in insert
     assert "LEFT JOIN" not in insert, "history holds no metadata of what leaves, so there is no copy to look for"
     (insert,) = texts(archive(found("ecs", due=(FEBRUARY,), copies=("2024_h2",))))
     assert "FROM h.hist_ecs_2024_h2" in insert
 
 
 def test_check_tells_of_each_half_year_what_has_no_copy_with_a_count() -> None:
-    drop, create, update, insert = texts(check(found("uts", due=(TOO_OLD, FEBRUARY))))
+    due = (TOO_OLD, FEBRUARY)
+    drop, create, update, insert = texts(check(found("uts", due=due, unrouted_is_open=True)))
     assert drop.startswith("DROP TABLE IF EXISTS order_tracking_unrouted_rows")
     assert "'2024_h1'" in create and "'2025_h1'" in create
     assert "copied.order_id IS NULL" in create, "only what has no identical copy"
     for sql in (update, insert):
         assert "archive_unrouted" in sql and "COUNT(*)" in sql and "which begins with 2024_h2" in sql
+    (alone,) = texts(check(found("uts", due=due)))
+    assert alone.startswith("INSERT INTO h.order_tracking_exceptions"), "while none is open none is seen again"
+    assert "copied.order_id IS NULL" in alone and "'2024_h1'" in alone and "'2025_h1'" in alone
 
 
 def test_trim_deletes_only_rows_that_have_their_identical_copy() -> None:
@@ -136,6 +141,9 @@ def test_trim_compares_every_column_of_a_version() -> None:
 
 
 def test_raw_is_forgotten_by_age_and_never_what_this_interval_takes() -> None:
+    assert forget_raw(found("uts", forgettable=0)) == [], "once a day there is something"
+    (later,) = texts(forget_raw(found("uts", end=END + 3600, age_reference=END + 3600)))
+    assert "CAST('2025-07-28 00:00:00' AS TIMESTAMP)" in later, "by whole days"
     (delete,) = texts(forget_raw(found("uts")))
     floor, raw = END - 35 * 86400, "order_tracking_raw.uni_tracking_spath_raw"
     assert delete == (

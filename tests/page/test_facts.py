@@ -94,7 +94,7 @@ def test_what_landed_and_what_was_rejected_is_counted_over_all_time(world: World
     world.order(1, NOW - DAY)
     world.cycle()
     world.order(2, NOW - HOUR)
-    world.status(0, NOW - HOUR, 200)
+    world.status(0, 200, NOW - HOUR)
     world.cycle(NOW + 900)
     assert facts().landed == [Landed("uti", 2, 1), Landed("ecs", 2, 0), Landed("uts", 2, 0)]
 

@@ -127,6 +127,29 @@ def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(
     assert [name for name, _ in kinds] == sorted(NAMES), kinds
 
 
+def test_a_bound_view_of_somebody_elses_is_no_hindrance_and_is_named_where_it_is_in_the_way(
+    redshift_world: RedshiftWorld, project: Path
+) -> None:
+    """A new half-year replaces the view below it. A new column cannot: that view alone waits, and is told each time."""
+    world = redshift_world
+    world.query("CREATE VIEW public.theirs AS SELECT order_id, period FROM order_tracking_history.hist_uti_all")
+    with closing(open_warehouse("redshift")) as warehouse:
+        assert ensure_tables(warehouse, load_config(), START + 2 * 366 * DAY) == []
+        assert world.query("SELECT COUNT(*) FROM public.theirs") == [(0,)]
+        assert "hist_uti_2028_h1" in str(world.query("SELECT pg_get_viewdef('order_tracking_history.hist_uti_all')"))
+        add_columns(project)
+        for _ in range(2):
+            (warning,) = ensure_tables(warehouse, load_config(project), START)
+            assert warning.startswith("order_tracking_history.hist_uti_all lacks a column") and "theirs" in warning
+        shown = "SELECT DISTINCT table_name FROM information_schema.columns WHERE column_name = 'pieces'"
+        tables = {name for (name,) in world.query(shown)}
+        assert {"hist_uti_2025_h1", "hist_ecs_all", "hist_uts_all", "uni_tracking_info_raw"} <= tables
+        assert "hist_uti_all" not in tables
+        world.query("DROP VIEW public.theirs")
+        assert ensure_tables(warehouse, load_config(project), START) == []
+    assert ("hist_uti_all",) in world.query(shown)
+
+
 def everything(world: RedshiftWorld) -> dict[str, list[Any]]:
     """Every row of production: what the prod views point to, history, exceptions and raw."""
     tables = [f"order_tracking.{mart}" for mart in MARTS]

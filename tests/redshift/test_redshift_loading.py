@@ -26,16 +26,16 @@ from extract import lock_postgres
 from extract.clock import Clock
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError, ExtractFailed, LockHeld, WarehouseError
-from extract.landing import log
 from extract.lock import assert_lock_held, run_lock
 from extract.run import TableRun
 from extract.run import extract as run_extract
 from extract.s3_parts import S3Parts
-from extract.settings import RedshiftSettings
+from extract.settings import PROJECT, RedshiftSettings
 from extract.source import open_source
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from extract.warehouse_redshift import RedshiftWarehouse
+from tests.redshift_standin.server import DATABASE
 from tests.support.commands import cycle as cycle_command
 from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
@@ -92,7 +92,7 @@ def test_rows_are_not_landed_twice_when_the_connection_is_lost_after_commit(worl
     "what", ["^copy staged_uni_tracking_spath", f"^insert into {RAW}", "^insert into .*extract_log"]
 )
 def test_a_table_lands_whole_or_not_at_all(world: RedshiftWorld, what: str) -> None:
-    world.standin.fail_when(what, message="disk full", times=1)
+    world.standin.fail_when(what, message="disk full", times=2)  # for all tables together, and for one by itself
     with pytest.raises(ExtractFailed, match="disk full") as failed:
         extract(world)
     assert "Password" not in str(failed.value)
@@ -108,7 +108,7 @@ def test_a_table_lands_whole_or_not_at_all(world: RedshiftWorld, what: str) -> N
 
 
 def test_a_connection_lost_in_the_landing_lands_nothing_and_the_next_run_does(world: RedshiftWorld) -> None:
-    world.standin.fail_when(f"^insert into {RAW}", drop_connection=True)
+    world.standin.fail_when(f"^insert into {RAW}", drop_connection=True, times=2)
     with pytest.raises(ExtractFailed, match="connection to Redshift was lost"):
         extract(world)
     assert raw_scans(world) == []
@@ -116,35 +116,84 @@ def test_a_connection_lost_in_the_landing_lands_nothing_and_the_next_run_does(wo
     assert len(raw_scans(world)) == 2
 
 
-def test_two_landings_of_the_same_rows_at_once_land_them_once(
-    world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without the run lock: the second one gets 1023 at its COMMIT, is tried again and finds the rows held."""
-    monkeypatch.setattr("extract.warehouse.CONFLICT_PAUSES", (0.01, 0.01))
-    runs: list[int] = []
+ONE_EXTRACT = """
+import datetime as dt, sys
+from contextlib import closing
+from extract.clock import Clock
+from extract.run import extract
+from extract.source import open_source
+from extract.tables import load_config
+from extract.warehouse import open_warehouse
 
-    def log_after_another(warehouse: Any, table: Any, result: Any, **options: Any) -> None:
-        if table.name == "uni_tracking_spath" and not runs:
-            runs.append(result.rows_landed)
-            extract(world)  # a whole other run, between our INSERT and our COMMIT
-        log(warehouse, table, result, **options)
-        if table.name == "uni_tracking_spath":
-            runs.append(result.rows_landed)
+with closing(open_source(sys.argv[1])) as source, closing(open_warehouse("redshift")) as warehouse:
+    runs = extract(source, warehouse, load_config(), Clock(dt.datetime.fromisoformat(sys.argv[2])))
+print(sum(run.landed.rows_landed for run in runs))
+"""
 
-    monkeypatch.setattr("extract.landing.log", log_after_another)
-    extract(world)
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+def test_two_processes_that_land_the_same_rows_at_once_land_them_once(world: RedshiftWorld, isolation: str) -> None:
+    """Without the run lock. `repeatable read` is PostgreSQL's SNAPSHOT, under which nothing conflicts at COMMIT."""
+    set_isolation(world, isolation)
+    arguments = [sys.executable, "-c", ONE_EXTRACT, world.source_url, moment(START + 15 * MINUTE).isoformat()]
+    with closing(world.standin._postgres.connect(DATABASE)) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE order_tracking_raw.extract_log")
+        both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=PROJECT) for _ in range(2)]
+        waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+        deadline = time.monotonic() + 120
+        while world.query(waiting) != [(2,)] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        cursor.execute("ROLLBACK")
+    landed = [int(process.communicate(timeout=120)[0]) for process in both]
+    assert sorted(landed) == [0, 6]
     assert len(raw_scans(world)) == 2
-    assert runs == [2, 2, 0], "ours that conflicted, the other's, ours again"
+    logged = world.query("SELECT SUM(rows_landed) FROM order_tracking_raw.extract_log")
+    assert logged == [(6,)], "the log counts what raw holds"
+
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+def test_what_has_landed_is_not_landed_again_under_either_isolation(world: RedshiftWorld, isolation: str) -> None:
+    set_isolation(world, isolation)
+    assert sum(run.landed.rows_landed for run in extract(world)) == 6
+    assert sum(run.landed.rows_landed for run in extract(world, minutes=30)) == 0
+    assert len(raw_scans(world)) == 2
+
+
+def set_isolation(world: RedshiftWorld, isolation: str) -> None:
+    """Of new connections to the warehouse."""
+    setting = f"ALTER DATABASE {DATABASE} SET default_transaction_isolation = '{isolation}'"
+    world.standin._postgres.run("postgres", setting)
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "message"),
+    [
+        ("^copy staged_uni_tracking_spath", "XX000", "could not open relation with OID 12345"),
+        ("^create temporary table staged_ecs", "XX000", "1023"),
+        (f"^insert into {RAW}", "XX000", "could not complete because of conflict with concurrent transaction"),
+        ("^lock table", "40P01", "deadlock detected"),
+    ],
+)
+def test_every_kind_of_conflict_is_tried_again_wherever_it_comes(
+    world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, what: str, code: str, message: str
+) -> None:
+    monkeypatch.setattr("extract.conflicts.CONFLICT_PAUSES", (0.01, 0.01))
+    fault = world.standin.fail_when(what, error_code=code, message=message, times=2)
+    assert sum(run.landed.rows_landed for run in extract(world)) == 6
+    assert fault.times == 0, "the fault was to strike"
+    errors = world.query("SELECT COUNT(*) FROM order_tracking_raw.extract_log WHERE NOT error IS NULL")
+    assert errors == [(0,)], "a conflict that passes is no failure"
+    assert world.objects_in_s3() == []
 
 
 def test_a_conflict_that_lasts_is_given_up_with_a_message(
     world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extract.warehouse.CONFLICT_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("extract.conflicts.CONFLICT_PAUSES", (0.01, 0.01))
     fault = world.standin.fail_when(f"^insert into {RAW}", error_code="40001", message="1023", times=99)
     with pytest.raises(ExtractFailed, match="1023"):
         extract(world)
-    assert fault.times == 96, "three attempts"
+    assert fault.times == 93, "three attempts for the three tables together, three for scans alone"
     assert raw_scans(world) == []
 
 

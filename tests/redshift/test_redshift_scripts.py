@@ -256,7 +256,7 @@ def test_both_connections_sign_in_as_the_environment_says_and_verify_the_server(
     gateway = _config().gateways["redshift"].connection
     given = {name: getattr(gateway, name) for name in gateway._connection_kwargs_keys}
     assert {name: value for name, value in given.items() if value not in (None, False)} == both
-    assert (gateway.pre_ping, gateway.enable_merge, gateway.concurrent_tasks) == (True, False, 1)
+    assert (gateway.pre_ping, gateway.enable_merge, gateway.concurrent_tasks) == (False, False, 1)
     ours = RedshiftSettings.from_environment().connection_arguments()
     assert {name: value for name, value in ours.items() if not name.startswith("tcp_keepalive_")} == both
 
@@ -276,7 +276,7 @@ def test_a_password_with_special_characters_reaches_sqlmesh_whole(
     monkeypatch.setenv("REDSHIFT_PASSWORD", password)
     connection = _config().gateways["redshift"].connection
     assert connection.password == password
-    assert (connection.pre_ping, connection.enable_merge, connection.concurrent_tasks) == (True, False, 1)
+    assert (connection.pre_ping, connection.enable_merge, connection.concurrent_tasks) == (False, False, 1)
 
 
 def _config() -> Any:

@@ -30,6 +30,7 @@ class Memory:
     """Shared by all connections of one stand-in."""
 
     statements: list[str] = field(default_factory=list)
+    commits: list[str] = field(default_factory=list)  # each COMMIT, and each write that was a transaction by itself
     faults: list[Fault] = field(default_factory=list)
     late_views: dict[str, str] = field(default_factory=dict)
     long_names: dict[str, str] = field(default_factory=dict)  # short name → the name the client knows

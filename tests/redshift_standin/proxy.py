@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sqlglot import parse_one
+
 from . import wire
 from .backend import Backend
 from .copy_unload import TransferError, run_transfer
-from .lexer import sql_string, statements
+from .lexer import sql_string, statements, without_head
 from .linter import refusals
 from .privileges import schemas_below
 from .properties import (
@@ -187,6 +189,7 @@ class Session:
     def _execute(self, prepared: Prepared, messages: Iterable[bytes]) -> bool:
         """Log, refuse, hit by a planned fault, or run one statement; False after an error."""
         backend, sql, made = self._backend, prepared.sql, prepared.plan
+        alone = backend.status == b"I"
         if sql:
             self.memory.statements.append(sql)
         fault = self.memory.take_fault(sql)
@@ -202,6 +205,8 @@ class Session:
             self._undo_views()
         if not failure:
             self._after(sql, made)
+            if backend.status == b"I" and (writes(sql) if alone else self.tag == b"COMMIT"):
+                self.memory.commits.append(sql)
         if backend.status == b"I":
             self.undo.clear()
         if backend.status != b"E" and made.kind in ("create_table", "create_view", "release"):
@@ -243,8 +248,9 @@ class Session:
         if made.kind == "release":
             release_views(backend, self.memory, made)
         elif made.kind == "create_view" and re.match(r"(?i)\s*CREATE\s+OR\s+REPLACE", made.sql):
-            release_views(backend, self.memory, made)
-            backend.query(f"DROP VIEW IF EXISTS {sql_name(made.table)}")
+            held = backend.query(columns_query(made.table)).value
+            if held != "0" and int(held or 0) != len(parse_one(sql, dialect="redshift").expression.named_selects):
+                return {"C": "42P16", "M": "cannot change number of columns in view"}  # PostgreSQL lets one add some
         return None
 
     def _after(self, sql: str, made: Plan) -> None:
@@ -330,6 +336,19 @@ class Session:
     def _backend(self) -> Backend:
         assert self.backend is not None
         return self.backend
+
+
+def columns_query(view: str) -> str:
+    """Query of how many columns a view has; 0 of one that is not there."""
+    return (
+        f"SELECT count(*) FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass({sql_string(sql_name(view))}) "
+        "AND attnum > 0 AND NOT attisdropped"
+    )
+
+
+def writes(sql: str) -> bool:
+    """Whether a statement changes anything: by itself it is a transaction that must be committed."""
+    return not re.match(r"(?i)(SELECT|WITH|SHOW|SET|BEGIN|COMMIT|ROLLBACK|EXPLAIN)\b", without_head(sql))
 
 
 def _as_redshift(error: _Failure) -> _Failure:

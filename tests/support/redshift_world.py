@@ -74,6 +74,7 @@ class Databases:
         memory.late_views.clear()
         memory.late_views.update(self._late_views[name])
         memory.statements.clear()
+        memory.commits.clear()
         memory.faults.clear()
 
     def _copy(self, source: str, target: str) -> None:
