@@ -173,15 +173,20 @@ def age_and_cutoff(found, engine, months, reference):  # type: ignore[no-untyped
         archived_since = months_before(lately, months)
         moment, archived = engine.fetchone(newest_status_and_archived(found, lately, archived_since))
         if moment is not None:
-            reference = min(int(moment), found.end)
+            reference = counted_from(moment, found)
             return reference, behind(archived, months_before(reference, months))
         (moment,) = engine.fetchone(newest_status(found))
-        reference = 0 if moment is None else min(int(moment), found.end)
+        reference = counted_from(moment, found)
     if not reference:
         return 0, 0
     cutoff = months_before(reference, months)
     (archived,) = engine.fetchone(newest_archived(found, cutoff, reference))
     return reference, behind(archived, cutoff)
+
+
+def counted_from(moment, found):  # type: ignore[no-untyped-def]
+    """The newest status, or the interval's end if the status is dated after it; 0 while there is none."""
+    return 0 if moment is None else min(int(moment), found.end)
 
 
 def behind(archived, cutoff):  # type: ignore[no-untyped-def]

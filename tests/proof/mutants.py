@@ -172,8 +172,8 @@ MUTANTS = (
     Mutant(
         "cutoff_without_a_status",
         RETENTION,
-        "reference = 0 if moment is None else min(",
-        "reference = found.end if moment is None else min(",
+        "return 0 if moment is None else min(",
+        "return found.end if moment is None else min(",
         "the line moves back when the first status comes",
     ),
     Mutant(
