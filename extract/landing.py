@@ -239,7 +239,19 @@ def _survey(warehouse: Warehouse, staged: Sequence[tuple[Table, Staged]]) -> lis
 
 
 def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:
-    """Keeps each row that cannot be loaded, once, as text, with the reason."""
+    """Keeps each row that cannot be loaded, once, as text, with the reason, and when the source showed it last.
+
+    So a row that was mended at the source and broken again in the same way counts again.
+    """
+    tables: dict[str, str | exp.Expr] = {"rejected_rows": REJECTED_ROWS, "staged": staged.table}
+    named = {"name": table.name, "stamp": stamp_literal(stamp)}
+    seen_again = f"""
+        UPDATE rejected_rows SET rejected_at = :stamp
+        FROM (SELECT DISTINCT {ROW} FROM staged WHERE NOT {REASON} IS NULL) AS faulty
+        WHERE rejected_rows.table_name = :name AND rejected_rows.payload = faulty.{ROW}
+          AND rejected_rows.rejected_at < :stamp
+    """
+    warehouse.execute(sql_from_template(seen_again, tables, **named))
     warehouse.execute(
         sql_from_template(
             f"""
@@ -249,9 +261,8 @@ def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.dateti
             LEFT JOIN held ON held.table_name = :name AND held.payload = faulty.{ROW}
             WHERE held.payload IS NULL
             """,
-            {"rejected_rows": REJECTED_ROWS, "held": REJECTED_ROWS, "staged": staged.table},
-            name=table.name,
-            stamp=stamp_literal(stamp),
+            {**tables, "held": REJECTED_ROWS},
+            **named,
         )
     )
 

@@ -398,6 +398,11 @@ def test_rejected_rows_close_by_themselves_once_a_good_row_of_each_key_has_lande
     daily(world, 4, reconcile_since=START - DAY)
     daily(world, 5)
     assert [row for row in world.exceptions() if row[0] == "rejected_rows"] == []
+    world.source("UPDATE uni_tracking_info SET update_time = 0 WHERE order_id < 3")
+    daily(world, 6)
+    daily(world, 7)
+    found = [row for row in world.exceptions() if row[0] == "rejected_rows"]
+    assert [row[3].split(";")[0] for row in found] == ["update_time is zero or negative (rows: 2"], "broken again"
 
 
 def test_metadata_without_a_status_is_told_after_a_day(world: World) -> None:
