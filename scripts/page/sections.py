@@ -195,7 +195,7 @@ def findings(facts: Facts) -> list[Section]:
             (
                 line.check_name,
                 _cut(line.topic),
-                line.table_name,
+                line.table_name.split(".")[-1],
                 line.rows,
                 moment(line.first_seen_at),
                 _cut(line.told_examples),
@@ -203,6 +203,7 @@ def findings(facts: Facts) -> list[Section]:
             for line in sorted(facts.status.open_lines, key=lambda line: -line.rows)
         ),
         folded=False,
+        kind="wide",
     )
     return [over_time, now]
 
