@@ -79,13 +79,13 @@ def record_exceptions(failing: exp.Query, at: int) -> list[exp.Expr]:
         INSERT INTO exceptions (check_name, table_name, order_id, detail, first_seen_at, last_seen_at, times_seen)
         SELECT failing.check_name, failing.table_name, failing.order_id, failing.detail, :at, :at, 1
         FROM failing
-        LEFT JOIN known ON {same_finding("known", "failing")}
-          AND (known.resolved_at IS NULL OR (known.detail = failing.detail AND :accepted))
-        WHERE known.check_name IS NULL
+        LEFT JOIN open_ones ON {same_finding("open_ones", "failing")} AND open_ones.resolved_at IS NULL
+        LEFT JOIN accepted ON {same_finding("accepted", "failing")} AND accepted.detail = failing.detail AND :accepted
+        WHERE open_ones.check_name IS NULL AND accepted.check_name IS NULL
         """,
-        {**tables, "known": EXCEPTIONS},
+        {**tables, "open_ones": EXCEPTIONS, "accepted": EXCEPTIONS},
         at=timestamp(at),
-        accepted=is_accepted("known"),
+        accepted=is_accepted("accepted"),
     )
     return [seen, opened]
 

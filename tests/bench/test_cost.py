@@ -118,7 +118,7 @@ def reads(step: Step, bounds: str = "") -> Iterator[tuple[str, str]]:
         if table.startswith(f"{large}_"):
             yield large, f"{bounds} {details.get('Filters')}"
     if compares_with_one_row(step):
-        bounds = f"{bounds} {details['Conditions']}"
+        bounds = f"{bounds} {details.get('Conditions')}"
     for child in step["children"]:
         yield from reads(child, bounds)
 

@@ -59,7 +59,7 @@ def test_a_scan_that_cannot_be_keyed_or_placed_is_set_aside_with_the_reason(
     assert world.scans_everywhere() == [(1, START, 100, 0)]
     world.cycle(START + DAY + 20 * MINUTE)
     assert world.exceptions() == [
-        ("rejected_rows", "uni_tracking_spath_raw", scan[0], f"{reason}: {payload}"),
+        ("rejected_rows", "uni_tracking_spath_raw", None, f"{reason} (rows: 1; for example: {payload})"),
     ]
 
 
