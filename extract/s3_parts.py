@@ -70,6 +70,16 @@ class S3Parts:
             self._put(sent.manifest, manifest)
         return sent
 
+    def region(self) -> str | None:
+        """The region in which the bucket of the prefix stands; None where S3 does not tell it."""
+        bucket = _bucket_and_key(self._settings.s3_prefix)[0]
+        try:
+            answer = self._client.head_bucket(Bucket=bucket)
+        except _s3_errors() as error:  # who may not look into the bucket is told its region all the same
+            answer = getattr(error, "response", {})
+        found = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        return None if found is None else str(found)
+
     def remove(self, sent: Sent) -> None:
         """Removes the files; one that stays is told to the log and does no harm."""
         addresses = [*(entry["url"] for entry in sent.entries), sent.manifest] if sent.entries else []
