@@ -52,8 +52,19 @@ def renamed(tree: exp.Expr, rename: Renaming) -> exp.Expr:
     return result
 
 
-def make_copies(warehouse: Warehouse, config: ExtractConfig, schema: str, periods: list[str]) -> None:
-    """Makes an empty copy of every table and view that the project's statements name."""
+def make_copies(
+    warehouse: Warehouse,
+    config: ExtractConfig,
+    schema: str,
+    periods: list[str],
+    others: Mapping[str, Mapping[str, exp.DataType]],
+) -> None:
+    """Makes an empty copy of every table and view that the project's statements name.
+
+    Args:
+        periods: The half-years that get history tables.
+        others: Tables beside raw, marts and history: name -> columns with their types.
+    """
     rename = into(schema)
 
     def make(statement: str | exp.Expr) -> None:
@@ -63,8 +74,9 @@ def make_copies(warehouse: Warehouse, config: ExtractConfig, schema: str, period
     moment = exp.DataType.build("TIMESTAMP")
     for name, listed in OWN_TABLES.items():
         make(f"CREATE TABLE {name} ({listed})")
-    findings = "check_name VARCHAR(64), table_name VARCHAR(127), order_id BIGINT, detail VARCHAR(4096), checked_on DATE"
-    make(f"CREATE TABLE order_tracking.consistency_failures ({findings})")
+    for name, columns in others.items():
+        listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in columns.items())
+        make(f"CREATE TABLE {name} ({listed})")
     for table in config.tables:
         mart, columns = table.mart, {**table.columns, "landed_at": moment}
         make(create_table(table.raw, columns, ("landed_at",), True))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from extract.errors import WarehouseError, in_words
 from extract.settings import RedshiftSettings
@@ -41,6 +42,8 @@ class Cluster:
     schema: str
     clean_up: list[str] = field(default_factory=list)
     """Statements that take away what was made, in the order in which it was made; they are run from the last on."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What one probe leaves for another, by name."""
 
     @property
     def below(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -27,10 +27,11 @@ from scripts.sqlmesh_session import open_context
 AT = dt.datetime(2025, 9, 1, tzinfo=dt.UTC)
 """The end of the quarter-hour, and of the day, for which the statements are written."""
 QUARTER = 900
+FINDINGS = "order_tracking.consistency_failures"
 
 
 def statements(cluster: Cluster) -> str:
-    copies = sent_to_copies(cluster)
+    copies = cluster.shared["copies"] = sent_to_copies(cluster)
     if copies.refused:
         raise NotAsNeeded(f"{len(copies.refused)} of {len(copies.sent)} were refused. The first: {copies.refused[0]}")
     return f"{plural(len(copies.sent), 'statement')} taken"
@@ -41,11 +42,12 @@ def sent_to_copies(cluster: Cluster) -> Copies:
     end = int(AT.timestamp())
     variables = project_variables(PROJECT)
     periods = periods_between(period_bounds(str(variables["history_start"]))[0], end)
-    make_copies(cluster.warehouse, load_config(), cluster.below, list(periods))
     copies = Copies(cluster.warehouse, cluster.below)
     with closing(open_context("redshift", PROJECT, f"{AT - dt.timedelta(days=2):%Y-%m-%d}")) as context:
         snapshots = unsaved_snapshots(context)
         models = {model.name: model for model in context.models.values()}
+        findings = models[FINDINGS].columns_to_types
+        make_copies(cluster.warehouse, load_config(), cluster.below, list(periods), {FINDINGS: findings})
         for mart in marts():
             model = models[mart.name]
             copies.execute(f"DELETE FROM {mart.name} WHERE order_id IS NULL")
@@ -63,17 +65,17 @@ def sent_to_copies(cluster: Cluster) -> Copies:
                 reference=end,
             )
             execute(copies, [each for step in steps_by_name().values() for each in step(found)])
-        _send_checks(copies, models, snapshots, end)
+        _send_checks(copies, models, snapshots, end, int(variables["mismatch_tolerance_seconds"]))
     return copies
 
 
-def _send_checks(copies: Copies, models: dict[str, Any], snapshots: dict[str, Any], end: int) -> None:
+def _send_checks(copies: Copies, models: dict[str, Any], snapshots: dict[str, Any], end: int, tolerance: int) -> None:
     names = {mart.alias: mart.name for mart in marts()}
     ages = {alias: identity(mart_of(alias), models[mart_of(alias).name].columns_to_types) for alias in ("uti", "ecs")}
     execute(copies, no_suspects())
     range_starts(names["uti"], copies)
-    execute(copies, comparisons(names, ages, reach(1, 2)))
-    checks = models["order_tracking.consistency_failures"]
+    execute(copies, comparisons(names, ages, reach(1, 2), tolerance))
+    checks = models[FINDINGS]
     copies.execute(_insert(checks.name, checks, snapshots, AT - dt.timedelta(days=1)))
     found = exp.select("check_name", "table_name", "order_id", "detail").from_(checks.name)
     unjudged = exp.select("order_id").from_(mart_of("uti").raw)
@@ -105,24 +107,28 @@ def plans(cluster: Cluster) -> str:
     physical = production_names(cluster.warehouse)
     if len(physical) < len(marts()):
         raise NotKnownHere("there are no marts yet: run this again after the first load")
-    copies = sent_to_copies(cluster)
-    explained = 0
-    for sql, tree in _as_in_production(copies, physical):
+    copies = cluster.shared.get("copies") or sent_to_copies(cluster)
+    explained, not_explained = 0, []
+    for tree in _as_in_production(copies, physical):
+        sql = tree.sql("redshift")
         try:
             plan = [str(row[0]) for row in cluster.warehouse.fetchall(f"EXPLAIN {sql}")]
         except WarehouseError as error:
-            raise NotKnownHere(f"{in_words(error)} It was the EXPLAIN of: {sql[:300]}") from None
+            not_explained.append(f"{in_words(error)} It was the EXPLAIN of: {sql[:300]}")
+            continue
         if not is_of_redshift(plan):
             raise NotKnownHere("the server's plans are not Redshift's")
         explained += 1
         large = [move for move in moves(plan) if move.rows > LARGE]
         if large:
-            raise NotAsNeeded(f"{large[0].kind} of {large[0].rows:,} rows, in: {tree.sql('redshift')[:300]}")
+            raise NotAsNeeded(f"{large[0].kind} of {large[0].rows:,} rows, in: {sql[:300]}")
+    if not_explained:
+        raise NotKnownHere(f"{plural(len(not_explained), 'statement')} without a plan. The first: {not_explained[0]}")
     return f"none of {plural(explained, 'statement')} sends more than {LARGE:,} rows"
 
 
-def _as_in_production(copies: Copies, physical: Any) -> Iterator[tuple[str, exp.Expr]]:
-    """The statements that join, with the names of production: text to explain, and the tree."""
+def _as_in_production(copies: Copies, physical: Mapping[str, str]) -> Iterator[exp.Expr]:
+    """The statements that join, with the names of production."""
 
     def rename(table: exp.Table) -> exp.Table:
         name = physical.get(plain_name(table))
@@ -131,8 +137,7 @@ def _as_in_production(copies: Copies, physical: Any) -> Iterator[tuple[str, exp.
     for sent in copies.sent:
         tree = sent.expression if isinstance(sent, exp.Create) else sent
         if isinstance(tree, (exp.Query, exp.DML)) and len(list(tree.find_all(exp.Table))) > 1:
-            named = renamed(tree, rename)
-            yield named.sql("redshift"), named
+            yield renamed(tree, rename)
 
 
 PROBES = (
