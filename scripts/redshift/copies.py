@@ -84,8 +84,7 @@ def make_copies(
         for period in periods:
             kept = {**columns, "archived_at": moment}
             make(create_table(history_table(mart.alias, period), kept, mart.sortkey, True))
-        for statement in renew_history_view(mart.alias, periods, columns, True):
-            make(statement)
+        make(renew_history_view(mart.alias, periods, columns, True))
 
 
 def into(schema: str) -> Renaming:
@@ -114,8 +113,9 @@ class Copies:
     def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
         tree = parse_one(sql, dialect=DIALECT) if isinstance(sql, str) else sql
         rows = self._send(tree, self._warehouse.fetchall) or []
-        found = [row for row in rows if any(value not in (None, 0) for value in row)]
-        return found or [tuple(map(_made_up, tree.selects))]  # type: ignore[attr-defined]
+        asked = _questions(tree)
+        found = [row for row in rows if any(value not in (None, 0) for value in row)] if len(asked) == 1 else []
+        return found or [tuple(map(_made_up, question.selects)) for question in asked]
 
     def fetchone(self, sql: str | exp.Expr) -> tuple[Any, ...]:
         return self.fetchall(sql)[0]
@@ -134,10 +134,20 @@ class Copies:
             return None
 
 
+def _questions(tree: exp.Expr) -> list[exp.Query]:
+    """The SELECTs of a look-up that asks for several subjects in one statement; of another query, itself."""
+    if isinstance(tree, exp.Union) and tree.named_selects[0] == "subject":
+        return [*_questions(tree.this), *_questions(tree.expression)]
+    return [tree]  # type: ignore[list-item]
+
+
 def _made_up(column: exp.Expr) -> Any:
-    """A value of long ago for a column: a half-year, a moment, or epoch seconds."""
+    """A value of long ago for a column: a subject's own name, a half-year, a moment, or epoch seconds."""
     name = column.alias_or_name or column.sql(DIALECT)
-    if name == "period":
+    if name == "subject":
+        literal = column.find(exp.Literal)
+        return literal.name if literal else ""
+    if name in ("period", "half_year"):
         return "2025_h1"
     return LONG_AGO if name.endswith(("_at", "landed_at)")) else int(LONG_AGO.replace(tzinfo=dt.UTC).timestamp())
 
