@@ -5,6 +5,7 @@ The same comparison resumes a first load that broke off: the hours that landed d
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from extract.warehouse import Warehouse
 from macros.sql import sql_from_template
 
 NONE = Figures(0, 0, 0)
+STATEMENT_ROWS = 2_000_000
+"""What is read by the hour comes in statements of at most about so many rows: none may be long on the source."""
 MOST_HALVINGS = 6
 """So often a part that takes too long is halved; a source that is slower still has another fault."""
 
@@ -54,8 +57,10 @@ def difference(source: Figures, warehouse: Figures) -> Figures:
 def parts_of(hours: Mapping[int, int], most_rows: int) -> list[Part]:
     """The hours (hour -> rows in the source) as ranges, gathered to parts of at most about so many rows.
 
-    The last part also reads the rows that have no place in time.
+    No part has more than `STATEMENT_ROWS`, because each is read in one statement. The last part also reads the rows
+    that have no place in time.
     """
+    most_rows = min(most_rows, STATEMENT_ROWS)
     parts: list[Part] = []
     ranges: list[TimeRange] = []
     rows = 0
@@ -71,6 +76,22 @@ def parts_of(hours: Mapping[int, int], most_rows: int) -> list[Part]:
         rows += count
     parts.append(Part([*ranges, TimeRange(0, 0, unplaceable=True)], rows))
     return parts
+
+
+def gathered(waiting: deque[Part], most_rows: int) -> deque[Part]:
+    """Takes from the left the parts that land together: one, and more as long as they are at most about so many rows.
+
+    Example:
+        >>> waiting = deque(Part([], rows) for rows in (4, 3, 9, 1))
+        >>> [part.rows for part in gathered(waiting, 8)], [part.rows for part in waiting]
+        ([4, 3], [9, 1])
+    """
+    taken = deque([waiting.popleft()])
+    rows = taken[0].rows
+    while waiting and rows + waiting[0].rows <= most_rows:
+        rows += waiting[0].rows
+        taken.append(waiting.popleft())
+    return taken
 
 
 def warehouse_figures(

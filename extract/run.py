@@ -35,7 +35,7 @@ from extract.landing import (
     refuse_to_run_ahead,
     renew_scans,
 )
-from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse_figures
+from extract.reconcile import HOUR, Part, gathered, hours_that_differ, parts_of, warehouse_figures
 from extract.settle import remembered, settle
 from extract.source import Source, TimeRange
 from extract.source_reads import Figures
@@ -55,7 +55,7 @@ Progress = Callable[[str, int, int], None]
 
 
 STATEMENT_CHUNKS = 8
-"""So many chunks, of what is read by the hour, come in one statement: half of them land while the others come."""
+"""So many chunks at most, of what is read by the hour, come in one statement: half land while the others come."""
 
 
 @dataclass(frozen=True)
@@ -254,6 +254,9 @@ class _Worker:
                 f"{causes} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
                 "before stays, nothing is half-landed. Run it again once the cause is mended."
             ) from failures[0][1]
+        for job in jobs:
+            if len(job.parts) > 1:  # a long load
+                self._warehouse.renew_statistics(job.table.raw)
         runs = [each for each in ended if isinstance(each, TableRun)]
         pairs = zip(jobs, runs, strict=True)
         return [self._settled(job, run) if job.kind == "reconcile" else run for job, run in pairs]
@@ -292,8 +295,8 @@ class _Worker:
         """Lands chunk after chunk, each in one transaction, while the next one is read into a session of its own.
 
         Where tables land together and one chunk is all, it is sent and lands with theirs.
-        The chunks land in their order, and none after one that failed. What was read says how far a part has seen
-        only with its last chunk: the source's order within it is not that of time.
+        The chunks land in their order, and none after one that failed. Parts that fit into one chunk land together.
+        What was read says how far they have seen only with their last chunk: the source's order is not that of time.
         """
         started, total, rows = time.monotonic(), NOTHING, 0
         waiting, expected, number = deque(job.parts), sum(part.rows for part in job.parts), 0
@@ -302,32 +305,26 @@ class _Worker:
             with ExitStack() as opened, ThreadPoolExecutor(1) as pool:
                 sessions = [opened.enter_context(self._warehouse.session())]
                 while waiting:
-                    part = waiting.popleft()
-                    chunks = Chunks(self._batches(job, part, anchor_opened, rows, expected), self._chunk_rows)
-                    try:
-                        while not chunks.ended:
-                            if number == 1:
-                                sessions.append(opened.enter_context(self._warehouse.session()))
-                            session = sessions[number % len(sessions)]
-                            began = time.monotonic()
-                            judging = (judged(batch, job.table) for batch in chunks.read_next())
-                            columns = staged_columns(job.table)
-                            if number == 0 and self._warehouse.lands_together and not self._renews_scans(job):
-                                sending = session.send(job.table.name, columns, judging)
-                                if chunks.ended and not waiting:
-                                    return _Read(job, sending, started)
-                                staged = session.take(sending)
-                            else:
-                                staged = session.stage(job.table.name, columns, judging)
-                            total = landing.result() if landing else NOTHING
-                            all_read = chunks.ended and not waiting
-                            landing = pool.submit(
-                                self._land, session, job, staged, began, total, chunks.ended, all_read
-                            )
-                            number += 1
-                    except TooLong as error:  # what has landed of the part stays; its rows come again, and are held
-                        waiting.extendleft(reversed(self._in_halves(job, part, error)))
-                        continue
+                    parts = gathered(waiting, self._chunk_rows)
+                    chunks = Chunks(self._batches(job, parts, anchor_opened, rows, expected), self._chunk_rows)
+                    while not chunks.ended:
+                        if number == 1:
+                            sessions.append(opened.enter_context(self._warehouse.session()))
+                        session = sessions[number % len(sessions)]
+                        began = time.monotonic()
+                        judging = (judged(batch, job.table) for batch in chunks.read_next())
+                        columns = staged_columns(job.table)
+                        if number == 0 and self._warehouse.lands_together and not self._renews_scans(job):
+                            sending = session.send(job.table.name, columns, judging)
+                            if chunks.ended and not waiting:
+                                return _Read(job, sending, started)
+                            staged = session.take(sending)
+                        else:
+                            staged = session.stage(job.table.name, columns, judging)
+                        total = landing.result() if landing else NOTHING
+                        all_read = chunks.ended and not waiting
+                        landing = pool.submit(self._land, session, job, staged, began, total, chunks.ended, all_read)
+                        number += 1
                     rows += chunks.rows
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
@@ -354,10 +351,21 @@ class _Worker:
         raise TooLong(words) from error
 
     def _batches(
-        self, job: _Job, part: Part, anchor_opened: threading.Event, rows: int, expected: int
+        self, job: _Job, parts: deque[Part], anchor_opened: threading.Event, rows: int, expected: int
     ) -> Iterator[pa.RecordBatch]:
-        batches = self._source.read(job.table.source, part.ranges, since_id=job.since_id, orders=job.orders)
-        return self._with_progress(batches, job, anchor_opened, rows, expected)
+        return self._with_progress(self._read(job, parts), job, anchor_opened, rows, expected)
+
+    def _read(self, job: _Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
+        """The rows of parts, a statement each. One that takes too long is read again in halves.
+
+        What had come of it comes twice then, and lands once, as whatever the source shows twice.
+        """
+        while parts:
+            part = parts.popleft()
+            try:
+                yield from self._source.read(job.table.source, part.ranges, since_id=job.since_id, orders=job.orders)
+            except TooLong as error:
+                parts.extendleft(reversed(self._in_halves(job, part, error)))
 
     def _land(
         self,

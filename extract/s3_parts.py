@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from extract.errors import WarehouseError, in_words
 from extract.settings import RedshiftSettings
 
-PART_BYTES = 96 << 20
-"""A file is closed once it has reached this size: large enough to scan well, small enough to spread over slices."""
+PART_BYTES = 32 << 20
+"""Files are closed once each has reached this size: large enough to scan well, and a few of them fit on any disk."""
 ATTEMPTS = 8
 """So often is S3 asked, with growing pauses."""
 GROUP_BYTES = 32 << 20
@@ -49,12 +49,13 @@ class S3Parts:
     def send(self, prefix: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Sent:
         """Writes the batches as files under a prefix (s3://bucket/…), then their manifest. Raises WarehouseError.
 
-        One file is on its way while the next one is written; there are never more than these two on the disk.
+        Row groups go to the files in turn, to as many as the cluster has slices: each slice then reads as much as any
+        other. On the disk there are never more than these, of about `PART_BYTES` each.
         """
         sent = Sent(prefix)
         with ThreadPoolExecutor(1) as pool:
             upload: Future[None] | None = None
-            for number, (file, rows) in enumerate(_files(schema, batches)):
+            for number, (file, rows) in enumerate(_files(schema, batches, self._settings.slices)):
                 address = f"{prefix}/part-{number:05d}.parquet"
                 size = file.seek(0, 2)
                 sent.entries.append({"url": address, "mandatory": True, "meta": {"content_length": size}})
@@ -69,6 +70,16 @@ class S3Parts:
             manifest.write(json.dumps({"entries": sent.entries}, indent=1).encode())
             self._put(sent.manifest, manifest)
         return sent
+
+    def region(self) -> str | None:
+        """The region in which the bucket of the prefix stands; None where S3 does not tell it."""
+        bucket = _bucket_and_key(self._settings.s3_prefix)[0]
+        try:
+            answer = self._client.head_bucket(Bucket=bucket)
+        except _s3_errors() as error:  # who may not look into the bucket is told its region all the same
+            answer = getattr(error, "response", {})
+        found = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        return None if found is None else str(found)
 
     def remove(self, sent: Sent) -> None:
         """Removes the files; one that stays is told to the log and does no harm."""
@@ -109,26 +120,42 @@ def put_object(address: str, data: bytes, content_type: str, settings: RedshiftS
         raise WarehouseError(f"{address} cannot be written: {in_words(error)}") from error
 
 
-def _files(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterable[tuple[Any, int]]:
-    """Parquet files (temporary, open) with their row counts; none without rows."""
-    part = _Part(schema)
+def _files(schema: pa.Schema, batches: Iterable[pa.RecordBatch], slices: int) -> Iterator[tuple[Any, int]]:
+    """Parquet files (temporary, open) with their row counts; none without rows.
+
+    A full round has `slices` files of about the same size; few rows come in fewer.
+    """
+    writing: list[_Part] = []
+    turn = 0
+    try:
+        for group in _row_groups(batches):
+            if turn == len(writing):
+                writing.append(_Part(schema))
+            writing[turn].write(group)
+            turn = (turn + 1) % slices
+            if turn == 0 and writing[-1].size >= PART_BYTES:
+                while writing:
+                    yield writing.pop(0).finish()
+        while writing:
+            yield writing.pop(0).finish()
+    finally:
+        for part in writing:
+            part.close()
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """The batches that have rows, gathered to about `GROUP_BYTES`."""
     waiting: list[pa.RecordBatch] = []
     size = 0
-    try:
-        for batch in batches:
+    for batch in batches:
+        if batch.num_rows:
             waiting.append(batch)
             size += batch.nbytes
-            if size >= GROUP_BYTES:
-                part.write(waiting)
-                waiting, size = [], 0
-                if part.size >= PART_BYTES:
-                    yield part.finish()
-                    part = _Part(schema)
-        part.write(waiting)
-        if part.rows:
-            yield part.finish()
-    finally:
-        part.close()
+        if size >= GROUP_BYTES:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
 
 
 class _Part:
@@ -146,9 +173,8 @@ class _Part:
 
     def write(self, batches: Sequence[pa.RecordBatch]) -> None:
         rows = sum(batch.num_rows for batch in batches)
-        if rows:
-            self._writer.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=rows)
-            self.rows += rows
+        self._writer.write_table(pa.Table.from_batches(batches, self._schema), row_group_size=rows)
+        self.rows += rows
 
     def finish(self) -> tuple[Any, int]:
         """The file, which from now on belongs to the caller, and its rows."""

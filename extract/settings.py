@@ -203,6 +203,8 @@ class RedshiftSettings(_Redshift):
     copy_role: Annotated[str, _written_as(_ROLE, "role (arn:aws:iam::<account>:role/<name>, or default)")]
     s3_endpoint_url: str | None = None
     s3_kms_key: str | None = None
+    slices: Annotated[int, Field(ge=1, le=128)] = 16
+    """A long load is sent in so many files at a time."""
     login: Login
     state: StateSettings
 

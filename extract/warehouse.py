@@ -51,6 +51,9 @@ class Warehouse(Protocol):
         The files are removed when the session ends well.
         """
 
+    def renew_statistics(self, table: str) -> None:
+        """After a long load: what the engine's planner knows of a table, where it does not keep that by itself."""
+
     def little_memory(self) -> AbstractContextManager[None]:
         """Inside, as little as reading and landing need: an extract hardly grows with its rows."""
 

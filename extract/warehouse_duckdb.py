@@ -140,6 +140,9 @@ class DuckDBWarehouse:
     def load(self, sendings: Sequence[Sending]) -> list[Staged]:
         raise NotImplementedError("DuckDB stages what it reads; tables do not land together")
 
+    def renew_statistics(self, table: str) -> None:
+        """DuckDB keeps them itself."""
+
     @contextmanager
     def little_memory(self) -> Iterator[None]:
         limit_memory(self._connection, EXTRACT_MEMORY_LIMIT)

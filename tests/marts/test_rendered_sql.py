@@ -34,7 +34,7 @@ from macros.suspects import comparisons, no_suspects, range_starts, reach
 from scripts.exceptions import close_exceptions, restore
 from scripts.ledger import read_ledger
 from scripts.open_exceptions import open_exceptions, open_lines
-from scripts.redshift_maintain import TableInfo, statements_for, table_infos
+from scripts.redshift_maintain import TableInfo, chores_for, table_infos
 from tests.conftest import START
 from tests.redshift_standin import refusals
 from tests.support.world import DAY, moment
@@ -179,8 +179,9 @@ def test_what_the_commands_send_passes(config: ExtractConfig) -> None:
         restore(warehouse, config, [1, 2], clock)
     restore(warehouse, config, [1, 2], clock)
     table_infos(warehouse)
-    for sql in statements_for(TableInfo('order_tracking_raw."uni_tracking_info_raw"', 100, 50, 50, 50, 50)):
-        warehouse.execute(sql)
+    for name in ("uni_tracking_info_raw", "uni_tracking_spath_raw"):
+        for chore in chores_for([TableInfo(f'order_tracking_raw."{name}"', 100, 50, 50, 50, 50)]):
+            warehouse.execute(chore.statement)
     assert_takes(warehouse, at_least=30)
 
 

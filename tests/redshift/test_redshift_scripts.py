@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redshift_connector
@@ -15,9 +15,17 @@ from sqlmesh.core.config import Config, load_configs
 
 from extract.errors import LockHeld, WarehouseError
 from extract.lock import run_lock
+from extract.s3_parts import S3Parts
 from extract.settings import PROJECT, RedshiftSettings
-from extract.warehouse import open_warehouse
-from scripts.redshift_smoke import NotAsNeeded, moves_nothing
+from extract.warehouse import Warehouse, open_warehouse
+from scripts.redshift.cluster import bucket_region
+from scripts.redshift.explain import moves
+from scripts.redshift.plans import stays_on_its_slices
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere
+from scripts.redshift_maintain import Ended, TableInfo, chores_for
+from scripts.redshift_maintain import maintain as run_maintenance
+from scripts.redshift_smoke import PROBES
+from scripts.redshift_smoke import smoke as run_smoke
 from tests.redshift.test_redshift_loading import extract
 from tests.support.commands import exceptions, maintain, smoke
 from tests.support.conftest_redshift import START
@@ -40,31 +48,98 @@ def maintenance(world: RedshiftWorld) -> list[str]:
     return [sql for sql in world.standin.statements if sql.upper().startswith(("VACUUM", "ANALYZE"))]
 
 
+QUOTED_RAW = 'order_tracking_raw."uni_tracking_spath_raw"'
+RAW_ECS, RAW_UTI = "order_tracking_raw.ecs_order_info_raw", "order_tracking_raw.uni_tracking_info_raw"
+
+
+def statements_of(output: str) -> list[str]:
+    """The statements that a maintenance printed, without what it says of their tables."""
+    return [line.split(";  -- ")[0] for line in output.splitlines() if ";  -- " in line]
+
+
 def test_maintenance_follows_the_thresholds_and_a_dry_run_prints_exactly_that(
     world: RedshiftWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It takes no lock: a cycle may hold it. Of scans, rows that are new are sorted and not merged."""
     info = world.standin.set_table_info
-    info(RAW, ghosts=1, unsorted=20, vacuum_sort_benefit=90, stats_off=10)  # only the deleted rows are beyond it
-    info("order_tracking_raw.ecs_order_info_raw", unsorted=21, vacuum_sort_benefit=6)
-    info("order_tracking_raw.uni_tracking_info_raw", unsorted=99, vacuum_sort_benefit=5, stats_off=11)
+    info(RAW, ghosts=1, unsorted=21, vacuum_sort_benefit=6, stats_off=10)
+    info(RAW_ECS, unsorted=21, vacuum_sort_benefit=90)
+    info(RAW_UTI, ghosts=0, unsorted=99, vacuum_sort_benefit=5, stats_off=11)  # beyond no limit but the last
     assert maintain(["--dry-run"]) == 0
-    planned = capsys.readouterr().out.splitlines()
+    planned = statements_of(capsys.readouterr().out)
     assert maintenance(world) == []
     assert planned == [
-        'VACUUM SORT ONLY order_tracking_raw."ecs_order_info_raw";',
-        'ANALYZE order_tracking_raw."uni_tracking_info_raw";',
-        'VACUUM DELETE ONLY order_tracking_raw."uni_tracking_spath_raw";',
+        'VACUUM DELETE ONLY order_tracking_raw."uni_tracking_spath_raw"',
+        'VACUUM SORT ONLY order_tracking_raw."ecs_order_info_raw"',
+        'VACUUM RECLUSTER order_tracking_raw."uni_tracking_spath_raw"',
+        'ANALYZE order_tracking_raw."uni_tracking_info_raw"',
     ]
-    assert maintain([]) == 0
-    assert capsys.readouterr().out.splitlines() == planned
-    assert [f"{sql};" for sql in maintenance(world)] == planned
+    with run_lock("redshift"):
+        assert maintain([]) == 0
+    told = capsys.readouterr().out
+    assert statements_of(told) == planned
+    assert maintenance(world) == planned
+    assert "4 of 4 statements done in 0.0 minutes." in told
+    assert "Left" not in told
+    assert f"{QUOTED_RAW} now: 1 rows, 0 % of them deleted, 21 % unsorted" in told
     assert maintain([]) == 0
     assert capsys.readouterr().out == "No table needs anything.\n"
 
 
-def test_maintenance_waits_for_the_run_lock(world: RedshiftWorld) -> None:
-    with run_lock("redshift"):
+def test_maintenance_begins_with_what_saves_most_and_ends_with_statistics() -> None:
+    """Saved are rows: deleted ones that are read no more, or the part that sorting saves of those that stay."""
+    small = TableInfo("small", 1_000, 100, 0, 0, 90)
+    large = TableInfo("large", 1_000_000, 1_000_000, 30, 10, 20)
+    half = TableInfo("half", 300_000, 180_000, 50, 50, None)
+    assert [chore.statement for chore in chores_for([small, large, half])] == [
+        "VACUUM DELETE ONLY half",
+        "VACUUM SORT ONLY large",
+        "VACUUM SORT ONLY half",
+        "VACUUM DELETE ONLY small",
+        "ANALYZE large",
+        "ANALYZE small",
+    ]
+
+
+def test_maintenance_goes_on_after_an_error_and_beside_a_vacuum_of_somebody_else(
+    world: RedshiftWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both leave the VACUUM for the next maintenance; statistics are renewed all the same."""
+    info = world.standin.set_table_info
+    info(RAW, ghosts=9, stats_off=50)
+    info(RAW_ECS, ghosts=5)
+    world.standin.fail_when("^vacuum delete only .*spath", message="disk full")
+    assert maintain([]) == 1
+    told = capsys.readouterr().out
+    assert "  failed after 0 s: Redshift refused a statement" in told
+    assert "disk full" in told
+    assert "2 of 3 statements done" in told
+    assert told.splitlines()[-1] == '  VACUUM DELETE ONLY order_tracking_raw."uni_tracking_spath_raw": failed'
+    info(RAW, ghosts=9, stats_off=50)
+    with world.standin.vacuum_running():
         assert maintain([]) == 75
+    told = capsys.readouterr().out
+    assert "left, because another VACUUM is running" in told
+    assert "1 of 2 statements done" in told
+    assert maintain([]) == 0
+    assert maintenance(world)[-1].startswith("VACUUM DELETE ONLY"), "when the other one has ended"
+
+
+def test_maintenance_keeps_to_its_minutes(world: RedshiftWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    """The VACUUM that runs when they are over is stopped by the server; the next ones are left; ANALYZE still comes."""
+    world.standin.set_table_info(RAW, ghosts=9, stats_off=50)
+    world.standin.set_table_info(RAW_ECS, ghosts=5)
+    world.standin.fail_when("^vacuum", error_code="57014", message="canceled on user's request")
+    seconds = iter([0.0, 0.0, 61.0, 61.0, 61.0, 61.0, 62.0, 62.0])
+    with closing(open_warehouse("redshift")) as warehouse:
+        ends = run_maintenance(warehouse, minutes=1, dry_run=False, clock=lambda: next(seconds))
+    assert ends == {Ended.STOPPED, Ended.NO_TIME, Ended.DONE}
+    limits = [sql for sql in world.standin.statements if sql.startswith("SET statement_timeout")]
+    assert limits == ["SET statement_timeout TO 60000", "SET statement_timeout TO 0"]
+    told = capsys.readouterr().out
+    assert "stopped at the end of the budget" in told
+    assert "left, because the budget is used up" in told
+    assert "1 of 3 statements done in 1.0 minutes." in told
 
 
 def test_what_is_open_is_told_while_a_cycle_holds_the_lock_and_what_changes_anything_waits(
@@ -76,45 +151,127 @@ def test_what_is_open_is_told_while_a_cycle_holds_the_lock_and_what_changes_anyt
         assert exceptions(["resolve", "key", "--note", "done", "--gateway", "redshift"]) == 75
 
 
-def test_smoke_tries_everything_and_leaves_nothing_behind(
-    world: RedshiftWorld, capsys: pytest.CaptureFixture[str]
+NOT_KNOWN_HERE = {
+    "version",
+    "isolation_level",
+    "case_setting",
+    "bucket_region",
+    "join_plan",
+    "pruning_by_literal",
+    "pruning_by_subquery",
+    "plans",
+}
+"""What the stand-in cannot say: it has neither Redshift's plans and records nor its settings, and no region."""
+
+
+def test_smoke_tries_everything_passes_nothing_that_it_cannot_know_and_leaves_nothing_behind(
+    make_redshift_world: Callable[..., RedshiftWorld], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The stand-in has neither Redshift's plans nor its setting: these two it must report, the rest must pass."""
-    before = world.query("SELECT nspname FROM pg_namespace ORDER BY 1")
+    """In the first hour, before anything of the project stands there. Nothing of production or of the state is made."""
+    world = make_redshift_world(planned=False)
+    left = "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%temp%' ORDER BY 1"
+    users, states = "SELECT rolname FROM pg_roles ORDER BY 1", "SELECT nspname FROM pg_namespace ORDER BY 1"
+    before = [world.query(left), world.query(users), world.standin._postgres.run("state", states)]
     assert smoke([]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    marks = {line.split()[1]: line.split()[0] for line in lines}
-    assert [line for line in lines if "two_at_once" in line and "a conflict, seen as one" in line]
-    assert marks == {
-        "isolation_level": "?",
-        "case_setting": "NO",
-        "load": "ok",
-        "three_part_names": "ok",
-        "late_binding": "ok",
-        "join_plan": "NO",
-        "two_at_once": "ok",
-    }
-    after = world.query("SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_%temp%' ORDER BY 1")
-    assert after == [row for row in before if "temp" not in row[0]]
+    told = capsys.readouterr().out
+    marks = {line.split()[1]: line.split()[0] for line in told.splitlines() if line[:1] not in (" ", "")}
+    del marks["this"]  # the heading
+    expected = {probe.name: "?" if probe.name in NOT_KNOWN_HERE else "ok" for probe in PROBES}
+    expected |= {"idle_reader": "-", "seconds": "-"}
+    assert {name: mark for name, mark in marks.items() if name in expected} == expected, told
+    assert re.search(r"ok  two_at_once +a conflict, seen as one", told)
+    assert "CREATE OR REPLACE VIEW waits, DROP VIEW waits" in told
+    assert told.count("not known here: ") == len(NOT_KNOWN_HERE)
+    assert told.splitlines()[-1].endswith("0 NO, 5 not known here.")
+    assert all(probe.meaning in told for probe in PROBES)
+    assert "Password" not in told and "127.0.0.1" not in told
+    after = [world.query(left), world.query(users), world.standin._postgres.run("state", states)]
+    assert after == before
     assert world.objects_in_s3() == []
 
 
-def test_smoke_names_the_schema_that_it_could_not_drop(
-    world: RedshiftWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_every_line_of_the_smoke_report_is_explained() -> None:
+    explained = (PROJECT / "docs" / "redshift.md").read_text()
+    assert [probe.name for probe in PROBES if f"| `{probe.name}` |" not in explained] == []
+
+
+def test_a_statement_that_the_cluster_refuses_stands_in_the_report(
+    world: RedshiftWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("scripts.redshift_smoke.STEPS", ())
-    world.standin.fail_when("^drop schema", message="insufficient privilege")
-    assert smoke([]) == 1
+    """So does what could not be cleaned up. Where the marts stand, plans are asked; production is as it was."""
+    world.standin.fail_when("^insert into .*order_tracking_exceptions", message="no such function")
+    world.standin.fail_when("^drop schema .*_below", message="insufficient privilege")
+    held = world.query(f"SELECT COUNT(*) FROM {RAW}")
+    settings = RedshiftSettings.from_environment()
+    with closing(open_warehouse("redshift")) as warehouse:
+        assert not run_smoke(warehouse, settings, [probe for probe in PROBES if probe.name in ("statements", "plans")])
+    told = capsys.readouterr().out
+    assert re.search(r"NO  statements +1 of \d+ were refused. The first: .*no such function", told)
     ((left,),) = world.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'order_tracking_smoke_%'")
-    told = capsys.readouterr().out.splitlines()[-1]
-    assert told.startswith("NO") and f"DROP SCHEMA {left} CASCADE" in told and "insufficient privilege" in told
+    assert re.search(rf"NO  clean_up +left behind; run: DROP SCHEMA {left} CASCADE;.*insufficient privilege", told)
+    assert re.search(r"\?   plans +not known here: the server's plans are not Redshift's", told)
+    assert told.splitlines()[-1] == "0 lines ok, 2 NO, 1 not known here."
+    assert world.query(f"SELECT COUNT(*) FROM {RAW}") == held
+    world.execute(f"DROP SCHEMA {left} CASCADE")
 
 
-def test_a_join_that_moves_rows_is_told() -> None:
-    line = "->  XN Hash Join {} (cost=0.01..0.02 rows=1 width=8)"
-    assert moves_nothing([line.format("DS_DIST_NONE"), line.format("DS_DIST_NONE")]) == "DS_DIST_NONE"
+JOIN = """
+XN Aggregate  (cost=0.01..0.02 rows=1 width=8)
+  ->  XN Hash Join {kind}  (cost=0.01..0.02 rows=5 width=8)
+        Hash Cond: ("outer".order_id = "inner".order_id)
+        ->  XN Seq Scan on uts  (cost=0.00..1.00 rows=1170000000 width=8)
+        ->  XN Hash  (cost=9.00..9.00 rows=20 width=8)
+              ->  XN Seq Scan on uti  (cost=0.00..1.00 rows=93000000 width=8)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        ("DS_DIST_NONE", None),
+        ("DS_DIST_ALL_NONE", None),
+        ("DS_BCAST_INNER", 20),
+        ("DS_DIST_INNER", 20),
+        ("DS_DIST_OUTER", 1_170_000_000),
+        ("DS_DIST_BOTH", 1_170_000_000),
+    ],
+)
+def test_a_plan_says_how_many_rows_travel(kind: str, rows: int | None) -> None:
+    """The inner side is the one that is hashed; what a filter left of a large table travels cheaply."""
+    plan = JOIN.format(kind=kind).strip().splitlines()
+    assert [(move.kind, move.rows) for move in moves(plan)] == ([] if rows is None else [(kind, rows)])
+
+
+def test_a_three_way_join_that_moves_rows_is_told() -> None:
+    assert stays_on_its_slices(JOIN.format(kind="DS_DIST_NONE").splitlines()) == "DS_DIST_NONE"
     with pytest.raises(NotAsNeeded, match="DS_BCAST_INNER"):
-        moves_nothing([line.format("DS_DIST_NONE"), line.format("DS_BCAST_INNER")])
+        stays_on_its_slices(JOIN.format(kind="DS_BCAST_INNER").splitlines())
+    with pytest.raises(NotKnownHere):
+        stays_on_its_slices(["Hash Join  (cost=0.01..0.02 rows=1 width=8)"])
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("wh.abc123.eu-west-1.redshift.amazonaws.com", "eu-west-1"),
+        ("wg.123456789012.us-gov-west-1.redshift-serverless.amazonaws.com", "us-gov-west-1"),
+        ("redshift.example.com", None),
+    ],
+)
+def test_a_bucket_in_another_region_is_told(monkeypatch: pytest.MonkeyPatch, host: str, region: str | None) -> None:
+    settings = RedshiftSettings.from_environment(BASE | SIGN_INS[0][0] | {"REDSHIFT_HOST": host})
+    place = Cluster(cast(Warehouse, None), settings, "scratch")
+    for of_bucket in ("ap-south-2", region):
+        monkeypatch.setattr(S3Parts, "__init__", lambda parts, settings: None)
+        monkeypatch.setattr(S3Parts, "region", lambda parts, found=of_bucket: found)
+        if region is None:
+            with pytest.raises(NotKnownHere):
+                bucket_region(place)
+        elif of_bucket == region:
+            assert bucket_region(place) == region
+        else:
+            with pytest.raises(NotAsNeeded, match=f"ap-south-2, the cluster in {region}"):
+                bucket_region(place)
 
 
 # Roles

@@ -35,6 +35,7 @@ class Memory:
     late_views: dict[str, str] = field(default_factory=dict)
     long_names: dict[str, str] = field(default_factory=dict)  # short name → the name the client knows
     lock: threading.Lock = field(default_factory=threading.Lock)
+    vacuum: threading.Lock = field(default_factory=threading.Lock)  # held while a VACUUM runs, whoever runs it
 
     def take_fault(self, sql: str) -> Fault | None:
         """The fault planned for this statement, used up by one."""

@@ -199,6 +199,8 @@ class Session:
             return self._send_error(failure)
         if made.kind == "transfer":
             failure = self._transfer(sql, silent=bool(fault))
+        elif made.kind == "vacuum":
+            failure = self._vacuum(messages, silent=bool(fault))
         else:
             failure = self._relay(messages, silent=bool(fault))
         if self.tag == b"ROLLBACK" or (failure and backend.status == b"I"):
@@ -295,6 +297,17 @@ class Session:
             self.client.send(told + wire.message(b"C", wire.cstring(tag)))
         return None
 
+    def _vacuum(self, messages: Iterable[bytes], silent: bool) -> _Failure | None:
+        """One VACUUM at a time in the whole cluster: a second one is an error."""
+        if not self.memory.vacuum.acquire(blocking=False):
+            failure = {"C": "55000", "M": "VACUUM is running", "H": "re-execute after other vacuum finished"}
+            self._send_error(failure)
+            return failure
+        try:
+            return self._relay(messages, silent=silent)
+        finally:
+            self.memory.vacuum.release()
+
     # Relaying --------------------------------------------------------------------------------------------
 
     def _relay(self, messages: Iterable[bytes], made: Plan | None = None, silent: bool = False) -> _Failure | None:
@@ -367,6 +380,8 @@ def _maintained(sql: str, made: Plan) -> str:
         changes = "stats_off = 0"
     elif "DELETE ONLY" in words:
         changes = ghosts
+    elif "RECLUSTER" in words:
+        changes = "vacuum_sort_benefit = 0"  # what is sorted now is not merged with the rest: it counts as unsorted
     else:
         changes = order if "SORT ONLY" in words else f"{ghosts}, {order}"
     schema, _, table = made.table.replace('"', "").rpartition(".")

@@ -15,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -242,6 +243,10 @@ class RedshiftStandin:
             "(schema_name, table_name, ghosts, unsorted, stats_off, vacuum_sort_benefit) "
             f"VALUES ('{schema}', '{name}', {numbers})",
         )
+
+    def vacuum_running(self) -> threading.Lock:
+        """As a context manager: somebody else's VACUUM runs until it ends."""
+        return self.memory.vacuum
 
     def fail_when(
         self,

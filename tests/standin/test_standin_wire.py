@@ -321,6 +321,32 @@ def test_table_info_shows_chosen_numbers_until_maintenance(standin: RedshiftStan
 # Log and faults ------------------------------------------------------------------------------------------
 
 
+def test_a_second_vacuum_is_refused_while_one_runs(standin: RedshiftStandin, connection: Any) -> None:
+    connection.autocommit = True
+    run(connection, "CREATE TABLE s.t (a INTEGER)")
+    with standin.vacuum_running():
+        refused = error_of(connection, "VACUUM DELETE ONLY s.t")
+        assert refused["M"] == "VACUUM is running"
+        run(connection, "ANALYZE s.t")
+    run(connection, "VACUUM DELETE ONLY s.t", "VACUUM RECLUSTER s.t")
+
+
+@pytest.mark.parametrize("binding", ["", "WITH NO SCHEMA BINDING"], ids=["ordinary", "late-binding"])
+def test_dropping_a_view_waits_for_its_reader_that_is_idle_in_a_transaction(
+    standin: RedshiftStandin, connection: Any, binding: str
+) -> None:
+    """The same for replacing it. A reader whose transaction has ended is in nobody's way."""
+    connection.autocommit = True
+    create = f"VIEW s.v AS SELECT a FROM s.t {binding}"
+    run(connection, "CREATE TABLE s.t (a INTEGER)", f"CREATE {create}", "SET statement_timeout TO 300")
+    with contextlib.closing(redshift_connector.connect(**standin.connection_arguments)) as reader:
+        run(reader, "SELECT a FROM s.v")  # opens a transaction, and does not end it
+        for waits in ("DROP VIEW s.v", f"CREATE OR REPLACE {create}"):
+            assert error_of(connection, waits)["C"] == "57014", waits
+        reader.commit()
+        run(connection, f"CREATE OR REPLACE {create}", "DROP VIEW s.v")
+
+
 def test_log_holds_every_statement_once_in_order(standin: RedshiftStandin, connection: Any) -> None:
     run(connection, "CREATE TABLE s.t (k INT) DISTKEY (k)", "INSERT INTO s.t VALUES (1)")
     error_of(connection, "TRUNCATE s.t")

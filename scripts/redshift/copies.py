@@ -1,0 +1,165 @@
+"""Empty copies of the project's tables in the scratch schema, and an engine that sends every statement to them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlglot import exp, parse_one
+
+from extract.ensure_tables import OWN_TABLES
+from extract.errors import WarehouseError, in_words
+from extract.tables import ExtractConfig
+from extract.warehouse import Warehouse
+from macros.history import create_table, history_table, renew_history_view
+from macros.marts import marts
+from macros.sql import DIALECT
+
+LONG_AGO = dt.datetime(2025, 1, 10)
+SCHEMAS = re.compile(r"^(sqlmesh__)?order_tracking(_raw|_history)?$")
+_VERSIONED = re.compile(r"^order_tracking__(\w+?)__\d+\w*$")
+
+Renaming = Callable[[exp.Table], exp.Table]
+
+
+def plain_name(table: exp.Table) -> str:
+    """A table's name without schema, and without what SQLMesh adds to it."""
+    found = _VERSIONED.match(table.name)
+    return found.group(1) if found else table.name
+
+
+def is_ours(table: exp.Table) -> bool:
+    """Whether it stands in a schema of the project."""
+    return bool(SCHEMAS.match(table.db))
+
+
+def renamed(tree: exp.Expr, rename: Renaming) -> exp.Expr:
+    """A statement with the project's tables under other names, and the columns that are written with them."""
+    result = tree.copy()
+    for table in list(result.find_all(exp.Table)):
+        if is_ours(table):
+            new = rename(table)
+            for part in ("this", "db", "catalog"):
+                table.set(part, new.args.get(part))
+    for column in list(result.find_all(exp.Column)):
+        named = exp.table_(column.table, db=column.args.get("db"), catalog=column.args.get("catalog"))
+        if column.args.get("db") and is_ours(named):
+            new = rename(named)
+            for part, of_table in (("table", "this"), ("db", "db"), ("catalog", "catalog")):
+                column.set(part, new.args.get(of_table))
+    return result
+
+
+def make_copies(
+    warehouse: Warehouse,
+    config: ExtractConfig,
+    schema: str,
+    periods: list[str],
+    others: Mapping[str, Mapping[str, exp.DataType]],
+) -> None:
+    """Makes an empty copy of every table and view that the project's statements name.
+
+    Args:
+        periods: The half-years that get history tables.
+        others: Tables beside raw, marts and history: name -> columns with their types.
+    """
+    rename = into(schema)
+
+    def make(statement: str | exp.Expr) -> None:
+        tree = parse_one(statement, dialect=DIALECT) if isinstance(statement, str) else statement
+        warehouse.execute(renamed(tree, rename))
+
+    moment = exp.DataType.build("TIMESTAMP")
+    for name, listed in OWN_TABLES.items():
+        make(f"CREATE TABLE {name} ({listed})")
+    for name, columns in others.items():
+        listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in columns.items())
+        make(f"CREATE TABLE {name} ({listed})")
+    for table in config.tables:
+        mart, columns = table.mart, {**table.columns, "landed_at": moment}
+        make(create_table(table.raw, columns, ("landed_at",), True))
+        make(create_table(mart.name, columns, mart.sortkey, True))
+        for period in periods:
+            kept = {**columns, "archived_at": moment}
+            make(create_table(history_table(mart.alias, period), kept, mart.sortkey, True))
+        make(renew_history_view(mart.alias, periods, columns, True))
+
+
+def into(schema: str) -> Renaming:
+    """Every table of the project by its plain name in another schema."""
+    return lambda table: exp.table_(plain_name(table), db=schema, quoted=True)
+
+
+class Copies:
+    """As SQLMesh's engine adapter, as far as the macros use it: each statement goes to the copies, and is kept.
+
+    Copies are empty, and much is not done for empty tables. So a query that finds nothing is answered as if it had
+    found one row of long ago, and every statement that there is comes by.
+    """
+
+    dialect = DIALECT
+
+    def __init__(self, warehouse: Warehouse, schema: str):
+        self.sent: list[exp.Expr] = []
+        self.refused: list[str] = []
+        self._warehouse = warehouse
+        self._rename = into(schema)
+
+    def execute(self, sql: str | exp.Expr) -> None:
+        self._send(sql, self._warehouse.execute)
+
+    def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
+        tree = parse_one(sql, dialect=DIALECT) if isinstance(sql, str) else sql
+        rows = self._send(tree, self._warehouse.fetchall) or []
+        asked = _questions(tree)
+        found = [row for row in rows if any(value not in (None, 0) for value in row)] if len(asked) == 1 else []
+        return found or [tuple(map(_made_up, question.selects)) for question in asked]
+
+    def fetchone(self, sql: str | exp.Expr) -> tuple[Any, ...]:
+        return self.fetchall(sql)[0]
+
+    def table_exists(self, name: str) -> bool:
+        return True
+
+    def _send(self, sql: str | exp.Expr, send: Callable[[exp.Expr], Any]) -> Any:
+        tree = parse_one(sql, dialect=DIALECT) if isinstance(sql, str) else sql
+        self.sent.append(tree.copy())
+        redirected = renamed(tree, self._rename)
+        try:
+            return send(redirected)
+        except WarehouseError as error:
+            self.refused.append(f"{in_words(error)} It was: {redirected.sql(DIALECT)[:300]}")
+            return None
+
+
+def _questions(tree: exp.Expr) -> list[exp.Query]:
+    """The SELECTs of a look-up that asks for several subjects in one statement; of another query, itself."""
+    if isinstance(tree, exp.Union) and tree.named_selects[0] == "subject":
+        return [*_questions(tree.this), *_questions(tree.expression)]
+    return [tree]  # type: ignore[list-item]
+
+
+def _made_up(column: exp.Expr) -> Any:
+    """A value of long ago for a column: a subject's own name, a half-year, a moment, or epoch seconds."""
+    name = column.alias_or_name or column.sql(DIALECT)
+    if name == "subject":
+        literal = column.find(exp.Literal)
+        return literal.name if literal else ""
+    if name in ("period", "half_year"):
+        return "2025_h1"
+    return LONG_AGO if name.endswith(("_at", "landed_at)")) else int(LONG_AGO.replace(tzinfo=dt.UTC).timestamp())
+
+
+def production_names(warehouse: Warehouse) -> Mapping[str, str]:
+    """Plain name of a mart -> the table (schema.name) that its view reads; {} before the first plan."""
+    names = [mart.name.split(".")[-1] for mart in marts()]
+    found = {}
+    query = exp.select("viewname", "definition").from_("pg_views")
+    wanted = exp.column("schemaname").eq("order_tracking").and_(exp.column("viewname").isin(*names))
+    for view, definition in warehouse.fetchall(query.where(wanted)):
+        below = re.search(r'sqlmesh__order_tracking"?\."?(\w+)', str(definition))
+        if below:
+            found[str(view)] = f"sqlmesh__order_tracking.{below.group(1)}"
+    return found
