@@ -51,7 +51,7 @@ def landing_statement(patch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 def log_entry(patch: pytest.MonkeyPatch, error: Exception) -> None:
-    patch.setattr(landing, "log", failing(error))
+    patch.setattr(landing, "log_entry", failing(error))
 
 
 def log_entry_and_that_of_the_failure(patch: pytest.MonkeyPatch, error: Exception) -> None:

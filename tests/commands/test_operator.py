@@ -90,6 +90,7 @@ def test_the_crontab_of_the_runbook_runs(world: World) -> None:
         "cycle",
         "cycle",
         "cycle --reconcile",
+        "alert --overdue >/dev/null",
         "--gateway local janitor",
     ]
     world.order(1, START - 50 * DAY)
@@ -100,7 +101,7 @@ def test_the_crontab_of_the_runbook_runs(world: World) -> None:
         assert run_cycle_command([*command[2:], "--source", world.source_url, "--at", time]) == 0
     late = {scan for scan in world.scans_everywhere() if scan[2] == 150}
     assert late == {(1, START - 34 * DAY, 150, 7)}
-    janitor = [str(Path(sys.executable).parent / "sqlmesh"), *commands[3][1:]]
+    janitor = [str(Path(sys.executable).parent / "sqlmesh"), *commands[4][1:]]
     done = subprocess.run(janitor, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
