@@ -322,12 +322,13 @@ def test_another_projects_environment_is_not_taken_over(
     assert everything(world) == before
 
 
-def test_a_cycle_in_which_no_name_is_taken_says_nothing_of_it(
+def test_a_plan_in_which_no_name_is_taken_says_nothing_of_it(
     make_world: Callable[..., World], caplog: pytest.LogCaptureFixture
 ) -> None:
     world = make_world()
     world.order(1, START)
     world.cycle()
+    caplog.clear()
     assert plan(["--yes", *at(world, START + HOUR)]) == 0
     assert "refuse_taken_names" not in caplog.text
 
