@@ -14,8 +14,8 @@ def refuse_taken_names(evaluator):  # type: ignore[no-untyped-def]
     """Fail where SQLMesh would drop what it did not make, to put a view of its own under the name.
 
     Only a plan does that. So a run, which comes every quarter-hour, does not read the catalog and has no statement: it
-    would be three on Redshift. (SQLMesh's log says that there is none.) Where nothing is taken a plan gets one that does
-    nothing.
+    would be three on Redshift. (SQLMesh's log says that there is none.) Where nothing is taken a plan gets one that
+    does nothing.
     """
     nothing = exp.select("1")
     if evaluator.runtime_stage != "before_all":
