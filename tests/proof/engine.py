@@ -27,6 +27,7 @@ from sqlmesh.core.model import Model
 
 from extract import warehouse_duckdb
 from extract.clock import Clock
+from extract.crc32 import add_crc32
 from extract.ensure_tables import ensure_tables
 from extract.run import extract
 from extract.settings import PROJECT
@@ -179,6 +180,7 @@ class Engine:
     @connection.setter
     def connection(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
+        add_crc32(connection)
         self.warehouse = DuckDBWarehouse(connection)
         self.adapter = DuckDBEngineAdapter(lambda *args, **kwargs: connection)
 
