@@ -27,6 +27,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
+from extract.crc32 import add_crc32
 from extract.errors import ExtractFailed, SourceError
 from extract.source import SourceTable, TimeRange
 from extract.tables import load_config
@@ -98,6 +99,7 @@ class Player:
         self.oracle = Oracle(self.started, self.history_start)
         self.engine = memory_engine(self.started, self.history_start)
         self.connection = duckdb.connect(":memory:", config={"threads": 1})
+        add_crc32(self.connection)
         make_tables(self.connection, wide=True)
         self.source = FailingSource(self.connection)
 
