@@ -387,8 +387,8 @@ class Oracle:
         self.forget_raw(UTS, start, end)
 
     def forget_raw(self, table: str, start: int, end: int) -> None:
-        """Consumed raw rows past their retention; what is dated later than that stays."""
-        floor = max(self.newest(end) - RAW_RETENTION, 0)
+        """Consumed raw rows past their retention, by whole days; what is dated later than that stays."""
+        floor = max(self.newest(end) - RAW_RETENTION, 0) // DAY * DAY
         self.raw[table] = {
             version
             for version in self.raw[table]
