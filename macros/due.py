@@ -41,6 +41,7 @@ class Retention:
     start, end: the interval, half-open
     history_start, periods: the first half-year of history, and all from it to that of the age reference
     age_reference, cutoff: what age is counted from; what is older than the cutoff has aged out
+    orders: the lowest and the highest order number for which history is asked, None where there is none
     returned: the half-years whose history holds orders of this batch; metadata: where their creation may stand
     due: what must leave now, by half-year
     copies: of metadata, the half-years whose history may hold a copy of what is due, before anything is archived
@@ -61,6 +62,7 @@ class Retention:
     raw_retention_days: int
     age_reference: int
     cutoff: int
+    orders: tuple[int, int] | None
     returned: tuple[str, ...]
     metadata: tuple[str, ...]
     due: tuple[Due, ...]
@@ -96,7 +98,7 @@ def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
 
 
 def look_up(*questions: exp.Query | None) -> exp.Query:
-    """One query of several: subject, period, oldest and newest event time, rows."""
+    """One query of several: subject, period, oldest and newest (event times, or order numbers), rows."""
     return union_all([question for question in questions if question is not None])
 
 
@@ -123,6 +125,34 @@ def batch_orders(found: Retention) -> exp.Query:
     return exp.union(*queries) if len(queries) > 1 else queries[0].distinct()
 
 
+def asked_orders(found: Retention) -> exp.Query:
+    """The orders of this batch, and of metadata those that the daily checks have found left behind in the mart."""
+    if not found.mart.follows_anchor:
+        return batch_orders(found)
+    left_behind = query_from_template(
+        "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
+        {"exceptions": EXCEPTIONS},
+    )
+    return exp.union(batch_orders(found), left_behind)
+
+
+def orders_asked_for(found: Retention) -> exp.Query:
+    """The lowest and the highest number of the orders that history is asked for."""
+    question = answer("orders", "MIN(asked.order_id)", "MAX(asked.order_id)", "COUNT(*)")
+    return question.from_(asked_orders(found).subquery("asked"))
+
+
+def is_asked_for(found: Retention, alias: str) -> exp.Expr:
+    """The row's order number lies in the range of those asked for, as literals.
+
+    History grows for ever, and order numbers with time: so most of it is skipped by its blocks.
+    """
+    if found.orders is None:
+        return exp.false()
+    order, (lowest, highest) = exp.column("order_id", alias), found.orders
+    return exp.and_(order >= lowest, order.copy() <= highest)
+
+
 def batch_begins(found: Retention) -> exp.Query:
     """The oldest and newest event time of this batch, and its rows."""
     time = exp.column(found.mart.event_time)
@@ -135,14 +165,18 @@ def batch_begins(found: Retention) -> exp.Query:
 def returned_orders(found: Retention) -> exp.Query:
     """The orders of this batch that the mart's history holds, with their half-years: mostly none."""
     return query_from_template(
-        "SELECT history.period, history.order_id FROM history JOIN batch ON batch.order_id = history.order_id",
+        """
+        SELECT history.period, history.order_id FROM history JOIN batch ON batch.order_id = history.order_id
+        WHERE :asked
+        """,
         {"history": every_period(found.mart.alias, found.periods, ["order_id"]), "batch": batch_orders(found)},
+        asked=is_asked_for(found, "history"),
     )
 
 
 def returned_by_period(found: Retention) -> exp.Query | None:
     """The half-years of the orders that came back, and how many."""
-    if not found.periods:
+    if not found.periods or not found.mart.one_row_per_order:
         return None
     question = answer("returned", "period", exp.null(), exp.null(), "COUNT(*)")
     return question.from_(returned_orders(found).subquery("returned")).group_by("period")
@@ -191,33 +225,23 @@ def forgettable(found: Retention) -> exp.Expr:
 
 def newest_status(found: Retention, since: int | None = None) -> exp.Query:
     """The newest update_time of uti, from a moment on (epoch seconds)."""
-    newest = query_from_template("SELECT MAX(uti.update_time) AS moment FROM uti", {"uti": found.anchor})
-    return newest if since is None else t.cast(exp.Select, newest).where(exp.column("update_time", "uti") >= since)
+    newest = answer("status", "MAX(uti.update_time)", exp.null()).from_(table_node(found.anchor).as_("uti"))
+    return newest if since is None else newest.where(exp.column("update_time", "uti") >= since)
 
 
-def newest_archived(found: Retention, cutoff: int, until: int) -> exp.Query:
+def newest_archived(found: Retention, cutoff: int, until: int) -> exp.Query | None:
     """The newest event time from the cutoff on that this interval has archived, in half-years to that of `until`.
 
-    NULL of metadata: it follows the anchor and has no cutoff.
+    None for metadata: it follows the anchor and has no cutoff.
     """
     periods = periods_between(period_bounds(found.history_start)[0], until)
     reach = [period for period in periods if period_bounds(period)[1] > cutoff]
     if not reach or found.mart.follows_anchor:
-        return exp.select(exp.cast(exp.null(), "BIGINT").as_("moment"))
-    time = found.mart.event_time
-    newest = exp.select(exp.func("MAX", exp.column(time, "archived")).as_("moment"))
-    archived = every_period(found.mart.alias, reach, [time, "archived_at"]).subquery("archived")
-    return newest.from_(archived).where(
-        exp.column(time, "archived") >= cutoff, exp.column("archived_at", "archived") > timestamp(found.start)
-    )
-
-
-def newest_status_and_archived(found: Retention, status_since: int, archived_since: int) -> exp.Query:
-    """Both of these newest moments from theirs on, in one row."""
-    status = newest_status(found, status_since).subquery("status")
-    archived = newest_archived(found, archived_since, status_since).subquery("archived")
-    both = exp.select("status.moment AS status", "archived.moment AS archived").from_(status)
-    return both.join(archived, join_type="CROSS")
+        return None
+    time = exp.column(found.mart.event_time, "archived")
+    archived = every_period(found.mart.alias, reach, [found.mart.event_time, "archived_at"]).subquery("archived")
+    question = answer("archived", exp.func("MAX", time), exp.null()).from_(archived)
+    return question.where(time.copy() >= cutoff, exp.column("archived_at", "archived") > timestamp(found.start))
 
 
 def half_year(time: exp.Expr) -> exp.Expr:
@@ -239,10 +263,6 @@ def departed_orders(found: Retention) -> exp.Query:
     Of a number that was used again it is the last order. The orders whose metadata the daily checks have found left
     behind are among them.
     """
-    left_behind = query_from_template(
-        "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
-        {"exceptions": EXCEPTIONS},
-    )
     departed = sql_from_template(
         """
         SELECT archived.period, archived.order_id, archived.update_time FROM archived
@@ -250,12 +270,14 @@ def departed_orders(found: Retention) -> exp.Query:
         UNION
         SELECT archived.period, archived.order_id, archived.update_time
         FROM archived JOIN batch ON batch.order_id = archived.order_id
+        WHERE :asked
         """,
         {
             "archived": every_period(anchor().alias, found.periods, ["order_id", "update_time", "archived_at"]),
-            "batch": exp.union(batch_orders(found), left_behind),
+            "batch": asked_orders(found),
         },
         start=timestamp(found.start),
+        asked=is_asked_for(found, "archived"),
     )
     query = """
         SELECT ranked.period, ranked.order_id, ranked.update_time FROM (

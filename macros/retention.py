@@ -30,8 +30,8 @@ from macros.due import (
     look_up,
     newest_archived,
     newest_status,
-    newest_status_and_archived,
     open_unrouted,
+    orders_asked_for,
     periods_with_copies,
     returned_by_period,
     returned_orders,
@@ -108,6 +108,7 @@ def read_retention(  # type: ignore[no-untyped-def]
         raw_retention_days=raw_retention_days,
         age_reference=0,
         cutoff=0,
+        orders=None,
         returned=(),
         metadata=(),
         due=(),
@@ -116,10 +117,7 @@ def read_retention(  # type: ignore[no-untyped-def]
         unrouted_is_open=False,
         forgettable=0,
     )
-    reference, cutoff = age_and_cutoff(found, engine, retention_months, reference)
-    # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
-    periods = periods_between(period_bounds(history_start)[0], reference)
-    found = replace(found, age_reference=reference, cutoff=cutoff, periods=tuple(periods))
+    found = with_age_and_orders(found, engine, retention_months, reference)
     follows = mart.follows_anchor and bool(found.periods)
     if follows:
         gather(engine, found, DEPARTED, departed_orders(found))
@@ -127,7 +125,7 @@ def read_retention(  # type: ignore[no-untyped-def]
     answers = ask(
         engine,
         batch_begins(found),
-        returned_by_period(found) if mart.one_row_per_order else None,
+        returned_by_period(found),
         None if mart.follows_anchor else aged_by_period(found),
         due_metadata_by_period(found) if follows else None,
         later_metadata(found) if follows else None,
@@ -156,32 +154,42 @@ def read_retention(  # type: ignore[no-untyped-def]
     )
 
 
-def age_and_cutoff(found, engine, months, reference):  # type: ignore[no-untyped-def]
-    """The moment from which age is counted, for marts and raw, and the cutoff; epoch seconds.
+def with_age_and_orders(found, engine, months, reference):  # type: ignore[no-untyped-def]
+    """The moment from which age is counted, for marts and raw, the cutoff, and the orders that history is asked for.
 
-    LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart. Nor that end by
-    itself: one cycle under a clock that is ahead must not age everything. While there is no status nothing has aged
-    (0). The newest is looked for in the last day first, so that the rest of the mart is not read.
+    Age is counted from LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart.
+    Nor that end by itself: one cycle under a clock that is ahead must not age everything. While there is no status
+    nothing has aged (0). The newest is looked for in the last day first, so that the rest of the mart is not read.
 
     The cutoff never moves back. Where `retention_months` was raised it would, and then this batch, or an evaluation
     that died before its trim, may have the same rows in the mart: they have aged once and leave again. So it is the
     moment behind the newest row that this interval has archived, if that is later.
     """
     lately = found.end - DAY
-    if reference is None:
-        # As if the newest status were a day old: the cutoff is no earlier.
-        archived_since = months_before(lately, months)
-        moment, archived = engine.fetchone(newest_status_and_archived(found, lately, archived_since))
-        if moment is not None:
-            reference = counted_from(moment, found)
-            return reference, behind(archived, months_before(reference, months))
-        (moment,) = engine.fetchone(newest_status(found))
-        reference = counted_from(moment, found)
-    if not reference:
-        return 0, 0
-    cutoff = months_before(reference, months)
-    (archived,) = engine.fetchone(newest_archived(found, cutoff, reference))
-    return reference, behind(archived, cutoff)
+    # As if the newest status were a day old: the cutoff is no earlier.
+    earliest = months_before(lately, months)
+    answers = ask(
+        engine,
+        orders_asked_for(found) if found.mart.one_row_per_order else None,
+        newest_status(found, lately) if reference is None else None,
+        newest_archived(found, earliest, lately) if reference is None else None,
+    )
+    status, archived = newest(answers, "status"), newest(answers, "archived")
+    if status is None:
+        if reference is None:
+            reference = counted_from(newest(ask(engine, newest_status(found)), "status"), found)
+        looked = newest_archived(found, months_before(reference, months), reference) if reference else None
+        archived = newest(ask(engine, looked), "archived")
+    else:
+        reference = counted_from(status, found)
+    # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
+    return replace(
+        found,
+        age_reference=reference,
+        cutoff=behind(archived, months_before(reference, months)) if reference else 0,
+        orders=lowest_and_highest(answers, "orders"),
+        periods=tuple(periods_between(period_bounds(found.history_start)[0], reference)),
+    )
 
 
 def counted_from(moment, found):  # type: ignore[no-untyped-def]
@@ -204,11 +212,25 @@ def gather(engine, found, name, query):  # type: ignore[no-untyped-def]
 
 
 def ask(engine, *questions):  # type: ignore[no-untyped-def]
-    """Subject -> its answers (period, oldest and newest event time, rows), of several questions in one statement."""
+    """Subject -> its answers (period, oldest and newest, rows), of several questions in one statement.
+
+    None is no question.
+    """
     answers = {}
-    for subject, *row in engine.fetchall(look_up(*questions)):
-        answers.setdefault(str(subject), []).append(row)
+    if any(question is not None for question in questions):
+        for subject, *row in engine.fetchall(look_up(*questions)):
+            answers.setdefault(str(subject), []).append(row)
     return answers
+
+
+def newest(answers, subject):  # type: ignore[no-untyped-def]
+    """The newest event time that was found of a subject; None where there is none, or it was not asked for."""
+    return max((int(row[2]) for row in answers.get(subject, []) if row[2] is not None), default=None)
+
+
+def lowest_and_highest(answers, subject):  # type: ignore[no-untyped-def]
+    """Both bounds that were found of a subject; None where there are none."""
+    return next(((int(row[1]), int(row[2])) for row in answers.get(subject, []) if row[1] is not None), None)
 
 
 def number(answers, subject):  # type: ignore[no-untyped-def]

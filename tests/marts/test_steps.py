@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from sqlglot import exp
 from sqlmesh.core.context import Context
 
-from macros.due import Due, Retention
+from macros.due import Due, Retention, departed_orders, returned_orders
 from macros.marts import Mart, identity, mart_of, marts
 from macros.periods import epoch
 from macros.steps import archive, check, clean, forget_raw, trim
@@ -32,6 +33,7 @@ TOO_OLD = Due(period="2024_h1", first=epoch(2024, 2), until=epoch(2024, 2, 2), r
 def found(alias: str, **facts: Any) -> Retention:
     """What an evaluation of a mart has read; history begins with 2024_h2."""
     nothing: dict[str, Any] = {"returned": (), "metadata": (), "due": (), "copies": (), "batch_begins": 0}
+    nothing |= {"orders": (17, 29)}
     nothing |= {"unrouted_is_open": False, "forgettable": 1}
     return Retention(
         **{
@@ -51,6 +53,14 @@ def found(alias: str, **facts: Any) -> Retention:
             **facts,
         }
     )
+
+
+def test_history_is_asked_in_the_range_of_the_batchs_order_numbers_alone() -> None:
+    """It grows for ever; its blocks tell by their lowest and highest numbers that none of the batch is in them."""
+    for query in (returned_orders(found("uti")), returned_orders(found("ecs")), departed_orders(found("ecs"))):
+        (condition,) = [where for where in query.find_all(exp.Where) if "29" in where.sql("redshift")]
+        assert re.fullmatch(r"WHERE (\w+)\.order_id >= 17 AND \1\.order_id <= 29", condition.sql("redshift"))
+    assert "WHERE FALSE" in returned_orders(found("uti", orders=None)).sql("redshift")
 
 
 def texts(statements: list[exp.Expr]) -> list[str]:
