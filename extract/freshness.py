@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -71,8 +71,18 @@ def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Late
     return found
 
 
-def stale_lines(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[str]:
-    """A line for each table that has become stale since the extract before: each is told once."""
+def stale_lines(
+    warehouse: Warehouse, config: ExtractConfig, now: int, newest: Mapping[str, int | None] | None = None
+) -> list[str]:
+    """A line for each table that has become stale since the extract before: each is told once.
+
+    `newest`: table -> the newest event time that an extract has just read. Where no table's is older than any limit
+    could be, the log is not asked.
+    """
+    at_least = CYCLES * QUARTER_HOUR if config.stale_seconds is None else config.stale_seconds
+    seen = [(newest or {}).get(table.name) for table in config.tables]
+    if all(moment is not None and now - moment <= at_least for moment in seen):
+        return []
     return [each.in_words for each in lateness(warehouse, config, now) if each.stale and not each.told_before]
 
 

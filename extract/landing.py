@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,20 +154,29 @@ class Seen:
     watermark, watermark_id: how far the landings have seen: event time (epoch seconds), and id where the source has one
     stamp: that of the last rows that landed
     newest_stamp: that of the last landing, whatever it brought
+    first_stamp, first_finished: that of the first landing, and when the first extract ended
     """
 
     watermark: int | None = None
     watermark_id: int | None = None
     stamp: dt.datetime | None = None
     newest_stamp: dt.datetime | None = None
+    first_stamp: dt.datetime | None = None
+    first_finished: dt.datetime | None = None
 
 
-def log_state(warehouse: Warehouse) -> dict[str, Seen]:
-    """Table -> what the log says of it, of all tables in one query."""
+def log_state(warehouse: Warehouse, held: Container[str] = (EXTRACT_LOG,)) -> dict[str, Seen]:
+    """Table -> what the log says of it, of all tables in one query.
+
+    `held`: what stands in the warehouse, where that may lack the log.
+    """
+    if EXTRACT_LOG not in held:
+        return defaultdict(Seen)
     query = sql_from_template(
         """
         SELECT log.table_name, MAX(log.watermark), MAX(log.watermark_id),
-          MAX(CASE WHEN log.rows_landed > 0 THEN log.landed_at END), MAX(log.landed_at)
+          MAX(CASE WHEN log.rows_landed > 0 THEN log.landed_at END), MAX(log.landed_at),
+          MIN(log.landed_at), MIN(log.finished_at)
         FROM log GROUP BY log.table_name
         """,
         {"log": EXTRACT_LOG},

@@ -84,7 +84,7 @@ def extract(
     kind: str = "extract",
     orders: Sequence[int] | None = None,
     progress: Progress | None = None,
-    tables_stand: bool = False,
+    seen: Mapping[str, Seen] | None = None,
     allow_empty: bool = False,
 ) -> list[TableRun]:
     """Lands what changed, for each table: the ordinary window, or from `since` on what is counted differently.
@@ -94,7 +94,7 @@ def extract(
         kind: What extract_log calls it, where `since` or `orders` is given: reconcile, since or refresh. A refresh
             reads every row, and gives scans that are held already the values that the source shows.
         orders: Reads these orders instead, whatever their times.
-        tables_stand: The caller has ensured them (`ensure_tables`), which reads the catalog.
+        seen: What the log says (`log_state`), where the caller has read it and ensured the tables (`ensure_tables`).
         allow_empty: A table without a row is no error although rows of it have landed.
 
     Raises SourceError before anything is read when a table or a column is missing, or a table is empty that was not,
@@ -103,10 +103,10 @@ def extract(
     """
     selected = config.select(tables)
     source.check([table.source for table in selected])
-    if not tables_stand:
+    if seen is None:
         ensure_tables(warehouse, config, clock.now())
+        seen = log_state(warehouse)
     of_source = source.clock()
-    seen = log_state(warehouse)
     refuse_to_go_back(seen, clock.now())
     refuse_to_run_ahead(clock, of_source)
     if not allow_empty:

@@ -42,11 +42,7 @@ WITH batch AS (
   ) AS asked
     ON asked.order_id = mart.order_id
   WHERE
-    mart.add_time >= (
-      SELECT
-        MIN(batch.add_time)
-      FROM batch
-    )
+    mart.add_time >= @oldest_in_batch(ecs)
 ), versions AS (
   SELECT
     @raw_columns(ecs),

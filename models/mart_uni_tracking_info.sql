@@ -40,11 +40,7 @@ WITH batch AS (
   ) AS asked
     ON asked.order_id = mart.order_id
   WHERE
-    mart.update_time >= (
-      SELECT
-        MIN(batch.update_time)
-      FROM batch
-    )
+    mart.update_time >= @oldest_in_batch(uti)
 ), versions AS (
   SELECT
     @raw_columns(uti),

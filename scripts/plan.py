@@ -9,6 +9,7 @@ from contextlib import closing
 from extract.clock import Clock
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import ConfigurationError, CycleFailed
+from extract.landing import log_state
 from extract.lock import run_lock
 from extract.ownership import refuse_foreign
 from extract.settings import PROJECT, share_warehouse_file
@@ -42,7 +43,7 @@ def plan(
         refuse_foreign(foreign)
         set_console(create_console())
         try:
-            with closing(open_context(gateway, PROJECT, first_day(warehouse, held, clock.now()))) as context:
+            with closing(open_context(gateway, PROJECT, first_day(log_state(warehouse, held), clock.now()))) as context:
                 refuse_environment_of_others(context.state_reader.get_environment(name))
                 for warning in ensure_tables(warehouse, config, clock.now(), held):
                     print(f"warning: {warning}")

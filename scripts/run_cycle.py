@@ -17,7 +17,7 @@ from extract.compare import told
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import CycleFailed, ExtractFailed, SourceError, WarehouseError, in_words, with_first
 from extract.freshness import stale_lines
-from extract.landing import refuse_to_run_ahead
+from extract.landing import log_state, refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract
@@ -157,7 +157,8 @@ def _run_phases(
         ):
             held, foreign = look_before_plan(warehouse, config.tables, project=project)
             refuse_foreign(foreign)
-            start = first_day(warehouse, held, clock.now())
+            seen = log_state(warehouse, held)
+            start = first_day(seen, clock.now())
             with sqlmesh_session(gateway, project, start) as (context, console):
                 cycle.statements = console.log.statements
                 with console.log.attached():
@@ -179,20 +180,20 @@ def _run_phases(
                     config,
                     clock,
                     progress=progress,
-                    tables_stand=True,
                     allow_empty=allow_empty,
                 )
                 with _phase(cycle, "extract", report) as phase:
-                    cycle.extracted = take()
+                    cycle.extracted = take(seen=seen)
                     phase.summary, phase.rows = _tables_summary(cycle.extracted), _rows_of(cycle.extracted)
                 cycle.warnings += [warning for run in cycle.extracted for warning in run.warnings]
-                news.stale = stale_lines(warehouse, config, clock.now())
+                newest = {run.table: run.landed.newest for run in cycle.extracted}
+                news.stale = stale_lines(warehouse, config, clock.now(), newest)
                 cycle.warnings += news.stale
                 if reconcile_since is not None:
                     with _phase(cycle, "reconcile", report) as phase:
                         since = Clock(reconcile_since).now()
                         try:
-                            again = take(since=since, kind="reconcile")
+                            again = take(since=since, kind="reconcile", seen=log_state(warehouse))
                         except (SourceError, WarehouseError, ExtractFailed) as error:
                             not_reconciled, phase.summary = error, "failed; the marts go on without it"
                         else:

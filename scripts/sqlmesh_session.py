@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR
-from extract.ensure_tables import EXTRACT_LOG
-from extract.warehouse import Standing, Warehouse
+from extract.landing import Seen
 from scripts.cycle_console import CycleConsole
 
 DAY = 86_400
@@ -74,7 +73,7 @@ def _ensure_cache(project: Path) -> None:
         atexit.register(shutil.rmtree, os.environ[CACHE], ignore_errors=True)
 
 
-def first_day(warehouse: Warehouse, held: Mapping[str, Standing], now: int) -> str:
+def first_day(seen: Mapping[str, Seen], now: int) -> str:
     """The day (ISO, UTC) with which the models start: as the user sets it, or the day before the first extract's.
 
     Before anything has landed it goes by `now`; the log then gives the same day. A state that is lost gets it again.
@@ -82,17 +81,12 @@ def first_day(warehouse: Warehouse, held: Mapping[str, Standing], now: int) -> s
     day that is over; and the day is that of the quarter-hour before, in which a first plan and a landing work.
 
     Args:
-        held: What stands in the warehouse. now: epoch seconds.
+        seen: What the extracts' log says. now: epoch seconds.
     """
     if given := os.environ.get(START):
         return given
-    moments = [now]
-    if EXTRACT_LOG in held:
-        ((stamp, finished),) = warehouse.fetchall(f"SELECT MIN(landed_at), MIN(finished_at) FROM {EXTRACT_LOG}")
-        moments = [
-            *([_epoch(stamp) + 1] if stamp else []),  # a stamp is the last second before its quarter-hour's end
-            *([_epoch(finished)] if finished else []),
-        ] or moments
+    stamps = [_epoch(each.first_stamp) + 1 for each in seen.values() if each.first_stamp]  # the second before its end
+    moments = [*stamps, *(_epoch(each.first_finished) for each in seen.values() if each.first_finished)] or [now]
     begin = min(moments) // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR - DAY
     return f"{dt.datetime.fromtimestamp(begin, dt.UTC):%Y-%m-%d}"
 

@@ -40,8 +40,8 @@ def command(dry_run: bool, gateway: str | None, at: dt.datetime | None) -> None:
         raise ConfigurationError("Retention runs in each cycle, and nowhere else. See what it would do: --dry-run.")
     share_warehouse_file(gateway)
     clock = Clock(at)
-    with checked_warehouse(gateway, load_config(), clock, asks=True) as warehouse:
-        start = first_day(warehouse, {}, clock.now())
+    with checked_warehouse(gateway, load_config(), clock, asks=True):
+        start = first_day({}, clock.now())
         with sqlmesh_session(gateway, PROJECT, start) as (context, _):
             for planned in planned_retention(context, clock.now()):
                 for line in report(planned):

@@ -8,10 +8,9 @@ from unittest import mock
 
 import pytest
 
-from extract.ensure_tables import look_before_plan
 from extract.errors import ExtractFailed, SourceError
+from extract.landing import log_state
 from extract.source_duckdb import DuckDBSource
-from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from scripts.plan import plan
 from scripts.sqlmesh_session import first_day
@@ -53,8 +52,7 @@ def test_a_first_cycle_tells_the_day_and_later_commands_find_the_same(
     assert told[0].endswith(f"models start on {day}")
     assert started(world) == {day}
     with closing(open_warehouse()) as warehouse:
-        held, _ = look_before_plan(warehouse, load_config().tables)
-        assert first_day(warehouse, held, first + 40 * DAY) == day
+        assert first_day(log_state(warehouse), first + 40 * DAY) == day
 
 
 @pytest.mark.slow

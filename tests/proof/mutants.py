@@ -301,8 +301,8 @@ MUTANTS = (
     Mutant(
         "watermark_of_raw",
         "extract/run.py",
-        "    seen = log_state(warehouse)\n",
-        "    seen = log_state(warehouse)\n    for t in selected:\n        ((newest,),) = warehouse.fetchall("
+        "    of_source = source.clock()\n",
+        "    of_source = source.clock()\n    for t in selected:\n        ((newest,),) = warehouse.fetchall("
         "f'SELECT MAX({t.time}) FROM {t.raw}')\n        seen[t.name] = replace(seen[t.name], watermark=newest)\n",
         "one future-dated row decides where the next read begins",
     ),
