@@ -78,12 +78,10 @@ def ensure_tables(
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
     statements = _missing(config, now, held, warehouse.is_redshift)
     if statements:
-        with warehouse.transaction():
-            for schema in (RAW_SCHEMA, HISTORY_SCHEMA):
-                if not any(name.startswith(f"{schema}.") for name in held):  # else it needs no right to create one
-                    warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            for statement in statements:
-                warehouse.execute(statement)
+        lacking = [  # where a schema stands it needs no right to create one
+            schema for schema in (RAW_SCHEMA, HISTORY_SCHEMA) if not any(name.startswith(f"{schema}.") for name in held)
+        ]
+        warehouse.change([*(f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in lacking), *statements])
     widened = [_widen_view(warehouse, table, create) for table, create in _views_to_widen(config, now, held, warehouse)]
     return [warning for warning in widened if warning]
 
@@ -94,9 +92,7 @@ def _widen_view(warehouse: Warehouse, table: Table, create: exp.Expr) -> str:
     Gives a warning where that cannot be; the view then stays as it is, and the next time it is tried again.
     """
     try:
-        with warehouse.transaction():
-            warehouse.execute(drop_history_view(table.mart.alias))
-            warehouse.execute(create)
+        warehouse.change([drop_history_view(table.mart.alias), create])
     except WarehouseError as error:
         if "depend" not in str(error):
             raise

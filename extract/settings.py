@@ -205,6 +205,8 @@ class RedshiftSettings(_Redshift):
     s3_kms_key: str | None = None
     slices: Annotated[int, Field(ge=1, le=128)] = 16
     """A long load is sent in so many files at a time."""
+    lock_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """So long a plan, a cycle's marts or a change of a table wait for another session's lock."""
     login: Login
     state: StateSettings
 

@@ -33,6 +33,11 @@ class Warehouse(Protocol):
         `locking`: a table that no other such transaction may hold meanwhile; it sees what they have committed.
         """
 
+    def change(self, statements: Sequence[str | exp.Expr]) -> None:
+        """Makes, changes or drops tables and views, all or none. Raises WarehouseError, also where that would wait for
+        another session's lock too long.
+        """
+
     def session(self) -> AbstractContextManager[Warehouse]:
         """A connection of its own, for a thread."""
 

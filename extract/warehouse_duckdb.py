@@ -108,6 +108,11 @@ class DuckDBWarehouse:
                 raise failed(error) from error
             raise
 
+    def change(self, statements: Sequence[str | exp.Expr]) -> None:
+        with self.transaction():
+            for statement in statements:
+                self.execute(statement)
+
     @contextmanager
     def session(self) -> Iterator[DuckDBWarehouse]:
         cursor = self._connection.cursor()

@@ -15,6 +15,7 @@ from sqlglot import exp
 from extract.conflicts import again_after_conflicts
 from extract.errors import TransactionConflict, WarehouseError, first_line
 from extract.lock_postgres import assert_still_held
+from extract.lock_waits import lock_watch
 from extract.s3_parts import S3Parts, Sent
 from extract.settings import RedshiftSettings
 from extract.staging import CountedBatches, Sending, Staged, Standing, staged_schema, standing_objects
@@ -98,6 +99,13 @@ class RedshiftWarehouse:
         finally:
             self._open = False
             self._connection.autocommit = True
+
+    def change(self, statements: Sequence[str | exp.Expr]) -> None:
+        with lock_watch(self._settings) as watch, self.transaction():
+            ((pid,),) = self.fetchall("SELECT PG_BACKEND_PID()")
+            watch.watch(int(pid))
+            for statement in statements:
+                self.execute(statement)
 
     def _commit(self) -> None:
         if not self._connection.in_transaction:

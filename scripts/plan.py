@@ -17,7 +17,7 @@ from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from scripts.alerts import alert_of_failure
 from scripts.guards import production_stands, refuse_environment_of_others, refuse_without_the_marts
-from scripts.sqlmesh_session import first_day, open_context
+from scripts.sqlmesh_session import bounded_waits, first_day, open_context
 
 
 def plan(
@@ -49,13 +49,14 @@ def plan(
                     print(f"warning: {warning}")
                 if production_stands(context.state_reader.get_environment("prod")):
                     refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
-                context.plan(
-                    environment,
-                    execution_time=clock.now_utc(),
-                    auto_apply=yes,
-                    no_prompts=yes,
-                    include_unmodified=environment != "prod",
-                )
+                with bounded_waits(context, gateway, asks=not yes):
+                    context.plan(
+                        environment,
+                        execution_time=clock.now_utc(),
+                        auto_apply=yes,
+                        no_prompts=yes,
+                        include_unmodified=environment != "prod",
+                    )
         except (SQLMeshError, ValueError) as error:
             raise CycleFailed(f"The plan failed: {error}. What was applied before stays; plan again.") from error
         except EOFError:

@@ -37,7 +37,7 @@ from scripts.guards import (
 from scripts.news import CycleNews
 from scripts.open_exceptions import with_findings
 from scripts.page.after_cycle import page_of_failure, page_place, write_page_at
-from scripts.sqlmesh_session import first_day, sqlmesh_session
+from scripts.sqlmesh_session import bounded_waits, first_day, sqlmesh_session
 from scripts.statement_times import TimedStatement, slowest
 
 Report = Callable[[str], None]
@@ -167,7 +167,11 @@ def _run_phases(
                 entry.log_stands = True
                 if not reached:
                     refuse_to_run_ahead(clock, rows.clock())
-                    with _phase(cycle, "plan", report) as phase, console.log.attached():
+                    with (
+                        _phase(cycle, "plan", report) as phase,
+                        console.log.attached(),
+                        bounded_waits(context, gateway),
+                    ):
                         _first_plan(context, console, clock)
                         reached = _reached(context, console, project)
                         phase.summary = f"made the marts; models start on {start}"
@@ -199,7 +203,11 @@ def _run_phases(
                         else:
                             phase.summary, phase.rows = _tables_summary(again), _rows_of(again)
                             cycle.warnings += [line for run in again for line in told(run.table, run.unequal)]
-                with _phase(cycle, "marts", report) as phase, console.log.attached():
+                with (
+                    _phase(cycle, "marts", report) as phase,
+                    console.log.attached(),
+                    bounded_waits(context, gateway),
+                ):
                     assert_lock_held(gateway)
                     console.forget_models()
                     _run(context, console, clock, reached)

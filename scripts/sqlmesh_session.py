@@ -62,6 +62,28 @@ def open_context(gateway: str, project: Path, start: str, *, load: bool = True) 
             os.environ[START] = given
 
 
+@contextmanager
+def bounded_waits(context: Any, gateway: str, *, asks: bool = False) -> Iterator[None]:
+    """Inside, SQLMesh waits no longer for another session's lock than REDSHIFT_LOCK_SECONDS; on DuckDB there is none.
+
+    `asks`: SQLMesh may ask somebody first; meanwhile its session is in no transaction. Raises WarehouseError, with the
+    lock's holder, where a statement was ended.
+    """
+    if gateway != "redshift":
+        yield
+        return
+    from extract.lock_waits import lock_watch
+    from extract.settings import RedshiftSettings
+
+    with lock_watch(RedshiftSettings.from_environment()) as watch:
+        cursor = context.engine_adapter.cursor  # not its `fetchone`, which costs a transaction
+        cursor.execute("SELECT PG_BACKEND_PID()")
+        watch.watch(int(cursor.fetchone()[0]))
+        if asks:
+            cursor.execute("COMMIT")
+        yield
+
+
 def _ensure_cache(project: Path) -> None:
     """Where the user may not write the project's folder, SQLMesh caches in a folder of this process alone.
 

@@ -102,6 +102,32 @@ def idle_reader(cluster: Cluster) -> str:
     return ", ".join(found)
 
 
+def lock_holder(cluster: Cluster) -> str:
+    """What waits for an idle reader, through the project's own watch, with little patience."""
+    table, view = f"{cluster.schema}.locked_table", f"{cluster.schema}.locked_view"
+    cluster.warehouse.execute(f"CREATE TABLE {table} (order_id BIGINT)")
+    cluster.warehouse.execute(f"CREATE VIEW {view} AS SELECT order_id FROM {table} WITH NO SCHEMA BINDING")
+    impatient = cluster.settings.model_copy(update={"lock_seconds": PATIENCE_MS // 1000})
+    with (
+        cluster.warehouse.session() as reader,
+        closing(RedshiftWarehouse.open(impatient)) as writer,
+        reader.transaction(),
+    ):
+        reader.fetchall(f"SELECT order_id FROM {view}")  # and then it stands idle
+        try:
+            writer.change([f"DROP VIEW {view}"])
+        except WarehouseError as error:
+            if "waited for" not in str(error):
+                raise
+            if "may not see" in str(error):
+                raise NotKnownHere(
+                    "the statement was ended, and this user does not see the holder: ALTER USER … SYSLOG ACCESS "
+                    "UNRESTRICTED"
+                ) from None
+            return "the statement was ended, and the holder is named"
+    raise NotKnownHere("DROP VIEW does not wait for an idle reader here, so nothing had to be ended")
+
+
 PROBES = (
     Probe(
         "late_binding",
@@ -119,5 +145,10 @@ PROBES = (
         "meets a new half-year, wait: let readers end their transactions (autocommit).",
         idle_reader,
         judges=False,
+    ),
+    Probe(
+        "lock_holder",
+        "What waits for a lock is ended after a set time (REDSHIFT_LOCK_SECONDS), and the error names the holder.",
+        lock_holder,
     ),
 )

@@ -50,6 +50,12 @@ SELECT * FROM (
     AND n.nspname NOT LIKE 'pg\_%'
 ) info WHERE tbl_rows > 0;  -- like the original, it leaves out empty tables
 
+CREATE VIEW standin.svv_transactions AS
+SELECT a.usename::text AS txn_owner, a.datname::text AS txn_db, l.transactionid::text::bigint AS xid, l.pid,
+  (a.xact_start AT TIME ZONE 'UTC')::timestamp AS txn_start, l.mode AS lock_mode,
+  l.locktype AS lockable_object_type, l.relation, l.granted
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE a.datname = current_database();
+
 CREATE FUNCTION standin.getdate() RETURNS timestamp LANGUAGE sql STABLE AS $$
   SELECT date_trunc('second', statement_timestamp() AT TIME ZONE 'UTC') $$;
 CREATE FUNCTION standin.nvl(anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS $$

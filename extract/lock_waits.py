@@ -1,0 +1,127 @@
+"""A statement on Redshift that waits for another session's lock is ended after a while, and the holder is named.
+
+A reader that is idle in a transaction holds up whoever replaces a view or changes a table, for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import redshift_connector
+
+from extract.errors import WarehouseError, in_words
+from extract.settings import RedshiftSettings
+
+FIRST_LOOK = 60.0
+"""Seconds after which a session is looked at first: an ordinary cycle has ended by then."""
+
+WAITS = """
+    SELECT waiting.pid, c.relname, holding.txn_owner, holding.pid, holding.txn_start
+    FROM svv_transactions AS waiting
+    LEFT JOIN svv_transactions AS holding
+      ON holding.relation = waiting.relation AND holding.pid <> waiting.pid AND holding.granted
+    LEFT JOIN pg_catalog.pg_class AS c ON c.oid = waiting.relation
+    WHERE NOT waiting.granted ORDER BY holding.txn_start
+"""
+"""Who waits for a lock, on what, and who holds one there since when. Of others a user sees only what it may."""
+
+
+@dataclass
+class LockWatch:
+    """Looks at sessions of this process, from a connection of its own; see `lock_watch`."""
+
+    settings: RedshiftSettings
+    sessions: set[int] = field(default_factory=set)
+    """By the number that PG_BACKEND_PID() gives each."""
+    ended: list[str] = field(default_factory=list)
+    """What was waited for, and who held it, of each statement that was ended."""
+    _since: dict[int, float] = field(default_factory=dict)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Ends the watch; nothing waits for it."""
+        self._stopped.set()
+
+    def watch(self, pid: int) -> None:
+        """Adds a session of this process."""
+        self.sessions.add(pid)
+
+    def run(self) -> None:
+        """Looks again and again until the watch ends. What it cannot see it says once, and gives up."""
+        pause = min(FIRST_LOOK, self.settings.lock_seconds / 2)
+        while not self._stopped.wait(pause):
+            if not self.sessions:
+                continue
+            try:
+                with closing(redshift_connector.connect(**self.settings.connection_arguments())) as connection:
+                    connection.autocommit = True
+                    pause = min(15.0, self.settings.lock_seconds / 4)
+                    while not self._stopped.wait(pause):
+                        self.look(connection)
+            except Exception as error:
+                words = self.settings.without_secrets(in_words(error))
+                logging.getLogger(__name__).warning("Nobody looks any more who waits for a lock: %s", words)
+                return
+
+    def look(self, connection: Any) -> None:
+        """Ends what has waited for longer than the patience."""
+        cursor = connection.cursor()
+        cursor.execute(WAITS)
+        waits: dict[int, list[tuple[Any, ...]]] = {}
+        for pid, *wait in cursor.fetchall():
+            if int(pid) in self.sessions:
+                waits.setdefault(int(pid), []).append(tuple(wait))
+        self._since = {pid: self._since.get(pid, time.monotonic()) for pid in waits}
+        for pid, since in self._since.items():
+            waited = time.monotonic() - since
+            if waited < self.settings.lock_seconds:
+                continue
+            # Of a transaction Redshift may cancel nothing; then the session is ended, and its connection is lost.
+            repeated = waited >= self.settings.lock_seconds * 1.5
+            if not repeated:
+                self.ended.append(in_one_sentence(waits[pid], self.settings.lock_seconds))
+            cursor.execute(f"SELECT {'pg_terminate_backend' if repeated else 'pg_cancel_backend'}({pid})")
+
+
+def in_one_sentence(waits: list[tuple[Any, ...]], seconds: int) -> str:
+    """What was waited for and who holds it; of rows of `WAITS` without the first column."""
+    table, *_ = waits[0]
+    holders = [
+        f"{owner} (process {pid}, in a transaction since {since:%Y-%m-%d %H:%M})"
+        for _, owner, pid, since in dict.fromkeys(waits)
+        if pid is not None
+    ]
+    who = "; ".join(holders) or (
+        "a session that this user may not see (an administrator finds it in svv_transactions; or ALTER USER … SYSLOG "
+        "ACCESS UNRESTRICTED)"
+    )
+    return (
+        f"A statement waited for {seconds} s for a lock on {table or 'a table'}, which is held by {who}. It was ended, "
+        "and what it belonged to was rolled back. Let the holder end its transaction, or end its session (SELECT "
+        "pg_terminate_backend(<process>)), then run this again."
+    )
+
+
+@contextmanager
+def lock_watch(settings: RedshiftSettings) -> Iterator[LockWatch]:
+    """Inside, the sessions that the watch is given wait no longer for a lock than `lock_seconds`.
+
+    Raises WarehouseError, with the holder's name, where a statement was ended.
+    """
+    watch = LockWatch(settings)
+    thread = threading.Thread(target=watch.run, name="lock watch", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    except Exception as error:
+        if not watch.ended:
+            raise
+        raise WarehouseError(" | ".join([*watch.ended, in_words(error)])) from error
+    finally:
+        watch.stop()

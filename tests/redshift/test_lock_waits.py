@@ -1,0 +1,90 @@
+"""Who waits for another session's lock waits a set time only, and is told who holds it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+import redshift_connector
+
+from extract.errors import WarehouseError
+from extract.lock_waits import in_one_sentence
+from extract.warehouse_redshift import RedshiftWarehouse
+from scripts.plan import plan
+from tests.redshift_standin.server import DATABASE, USER
+from tests.support.conftest_redshift import START
+from tests.support.redshift_world import RedshiftWorld
+from tests.support.world import HOUR, at, moment
+
+pytestmark = pytest.mark.xdist_group("redshift")
+
+
+@contextmanager
+def idle_in_a_transaction(connection: Any, sql: str) -> Iterator[None]:
+    """A session that has done this, and does not end its transaction."""
+    with closing(connection):
+        connection.cursor().execute(sql)
+        yield
+
+
+def reader(world: RedshiftWorld) -> Any:
+    """Another user's connection."""
+    return redshift_connector.connect(**world.standin.connection_arguments)
+
+
+def test_a_view_that_somebody_reads_is_waited_for_a_set_time_and_the_reader_is_named(
+    redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDSHIFT_LOCK_SECONDS", "2")
+    view = "order_tracking_history.hist_uti_all"
+    with (
+        closing(RedshiftWarehouse.open()) as warehouse,
+        idle_in_a_transaction(reader(redshift_world), f"SELECT period FROM {view}"),
+        pytest.raises(WarehouseError) as refused,
+    ):
+        warehouse.change(["CREATE TABLE order_tracking_history.made (a INTEGER)", f"DROP VIEW {view}"])
+    message = str(refused.value)
+    assert f"waited for 2 s for a lock on hist_uti_all, which is held by {USER} (process " in message
+    assert "canceling statement" in message, "the first cause is lost"
+    assert redshift_world.query("SELECT TO_REGCLASS('order_tracking_history.made') IS NULL") == [(True,)]
+
+
+def test_a_cycle_does_not_wait_for_a_marts_lock_for_ever_and_the_next_one_makes_it_good(
+    redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = redshift_world
+    monkeypatch.setenv("REDSHIFT_LOCK_SECONDS", "2")
+    world.order(1, START - HOUR)
+    ((table,),) = world.query(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'order_tracking__mart_uni_tracking_info__%'"
+    )
+    # The lock of a writer on Redshift, which PostgreSQL takes only when it is asked to.
+    locked = f"LOCK TABLE sqlmesh__order_tracking.{table} IN SHARE ROW EXCLUSIVE MODE"
+    writer = psycopg2.connect(**{**world.standin.postgres_arguments, "database": DATABASE})
+    with idle_in_a_transaction(writer, locked), pytest.raises(WarehouseError, match=f"lock on {table}") as refused:
+        world.cycle(START + HOUR)
+    assert "What landed stays in raw" in str(refused.value)
+    world.cycle(START + 2 * HOUR)
+    assert world.query("SELECT order_id FROM order_tracking.mart_uni_tracking_info") == [(1,)]
+
+
+def test_a_plan_does_not_wait_for_ever(redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDSHIFT_LOCK_SECONDS", "2")
+    taken = "CREATE SCHEMA order_tracking__night"  # the name is taken until that transaction ends
+    with (
+        idle_in_a_transaction(reader(redshift_world), taken),
+        pytest.raises(WarehouseError, match="A statement waited for 2 s for a lock on"),
+    ):
+        plan("night", gateway="redshift", at=moment(START), yes=True)
+
+
+def test_who_may_not_see_the_holder_is_told_how_to_find_it() -> None:
+    unseen = in_one_sentence([("mart", None, None, None)], 300)
+    assert "a session that this user may not see (an administrator finds it in svv_transactions" in unseen
+    since = dt.datetime.fromtimestamp(at("2025-09-01T03:00:00"), dt.UTC)
+    seen = in_one_sentence([("mart", "ann", 7, since), ("mart", "ann", 7, since), ("mart", "ben", 8, since)], 300)
+    assert "held by ann (process 7, in a transaction since 2025-09-01 03:00); ben (process 8" in seen
