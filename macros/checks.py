@@ -6,7 +6,8 @@ from sqlglot import exp
 from sqlmesh import macro
 
 from macros.details import ACCEPTED, COUNTED, VALUES
-from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, mart_of, scan_key
+from macros.history import history_view
+from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, mart_of, marts, scan_key
 from macros.periods import half_open
 from macros.sql import columns_of, sql_from_template, timestamp, union_all
 
@@ -103,6 +104,33 @@ def too_many(evaluator, topic: exp.Expr, rows: exp.Expr):  # type: ignore[no-unt
           || CAST(:rows - 1 AS VARCHAR(20)) || ')' AS VARCHAR(4096))
     """
     return sql_from_template(template, {}, topic=topic, rows=rows)
+
+
+@macro()
+def held_keys(evaluator):  # type: ignore[no-untyped-def]
+    """Query of table_name (the source's), order_id, landed_at and the other columns of a scan's key (NULL elsewhere).
+
+    It is of every row in mart or history.
+
+    Example:
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> query = held_keys(MacroEvaluator("redshift"))
+        >>> query.named_selects
+        ['table_name', 'order_id', 'landed_at', 'pathtime', 'code', 'traceseq']
+        >>> len(list(query.find_all(exp.Table)))
+        6
+    """
+    queries = []
+    for mart in marts():
+        source = exp.Literal.string(mart.raw.split(".")[-1].removesuffix("_raw"))
+        key = [exp.column(name) if not mart.one_row_per_order else exp.null() for name in scan_key()[1:]]
+        columns = [
+            exp.cast(source, "VARCHAR(127)").as_("table_name"),
+            *columns_of(["order_id", "landed_at"]),
+            *(exp.cast(value, "BIGINT").as_(name) for value, name in zip(key, scan_key()[1:], strict=True)),
+        ]
+        queries += [exp.select(*columns).from_(table) for table in (mart.name, history_view(mart.alias))]
+    return union_all(queries)
 
 
 @macro()

@@ -24,68 +24,18 @@ WITH rejected AS (
     rejected_at
   FROM order_tracking_raw.rejected_rows
 ), mended AS (
-  SELECT
+  SELECT DISTINCT
     rejected.table_name,
     rejected.payload
   FROM rejected
   JOIN (
-    SELECT
-      order_id,
-      landed_at
-    FROM order_tracking.mart_uni_tracking_info
-    UNION ALL
-    SELECT
-      order_id,
-      landed_at
-    FROM order_tracking_history.hist_uti_all
+    @held_keys()
   ) AS good
-    ON good.order_id = rejected.order_id AND good.landed_at > rejected.rejected_at
+    ON good.order_id = rejected.order_id
+    AND good.table_name = rejected.table_name
+    AND good.landed_at > rejected.rejected_at
   WHERE
-    rejected.table_name = 'uni_tracking_info'
-  UNION
-  SELECT
-    rejected.table_name,
-    rejected.payload
-  FROM rejected
-  JOIN (
-    SELECT
-      order_id,
-      landed_at
-    FROM order_tracking.mart_ecs_order_info
-    UNION ALL
-    SELECT
-      order_id,
-      landed_at
-    FROM order_tracking_history.hist_ecs_all
-  ) AS good
-    ON good.order_id = rejected.order_id AND good.landed_at > rejected.rejected_at
-  WHERE
-    rejected.table_name = 'ecs_order_info'
-  UNION
-  SELECT
-    rejected.table_name,
-    rejected.payload
-  FROM rejected
-  JOIN (
-    SELECT
-      order_id,
-      pathtime,
-      code,
-      traceseq,
-      landed_at
-    FROM order_tracking.mart_uni_tracking_spath
-    UNION ALL
-    SELECT
-      order_id,
-      pathtime,
-      code,
-      traceseq,
-      landed_at
-    FROM order_tracking_history.hist_uts_all
-  ) AS good
-    ON good.order_id = rejected.order_id AND good.landed_at > rejected.rejected_at
-  WHERE
-    rejected.table_name = 'uni_tracking_spath' AND @is_same_scan(rejected, good)
+    rejected.table_name <> 'uni_tracking_spath' OR @is_same_scan(rejected, good)
 ), still_rejected AS (
   SELECT
     rejected.table_name,

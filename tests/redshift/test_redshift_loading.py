@@ -67,8 +67,19 @@ def world(redshift_world: RedshiftWorld) -> RedshiftWorld:
     return redshift_world
 
 
+@pytest.fixture(params=["serializable", "repeatable read"])
+def either_world(world: RedshiftWorld, request: pytest.FixtureRequest) -> RedshiftWorld:
+    """The same under each isolation. `repeatable read` is PostgreSQL's SNAPSHOT: nothing conflicts at COMMIT there."""
+    setting = f"ALTER DATABASE {DATABASE} SET default_transaction_isolation = '{request.param}'"
+    world.standin._postgres.run("postgres", setting)  # of new connections
+    return world
+
+
 @pytest.mark.parametrize("table", ["uni_tracking_info", "ecs_order_info", "uni_tracking_spath"])
-def test_rows_are_not_landed_twice_when_the_connection_is_lost_after_commit(world: RedshiftWorld, table: str) -> None:
+def test_rows_are_not_landed_twice_when_the_connection_is_lost_after_commit(
+    either_world: RedshiftWorld, table: str
+) -> None:
+    world = either_world
     raw = f"order_tracking_raw.{table}_raw"
     seen: list[str] = []
 
@@ -91,7 +102,8 @@ def test_rows_are_not_landed_twice_when_the_connection_is_lost_after_commit(worl
 @pytest.mark.parametrize(
     "what", ["^copy staged_uni_tracking_spath", f"^insert into {RAW}", "^insert into .*extract_log"]
 )
-def test_a_table_lands_whole_or_not_at_all(world: RedshiftWorld, what: str) -> None:
+def test_a_table_lands_whole_or_not_at_all(either_world: RedshiftWorld, what: str) -> None:
+    world = either_world
     world.standin.fail_when(what, message="disk full", times=2)  # for all tables together, and for one by itself
     with pytest.raises(ExtractFailed, match="disk full") as failed:
         extract(world)
@@ -107,7 +119,8 @@ def test_a_table_lands_whole_or_not_at_all(world: RedshiftWorld, what: str) -> N
     assert world.query(f"SELECT COUNT(*) FROM {table}") == [(2,)]
 
 
-def test_a_connection_lost_in_the_landing_lands_nothing_and_the_next_run_does(world: RedshiftWorld) -> None:
+def test_a_connection_lost_in_the_landing_lands_nothing_and_the_next_run_does(either_world: RedshiftWorld) -> None:
+    world = either_world
     world.standin.fail_when(f"^insert into {RAW}", drop_connection=True, times=2)
     with pytest.raises(ExtractFailed, match="connection to Redshift was lost"):
         extract(world)
@@ -131,10 +144,9 @@ print(sum(run.landed.rows_landed for run in runs))
 """
 
 
-@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
-def test_two_processes_that_land_the_same_rows_at_once_land_them_once(world: RedshiftWorld, isolation: str) -> None:
-    """Without the run lock. `repeatable read` is PostgreSQL's SNAPSHOT, under which nothing conflicts at COMMIT."""
-    set_isolation(world, isolation)
+def test_two_processes_that_land_the_same_rows_at_once_land_them_once(either_world: RedshiftWorld) -> None:
+    """Without the run lock."""
+    world = either_world
     arguments = [sys.executable, "-c", ONE_EXTRACT, world.source_url, moment(START + 15 * MINUTE).isoformat()]
     with closing(world.standin._postgres.connect(DATABASE)) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE order_tracking_raw.extract_log")
@@ -151,18 +163,11 @@ def test_two_processes_that_land_the_same_rows_at_once_land_them_once(world: Red
     assert logged == [(6,)], "the log counts what raw holds"
 
 
-@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
-def test_what_has_landed_is_not_landed_again_under_either_isolation(world: RedshiftWorld, isolation: str) -> None:
-    set_isolation(world, isolation)
+def test_what_has_landed_is_not_landed_again(either_world: RedshiftWorld) -> None:
+    world = either_world
     assert sum(run.landed.rows_landed for run in extract(world)) == 6
     assert sum(run.landed.rows_landed for run in extract(world, minutes=30)) == 0
     assert len(raw_scans(world)) == 2
-
-
-def set_isolation(world: RedshiftWorld, isolation: str) -> None:
-    """Of new connections to the warehouse."""
-    setting = f"ALTER DATABASE {DATABASE} SET default_transaction_isolation = '{isolation}'"
-    world.standin._postgres.run("postgres", setting)
 
 
 @pytest.mark.parametrize(
