@@ -93,7 +93,7 @@ PROBES = (
     ),
     Probe(
         "pruning_by_subquery",
-        "The same if the bound is a subquery, as in the query of mart_uni_tracking_info.",
+        "The same if the bound is a subquery; the marts' queries have literals instead.",
         pruning_by_subquery,
         judges=False,
     ),

@@ -156,11 +156,18 @@ MUTANTS = (
     Mutant(
         "cutoff_of_its_own",
         RETENTION,
-        "        if moment is not None:\n",
-        '        if found.mart.alias == "uts":\n'
-        '            (moment,) = engine.fetchone(f"SELECT MAX(pathtime) FROM {found.table}")\n'
-        "        if moment is not None:\n",
+        "    if status is None:\n",
+        '    if found.mart.alias == "uts":\n'
+        '        (status,) = engine.fetchone(f"SELECT MAX(pathtime) FROM {found.table}")\n'
+        "    if status is None:\n",
         "the cutoff is computed per mart, so that the marts draw different lines",
+    ),
+    Mutant(
+        "history_is_asked_for_too_few_orders",
+        DUE,
+        "exp.and_(order >= lowest, order.copy() <= highest)",
+        "exp.and_(order >= lowest, order.copy() < highest)",
+        "the order of the highest number comes back and stays in history",
     ),
     Mutant(
         "no_least_on_the_cutoff",
