@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -90,21 +91,30 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
 
 @pytest.fixture(scope="session")
 def empty_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes, once per `history_start`, a planned warehouse that has seen an empty source at START."""
-    made: dict[str, Path] = {}
+    """Makes, once per `history_start`, a planned warehouse that has seen an empty source at START.
+
+    Parallel test processes share them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def make(history_start: str) -> Path:
-        if history_start not in made:
-            folder = tmp_path_factory.mktemp(f"empty_{history_start}")
-            source, warehouse = folder / "source.duckdb", folder / "warehouse.duckdb"
-            with duckdb.connect(str(source)) as connection:
-                make_tables(connection)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("ORDER_TRACKING_DUCKDB", str(warehouse))
-                patch.setenv("ORDER_TRACKING_HISTORY_START", history_start)
-                run_cycle(at=moment(START), source=f"duckdb:///{source}")
-            made[history_start] = warehouse
-        return made[history_start]
+        folder = shared / f"empty_{history_start}"
+        folder.mkdir(exist_ok=True)
+        made, source, warehouse = (folder / name for name in ("made", "source.duckdb", "warehouse.duckdb"))
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                for broken_off in (source, warehouse):
+                    broken_off.unlink(missing_ok=True)
+                with duckdb.connect(str(source)) as connection:
+                    make_tables(connection)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setenv("ORDER_TRACKING_DUCKDB", str(warehouse))
+                    patch.setenv("ORDER_TRACKING_HISTORY_START", history_start)
+                    run_cycle(at=moment(START), source=f"duckdb:///{source}")
+                made.touch()
+        return warehouse
 
     return make
 

@@ -106,6 +106,7 @@ def test_the_crontab_of_the_runbook_runs(world: World) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_any_moment_from_2010_on_may_be_the_first(make_world: Callable[..., World]) -> None:
     world = make_world(planned=False, history_start="2010_h1", now=at("2010-01-01T00:00:00"))
     world.order(1, world.now - DAY)

@@ -40,6 +40,7 @@ def test_whole_cycles_with_sqlmesh_as_it_comes(
     assert len(opened) == 4 and len(set(map(id, opened))) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain_sqlmesh")
 def test_a_whole_cycle_on_redshift_with_sqlmesh_as_it_comes(
     make_redshift_world: Callable[..., RedshiftWorld],

@@ -39,7 +39,7 @@ def shown_plan(now: int, capsys: pytest.CaptureFixture[str]) -> str:
     [
         (START, "2025-08-30"),  # it lands the last quarter-hour of 31 August
         (START + 15 * MINUTE, "2025-08-31"),
-        (START + 12 * HOUR + 7, "2025-08-31"),
+        pytest.param(START + 12 * HOUR + 7, "2025-08-31", marks=pytest.mark.slow),
     ],
 )
 def test_a_first_cycle_tells_the_day_and_later_commands_find_the_same(

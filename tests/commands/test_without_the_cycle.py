@@ -72,6 +72,7 @@ def everything(world: World) -> dict[str, list[tuple[Any, ...]]]:
     return {name: world.query(f"SELECT * FROM {name} ORDER BY ALL") for name in names}
 
 
+@pytest.mark.slow
 def test_extract_plan_and_run_do_what_the_cycle_does(make_world: Callable[..., World]) -> None:
     plain, ours = (make_world(planned=False, folder=folder) for folder in ("plain", "ours"))
     for now in (FIRST, NEXT, LATER):

@@ -125,6 +125,7 @@ def test_a_value_corrected_without_a_new_time_is_found_and_comes_in(
     assert rows == [(3, 99)] and loaded.uti()[4][0] == 5 and findings(loaded) == []
 
 
+@pytest.mark.slow
 def test_a_value_that_is_changed_and_changed_back_comes_in_both_times(loaded: World, shop: Shop) -> None:
     for number, partner in enumerate((99, 11, 99, 11), 1):
         shop.run(f"UPDATE ecs_order_info SET partner_id = {partner} WHERE order_id = 3")
@@ -134,6 +135,7 @@ def test_a_value_that_is_changed_and_changed_back_comes_in_both_times(loaded: Wo
         ]
 
 
+@pytest.mark.slow
 def test_a_scan_that_got_another_code_comes_in_and_the_old_ones_fate_is_told_once(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:

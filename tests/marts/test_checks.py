@@ -258,6 +258,7 @@ def test_an_exception_is_opened_once_seen_again_cleared_and_opened_anew(world: W
     assert rows == [(1, 2, "cleared"), (1, 1, None)]
 
 
+@pytest.mark.slow
 def test_a_daily_check_that_is_repeated_counts_once(world: World) -> None:
     world.order(1, START)
     world.source("DELETE FROM ecs_order_info")
@@ -301,7 +302,7 @@ def reactivated(world: World) -> None:
     daily(world, 1)
 
 
-@pytest.mark.parametrize("what", [["1"], ["--all"]])
+@pytest.mark.parametrize("what", [["1"], pytest.param(["--all"], marks=pytest.mark.slow)])
 def test_restore_brings_the_metadata_back_by_the_ordinary_way(world: World, what: list[str]) -> None:
     reactivated(world)
     assert exceptions_command(["--at", "2025-09-02T00:25:00", "restore", *what]) == 0
@@ -338,6 +339,7 @@ def test_a_restored_order_that_falls_silent_again_has_one_metadata_row(world: Wo
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_what_was_resolved_opens_again_if_it_still_fails_and_what_was_accepted_only_when_it_changes(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -381,6 +383,7 @@ def test_a_thousand_findings_are_one_line_and_one_command(world: World, capsys: 
     assert world.query(notes) == [("accepted: all of a line", 9_999), ("one", 1)]
 
 
+@pytest.mark.slow
 def test_rejected_rows_close_by_themselves_once_a_good_row_of_each_key_has_landed(world: World) -> None:
     for order in range(1, 6):
         world.order(order, START)
@@ -415,6 +418,7 @@ def test_metadata_without_a_status_is_told_after_a_day(world: World) -> None:
     assert [row[:3] for row in world.exceptions()] == [("metadata_without_status", ECS, 1)]
 
 
+@pytest.mark.slow
 def test_checks_that_find_nothing_leave_their_run_in_the_log_once(world: World) -> None:
     log = f"SELECT checked_at::VARCHAR, findings FROM {HISTORY}.check_log ORDER BY 1"
     before = world.query(log)

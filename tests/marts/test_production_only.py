@@ -145,6 +145,7 @@ def test_the_canaries_would_be_archived_and_trimmed_by_a_production_run(behind: 
     }
 
 
+@pytest.mark.slow
 def test_a_dev_plan_of_a_downstream_change_touches_only_dev(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     edit(project, "order_status", STATUS, f"{STATUS} 1::INTEGER AS one,")

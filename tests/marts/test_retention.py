@@ -40,6 +40,7 @@ def test_uti_leaves_for_the_half_year_of_its_update_time(world: World) -> None:
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_table_beside_history_that_is_no_half_year_is_left_alone(world: World) -> None:
     """Somebody's backup of an archived scan, say."""
     world.order(1, AGED)
@@ -70,6 +71,7 @@ def test_cutoff_is_six_calendar_months_before_the_newest_status(world: World) ->
     assert set(world.uti()) == {1, 3}
 
 
+@pytest.mark.slow
 def test_where_a_month_is_shorter_the_line_waits_and_never_moves_back(make_world: Callable[..., World]) -> None:
     """There is no 31 April: on 31 October the line stands at 1 May, 00:00, and not at 30 April, 00:05 again."""
     world = make_world(now=at("2025-10-30T23:00:00"), planned=False, kind=FastWorld)
@@ -191,6 +193,7 @@ def test_a_newer_version_that_is_itself_aged_replaces_the_archived_one(world: Wo
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_replayed_older_version_of_an_archived_order_is_only_trimmed(world: World) -> None:
     world.order(9, START)
     world.order(1, AGED)
@@ -215,6 +218,7 @@ def test_an_older_copy_in_history_does_not_let_the_only_newest_row_be_trimmed(wo
     assert (1, 300, AGED) in [row[1:] for row in world.history("uti", "order_id, status, update_time")]
 
 
+@pytest.mark.slow
 def test_an_older_copy_between_rows_that_leave_is_no_copy_either(world: World) -> None:
     """Here no range of time hides the older copy from the newer row: only the versions tell them apart."""
     world.order(9, START)
@@ -252,6 +256,7 @@ def test_rows_before_history_start_stay_and_become_exceptions(make_world: Callab
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_history_start_widened_by_a_plan_lets_them_go_and_clears_the_exceptions(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +381,7 @@ def test_the_variables_say_what_leaves_the_marts_and_when_raw_forgets(
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_raw_keeps_three_days_whatever_the_variable_says(
     make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +434,7 @@ def physical(world: World, mart: str) -> str:
     return f"sqlmesh__order_tracking.{name}"
 
 
+@pytest.mark.slow
 def test_a_dropped_history_view_comes_back_with_all_it_showed(world: World) -> None:
     """An empty one in its place would let a reconcile land archived scans again."""
     world.order(1, AGED)

@@ -72,7 +72,9 @@ def reused(world: World) -> list[tuple[Any, ...]]:
     return [row[:3] for row in world.exceptions() if row[0] == REUSED[0]]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [next(iter(CASES)), *(pytest.param(case, marks=pytest.mark.slow) for case in [*CASES][1:])]
+)
 def test_the_archived_order_stays_and_one_finding_says_so(any_world: World, case: str) -> None:
     world, (first, second) = any_world, CASES[case]
     put_order(world, 11, first, AGED)

@@ -79,6 +79,7 @@ def copy(tmp_path: Path, make_world: Callable[..., World]) -> Copy:
     return Copy(tmp_path, make_world(planned=False))
 
 
+@pytest.mark.slow
 def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(copy: Copy) -> None:
     """With history present; on the day after a resident order ages out, and a late one leaves with its values."""
     world = copy.world
