@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 
 from sqlglot import exp
 
-from extract.clock import QUARTER_HOUR
+from extract.clock import QUARTER_HOUR, epoch_of
 from extract.content import canonical_columns, fingerprint
 from extract.staging import Staged
 from extract.tables import Table
@@ -140,6 +139,6 @@ def _pending(warehouse: Warehouse, table: Table, columns: Sequence[str], since: 
     if table.mart.name in warehouse.columns_of_schemas([table.mart.name.split(".")[0]]):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")
     if newest is not None:  # a TIMESTAMP, which is UTC without saying so
-        grace_cutoff = int(newest.replace(tzinfo=dt.UTC).timestamp()) - 2 * QUARTER_HOUR
+        grace_cutoff = epoch_of(newest) - 2 * QUARTER_HOUR
         query = query.where(exp.column("landed_at") > timestamp(grace_cutoff))
     return query.distinct()

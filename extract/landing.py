@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from extract.clock import Clock, landing_stamp, next_stamp
+from extract.clock import Clock, epoch_of, landing_stamp, next_stamp, utc
 from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
 from extract.errors import ConfigurationError
 from extract.held import held_rows
@@ -191,10 +191,10 @@ def refuse_to_go_back(seen: Mapping[str, Seen], now: int) -> None:
     The marts may have passed that moment, and what lands behind it they would never look at.
     """
     newest = max((each.newest_stamp for each in seen.values() if each.newest_stamp is not None), default=None)
-    if newest is None or landing_stamp(now) >= int(newest.replace(tzinfo=dt.UTC).timestamp()):
+    if newest is None or landing_stamp(now) >= epoch_of(newest):
         return
     raise ConfigurationError(
-        f"It is {dt.datetime.fromtimestamp(now, dt.UTC):%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but "
+        f"It is {utc(now):%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but "
         f"rows have landed for {newest:%Y-%m-%d %H:%M} UTC already, and what lands behind them would never reach the "
         "marts; nothing was done. Give a later --at, or none, or set the clock; if it was wrong at that landing, see "
         "docs/recovery.md, 'A clock was ahead'."
@@ -210,7 +210,7 @@ def refuse_to_run_ahead(clock: Clock, of_source: int | None) -> None:
         return
     raise ConfigurationError(
         f"This machine's clock says {clock.now_utc():%Y-%m-%d %H:%M} UTC, the source's "
-        f"{dt.datetime.fromtimestamp(of_source, dt.UTC):%Y-%m-%d %H:%M} UTC; nothing was read. Set the clock that is "
+        f"{utc(of_source):%Y-%m-%d %H:%M} UTC; nothing was read. Set the clock that is "
         "wrong; until then a command works with --at and the right time."
     )
 

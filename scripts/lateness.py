@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from extract.clock import epoch_of, utc
 from extract.compare import MISSING
 from extract.ensure_tables import EXTRACT_LOG, UNEQUAL_HOURS
 from extract.errors import ConfigurationError, WarehouseError
@@ -165,7 +166,7 @@ def _known(warehouse: Warehouse, now: int) -> tuple[int | None, int]:
             now=timestamp(now),
         )
     )
-    return (None if first is None else _epoch(first)), int(reconciles)
+    return (None if first is None else epoch_of(first)), int(reconciles)
 
 
 def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
@@ -187,7 +188,7 @@ def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
     cycles, again, bytes_again, by_hand = set(), 0, 0, 0
     for kind, stamp, finished, watermark, read, landed, rejected, size in log:
         if landed and stamp not in landings:  # a run that lands nothing leaves its stamp to the next
-            landings[stamp] = Landing(stamp, kind, _epoch(finished), newest)
+            landings[stamp] = Landing(stamp, kind, epoch_of(finished), newest)
         if kind == "extract" and read is not None:
             cycles.add(finished)
             held = max(read - landed - rejected, 0)
@@ -282,7 +283,7 @@ def judge(tables: Sequence[Arrivals], buffer_seconds: int, *, now: int, first: i
     choices = tuple(_choice(tables, size, buffer_seconds) for size in sizes)
     recommended, because = _recommended(tables, choices, buffer_seconds, reconciles)
     return LatenessReport(
-        at=dt.datetime.fromtimestamp(now, dt.UTC).replace(tzinfo=None),
+        at=utc(now).replace(tzinfo=None),
         days=(now - first) / DAY,
         buffer_seconds=buffer_seconds,
         tables=tuple(tables),
@@ -355,7 +356,3 @@ def by_step(values: Counter[int], ends: Sequence[int]) -> list[int]:
     for value, rows in values.items():
         counts[bisect_left(ends, value)] += rows
     return counts
-
-
-def _epoch(moment: dt.datetime) -> int:
-    return int(moment.replace(tzinfo=dt.UTC).timestamp())

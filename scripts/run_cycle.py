@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, Clock
+from extract.clock import QUARTER_HOUR, Clock, utc
 from extract.compare import told
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import CycleFailed, ExtractFailed, SourceError, WarehouseError, in_words, with_first
@@ -271,7 +271,7 @@ def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> li
     refuse_half_a_plan(environment)
     tables = [snapshot for snapshot in snapshots if not snapshot.model_kind_name.is_view]
     ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in tables]
-    return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
+    return [utc(end / 1000) for end in ends]
 
 
 def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
@@ -279,7 +279,7 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
     before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
     try:
         context.plan(
-            execution_time=dt.datetime.fromtimestamp(before, dt.UTC),
+            execution_time=utc(before),
             auto_apply=True,
             no_prompts=True,
             skip_tests=True,  # the unit tests judge a change, and this is none

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from extract.clock import Clock, utc
 from scripts.commands.reconcile import reconcile_start
 from scripts.options import Time, at_option, chosen_gateway, gateway_option, source_option, table_option
 
@@ -64,7 +65,6 @@ def command(
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
     from contextlib import closing
 
-    from extract.clock import Clock
     from extract.ensure_tables import ensure_tables
     from extract.lock import run_lock
     from extract.settings import configured_source
@@ -91,7 +91,6 @@ def command(
 
 def _ledger(as_json: bool, tables: tuple[str, ...], gateway: str | None, at: dt.datetime | None) -> int:
     gateway = chosen_gateway(gateway)
-    from extract.clock import Clock
     from extract.tables import load_config
     from scripts.display import answer
     from scripts.exceptions import checked_warehouse
@@ -210,4 +209,4 @@ def as_json_text(verdicts: list[Verdict]) -> str:
 
 
 def _utc(epoch_seconds: int | None) -> str | None:
-    return None if epoch_seconds is None else f"{dt.datetime.fromtimestamp(epoch_seconds, dt.UTC):%Y-%m-%d %H:%M:%S}"
+    return None if epoch_seconds is None else f"{utc(epoch_seconds):%Y-%m-%d %H:%M:%S}"

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from extract.clock import epoch_of
 from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG, REJECTED_ROWS
 from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse
@@ -117,7 +118,7 @@ def _late(warehouse: Warehouse, at: dt.datetime) -> list[Late]:
         hour = cycle_at.replace(minute=0, second=0, microsecond=0)
         for mart, seconds in zip(marts(), newest, strict=True):
             if seconds is not None:
-                minutes = max(0.0, (cycle_at.replace(tzinfo=dt.UTC).timestamp() - seconds) / 60)
+                minutes = max(0.0, (epoch_of(cycle_at) - seconds) / 60)
                 key = (hour, mart.alias)
                 worst[key] = max(worst.get(key, 0.0), minutes)
     return [Late(hour, table, round(minutes, 1)) for (hour, table), minutes in sorted(worst.items())]
@@ -168,4 +169,4 @@ def _first_day(at: dt.datetime) -> dt.datetime:
 
 
 def _literal(moment: dt.datetime) -> Any:
-    return timestamp(int(moment.replace(tzinfo=dt.UTC).timestamp()))
+    return timestamp(epoch_of(moment))

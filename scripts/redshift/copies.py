@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlglot import exp, parse_one
 
+from extract.clock import epoch_of
 from extract.ensure_tables import OWN_TABLES
 from extract.errors import WarehouseError, in_words
 from extract.tables import ExtractConfig
@@ -149,7 +150,7 @@ def _made_up(column: exp.Expr) -> Any:
         return literal.name if literal else ""
     if name in ("period", "half_year"):
         return "2025_h1"
-    return LONG_AGO if name.endswith(("_at", "landed_at)")) else int(LONG_AGO.replace(tzinfo=dt.UTC).timestamp())
+    return LONG_AGO if name.endswith(("_at", "landed_at)")) else epoch_of(LONG_AGO)
 
 
 def production_names(warehouse: Warehouse) -> Mapping[str, str]:
