@@ -10,7 +10,7 @@ from extract.clock import QUARTER_HOUR, epoch_of
 from extract.content import canonical_columns, fingerprint
 from extract.staging import Staged
 from extract.tables import Table
-from extract.warehouse import Warehouse
+from extract.warehouse import Warehouse, stands
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA
 from macros.sql import columns_of, query_from_template, table_node, timestamp, union_all
@@ -136,7 +136,7 @@ def _pending(warehouse: Warehouse, table: Table, columns: Sequence[str], since: 
     """What landed after the mart's newest row, less two quarter-hours: the mart may not have it yet."""
     query = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= since)
     newest = None
-    if table.mart.name in warehouse.columns_of_schemas([table.mart.name.split(".")[0]]):
+    if stands(warehouse, table.mart.name):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")
     if newest is not None:  # a TIMESTAMP, which is UTC without saying so
         grace_cutoff = epoch_of(newest) - 2 * QUARTER_HOUR

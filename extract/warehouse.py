@@ -72,18 +72,18 @@ class Warehouse(Protocol):
 
 
 def open_warehouse(gateway: str = "local") -> Warehouse:
-    """The warehouse behind a gateway of config.yaml, from the environment's settings."""
-    return warehouse_class(gateway).open()
-
-
-def warehouse_class(gateway: str) -> Any:
-    """The kind of warehouse behind a gateway; what the other one needs is not loaded."""
+    """The warehouse behind a gateway of config.yaml, by the settings; what the other one needs is not loaded."""
     if gateway == "local":
         from extract.warehouse_duckdb import DuckDBWarehouse
 
-        return DuckDBWarehouse
+        return DuckDBWarehouse.open()
     if gateway == "redshift":
         from extract.warehouse_redshift import RedshiftWarehouse
 
-        return RedshiftWarehouse
+        return RedshiftWarehouse.open()
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
+
+
+def stands(warehouse: Warehouse, name: str) -> bool:
+    """Whether there is a table or view of this name (schema.name); one read of the catalog."""
+    return name in warehouse.columns_of_schemas([name.split(".")[0]])

@@ -25,7 +25,7 @@ from extract.settings import in_project, warehouse_file, without_secrets
 from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse
 from macros.marts import mart_of
-from macros.sql import sql_from_template
+from macros.sql import sql_from_template, table_node
 
 DONE, FAILED, REFUSED, LOCKED = "done", "failed", "refused", "locked"
 """How a cycle ends, by its exit code: 0, 1, 2 and 75."""
@@ -177,7 +177,7 @@ def enter_kept(warehouse: Warehouse, gateway: str) -> None:
 def _enter_all(warehouse: Warehouse, rows: dict[str, dict[str, Any]]) -> None:
     started = exp.column("started_at").isin(*(exp.cast(exp.Literal.string(name), "TIMESTAMP") for name in rows))
     with warehouse.transaction():
-        query = exp.select("started_at").from_(exp.to_table(CYCLE_LOG, dialect="redshift")).where(started)
+        query = exp.select("started_at").from_(table_node(CYCLE_LOG)).where(started)
         known = {str(row[0]) for row in warehouse.fetchall(query)}
         for name in known & {*rows}:
             warehouse.execute(

@@ -16,6 +16,7 @@ from sqlglot import exp
 
 from extract.clock import QUARTER_HOUR
 from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
+from extract.landing import stamp_literal
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
 from macros.due import half_year
@@ -160,7 +161,7 @@ def _reached(warehouse: Warehouse, table: Table) -> exp.Expr:
         ]
     )
     stamps = [stamp for (stamp,) in warehouse.fetchall(query) if stamp is not None]
-    return exp.cast(exp.Literal.string(str(max(stamps))), "TIMESTAMP") if stamps else timestamp(0)
+    return stamp_literal(max(stamps)) if stamps else timestamp(0)
 
 
 def _in_both(warehouse: Warehouse, table: Table) -> int:
