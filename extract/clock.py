@@ -7,6 +7,9 @@ import time
 
 QUARTER_HOUR = 900
 
+RECONCILE_DAYS = 35
+"""So far back the nightly reconcile looks."""
+
 
 class Clock:
     """The time a command works with: frozen at `--at`, or the wall clock where none was given."""
@@ -41,6 +44,11 @@ def utc(epoch_seconds: float) -> dt.datetime:
 def epoch_of(moment: dt.datetime) -> int:
     """Epoch seconds; a moment without a zone, as the warehouse keeps it, is UTC."""
     return int(as_utc(moment).timestamp())
+
+
+def reconcile_start(since: dt.datetime | None, at: dt.datetime | None) -> dt.datetime:
+    """The event time at which a reconcile begins: as given, or 35 days before `at` (default: now)."""
+    return since or Clock(at).now_utc() - dt.timedelta(days=RECONCILE_DAYS)
 
 
 def landing_stamp(now: int) -> int:

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from extract.clock import epoch_of, utc
+from extract.clock import RECONCILE_DAYS, epoch_of, utc
 from extract.compare import MISSING
 from extract.ensure_tables import EXTRACT_LOG, UNEQUAL_HOURS
 from extract.errors import ConfigurationError, WarehouseError
 from extract.tables import ExtractConfig, Table
-from extract.warehouse import Warehouse
+from extract.warehouse import Warehouse, stands
 from macros.sql import sql_from_template, timestamp
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -27,8 +27,7 @@ KNOWN_FOR = 36 * DAY
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
-REACH = 35 * DAY
-"""So far back the nightly reconcile looks."""
+REACH = RECONCILE_DAYS * DAY
 
 STEPS = (0, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 7 * DAY, REACH)
 """Classes of lateness, by their ends."""
@@ -138,7 +137,7 @@ def read_lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> Late
         tables = tuple(_arrivals(warehouse, table, now) for table in config.tables)
         first, reconciles = _known(warehouse, now)
     except WarehouseError as error:
-        if EXTRACT_LOG in warehouse.columns_of_schemas([EXTRACT_LOG.split(".")[0]]):
+        if stands(warehouse, EXTRACT_LOG):
             raise
         raise ConfigurationError(NOTHING_KNOWN) from error
     if first is None or not any(each.rows for each in tables):

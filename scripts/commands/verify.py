@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from extract.clock import Clock, utc
-from scripts.commands.reconcile import reconcile_start
+from extract.clock import Clock, reconcile_start, utc
 from scripts.options import Time, at_option, chosen_gateway, gateway_option, source_option, table_option
 
 if TYPE_CHECKING:
