@@ -49,7 +49,7 @@ class Unequal:
     """Of rows with other values: in how many of them each column differs."""
 
 
-def told(table: str, unequal: Sequence[Unequal]) -> list[str]:
+def unequal_lines(table: str, unequal: Sequence[Unequal]) -> list[str]:
     """What is unequal in a table, a line for each reason."""
     lines = []
     for reason in dict.fromkeys(each.reason for each in unequal):

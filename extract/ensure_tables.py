@@ -76,7 +76,7 @@ def ensure_tables(
     if held is None:
         held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
-    statements = _missing(config, now, held, warehouse.is_redshift)
+    statements = missing_objects(config, now, held, warehouse.is_redshift)
     if statements:
         lacking = [  # where a schema stands it needs no right to create one
             schema for schema in (RAW_SCHEMA, HISTORY_SCHEMA) if not any(name.startswith(f"{schema}.") for name in held)
@@ -127,11 +127,13 @@ def _history_view(
 def _periods(config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing]) -> list[str]:
     """The half-years of a mart's history: those that must stand, and those that do."""
     wanted = periods_between(period_bounds(config.history_start)[0], now + AHEAD_SECONDS)
-    return sorted({*wanted} | _standing_periods(held, table.mart.alias))
+    return sorted({*wanted} | standing_periods(held, table.mart.alias))
 
 
-def _missing(config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool) -> list[str | exp.Expr]:
-    """The statements that make what is missing."""
+def missing_objects(
+    config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool
+) -> list[str | exp.Expr]:
+    """The statements that make what `ensure_tables` would find missing where `held` stands."""
     moment = exp.DataType.build("TIMESTAMP")
     own = [f"CREATE TABLE IF NOT EXISTS {name} ({listed})" for name, listed in OWN_TABLES.items() if name not in held]
     statements: list[str | exp.Expr] = [*own]
@@ -164,10 +166,10 @@ def _table(
     return [add_column(name, column, kind) for column, kind in columns.items() if column not in held[name].columns]
 
 
-def _standing_periods(held: Mapping[str, Standing], alias: str) -> set[str]:
-    """The half-years of a mart that have a history table, also those before `history_start`."""
+def standing_periods(names: Iterable[str], alias: str) -> set[str]:
+    """The half-years of a mart that have a history table among these names, also those before `history_start`."""
     start = history_table(alias, "")
-    return {period for name in held if is_period(period := name.removeprefix(start)) and name.startswith(start)}
+    return {period for name in names if is_period(period := name.removeprefix(start)) and name.startswith(start)}
 
 
 def look_before_plan(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,16 @@ from typing import Any
 from sqlglot import exp
 
 from extract.clock import Clock, epoch_of, landing_stamp, next_stamp, utc
-from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
+from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS, standing_periods
 from extract.errors import ConfigurationError
 from extract.held import held_rows
+from extract.ownership import table_below
 from extract.staging import Sending
 from extract.tables import Table
 from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
-from macros.periods import is_period
 from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
 from macros.versions import identical
 
@@ -311,13 +310,10 @@ def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
     if not others:
         return 0
     standing = warehouse.objects_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA, RAW_SCHEMA])
-    start = history_table(table.mart.alias, "")
-    history = [name for name in sorted(standing) if name.startswith(start) and is_period(name.removeprefix(start))]
-    places = [table.raw, *history]
+    periods = sorted(standing_periods(standing, table.mart.alias))
+    places = [table.raw, *(history_table(table.mart.alias, period) for period in periods)]
     if table.mart.name in standing:
-        # The mart's name is a view's, which SQLMesh keeps on the table that holds its rows.
-        below = re.search(r'(sqlmesh__\w+)"?\."?(\w+)', standing[table.mart.name].definition)
-        places.append(f"{below[1]}.{below[2]}" if below else table.mart.name)
+        places.append(table_below(standing[table.mart.name].definition) or table.mart.name)
     changed = 0
     with warehouse.transaction():
         for place in places:

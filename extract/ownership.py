@@ -124,6 +124,17 @@ def is_view_of_sqlmesh(held: Standing, model: str) -> bool:
     return held.kind == "view" and shows_versioned_table(held.definition, model)
 
 
+def table_below(definition: str) -> str | None:
+    """The table (schema.name) that SQLMesh's view of this definition shows: it holds the model's rows.
+
+    Example:
+        >>> table_below('SELECT * FROM "db"."sqlmesh__order_tracking"."order_tracking__mart_x__12"')
+        'sqlmesh__order_tracking.order_tracking__mart_x__12'
+    """
+    below = re.search(r'(sqlmesh__\w+)"?\."?(\w+)', definition)
+    return f"{below[1]}.{below[2]}" if below else None
+
+
 # Tables, and the views over history
 
 
@@ -213,7 +224,7 @@ def family(kind: str) -> str:
 
 @cache
 def columns_of_own(listed: str) -> dict[str, exp.DataType]:
-    """Column -> type, of a table that foundation.py lists."""
+    """Column -> type, of a table that OWN_TABLES lists (extract/ensure_tables.py)."""
     tree = parse_one(f"CREATE TABLE own ({listed})", dialect="redshift")
     return {column.name: column.kind for column in tree.find_all(exp.ColumnDef) if column.kind is not None}
 

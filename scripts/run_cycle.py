@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock, utc
-from extract.compare import told
+from extract.compare import unequal_lines
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import CycleFailed, ExtractFailed, SourceError, WarehouseError, in_words, with_first
 from extract.freshness import stale_lines
@@ -202,7 +202,7 @@ def _run_phases(
                             not_reconciled, phase.summary = error, "failed; the marts go on without it"
                         else:
                             phase.summary, phase.rows = _tables_summary(again), _rows_of(again)
-                            cycle.warnings += [line for run in again for line in told(run.table, run.unequal)]
+                            cycle.warnings += [line for run in again for line in unequal_lines(run.table, run.unequal)]
                 with (
                     _phase(cycle, "marts", report) as phase,
                     console.log.attached(),
