@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
@@ -49,21 +49,28 @@ def held_rows(
 
 
 def rows_beyond_raw(warehouse: Warehouse, table: Table, columns: Sequence[str], since: int) -> list[exp.Query]:
-    """One query of `columns` per place, from an event time on: history, and the mart once a plan has made it.
+    """One query of `columns` per place, from an event time on: history, and the mart once a plan has made it."""
+    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA])
+    return [query.where(exp.column(table.time) >= since) for query in places_of(table, columns, standing).values()]
+
+
+def places_of(table: Table, columns: Sequence[str], standing: Mapping[str, set[str]]) -> dict[str, exp.Select]:
+    """Mart and view over history, as far as they stand -> a query of these columns of all its rows.
 
     A column that was added to the source reaches mart and history later than raw; until then it reads as NULL there.
+
+    Args:
+        standing: What stands, with its columns (`columns_of_schemas`).
     """
-    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA])
-    queries: list[exp.Query] = []
+    queries = {}
     for place in (table.mart.name, history_view(table.mart.alias)):
-        if place not in standing:
-            continue
-        known = standing[place] or set(columns)
-        selected = [
-            exp.column(name) if name in known else exp.cast(exp.null(), table.columns[name].copy()).as_(name)
-            for name in columns
-        ]
-        queries.append(exp.select(*selected).from_(table_node(place)).where(exp.column(table.time) >= since))
+        if place in standing:
+            known = standing[place] or {*columns}
+            selected = [
+                exp.column(name) if name in known else exp.cast(exp.null(), table.columns[name].copy()).as_(name)
+                for name in columns
+            ]
+            queries[place] = exp.select(*selected).from_(table_node(place))
     return queries
 
 
