@@ -11,6 +11,10 @@ from sqlglot import exp
 
 from extract.errors import ConfigurationError
 from extract.staging import Sending, Staged, Standing
+from macros.sql import table_node
+
+ROWS_AT_ONCE = 200
+"""Of the longest rows, a cycle's with all its warnings, so many stay below the 16 MB of a statement on Redshift."""
 
 
 class Warehouse(Protocol):
@@ -82,6 +86,13 @@ def open_warehouse(gateway: str = "local") -> Warehouse:
 
         return RedshiftWarehouse.open()
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
+
+
+def insert_rows(warehouse: Warehouse, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Enters rows (column -> value or node; all of the same columns), at most ROWS_AT_ONCE in a statement."""
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        values = exp.values([tuple(row.values()) for row in rows[first : first + ROWS_AT_ONCE]])
+        warehouse.execute(exp.insert(values, table_node(table), columns=[exp.to_identifier(name) for name in rows[0]]))
 
 
 def stands(warehouse: Warehouse, name: str) -> bool:
