@@ -18,7 +18,7 @@ from extract.ownership import table_below
 from extract.staging import Sending
 from extract.tables import Table
 from extract.values import REASON, ROW
-from extract.warehouse import Staged, Warehouse
+from extract.warehouse import Staged, Warehouse, insert_rows
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
 from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
@@ -92,7 +92,7 @@ def land(warehouse: Warehouse, reading: Reading, staged: Staged, moment: Moment)
     (survey,) = _survey(warehouse, [(reading.table, staged)])
     with warehouse.transaction(locking=EXTRACT_LOG):
         result, entry = _land(warehouse, reading, staged, moment, survey)
-        enter(warehouse, [entry])
+        insert_rows(warehouse, EXTRACT_LOG, [entry])
     return result
 
 
@@ -109,7 +109,7 @@ def land_together(warehouse: Warehouse, readings: Sequence[tuple[Reading, Sendin
             result, entry = _land(warehouse, reading, staged, moment, survey)
             results.append(result)
             entries.append(entry)
-        enter(warehouse, entries)
+        insert_rows(warehouse, EXTRACT_LOG, entries)
     return results
 
 
@@ -212,6 +212,22 @@ def refuse_to_run_ahead(clock: Clock, of_source: int | None) -> None:
         f"{utc(of_source):%Y-%m-%d %H:%M} UTC; nothing was read. Set the clock that is "
         "wrong; until then a command works with --at and the right time."
     )
+
+
+def landed_in_all(warehouse: Warehouse) -> dict[str, tuple[int, int]]:
+    """Table -> rows that ever landed, and rows that could not be loaded."""
+    query = sql_from_template(
+        """
+        SELECT table_name, SUM(landed), SUM(rejected) FROM (
+          SELECT table_name, SUM(rows_landed) AS landed, 0 AS rejected FROM log GROUP BY table_name
+          UNION ALL
+          SELECT table_name, 0 AS landed, COUNT(*) AS rejected FROM rejected_rows GROUP BY table_name
+        ) AS counted GROUP BY table_name
+        """,
+        {"log": EXTRACT_LOG, "rejected_rows": REJECTED_ROWS},
+    )
+    found = {str(name): (int(landed or 0), int(bad or 0)) for name, landed, bad in warehouse.fetchall(query)}
+    return defaultdict(lambda: (0, 0), found)
 
 
 @dataclass(frozen=True)
@@ -360,7 +376,7 @@ def fresh_rows(table: Table, staged: Staged) -> exp.Query:
 
 def log(warehouse: Warehouse, table: Table, result: Landed, **facts: Any) -> None:
     """One row of extract_log; `facts` as in `log_entry`."""
-    enter(warehouse, [log_entry(table, result, **facts)])
+    insert_rows(warehouse, EXTRACT_LOG, [log_entry(table, result, **facts)])
 
 
 def log_entry(
@@ -392,16 +408,3 @@ def log_entry(
         "finished_at": timestamp(now),
         "error": error,
     }
-
-
-def enter(warehouse: Warehouse, entries: Sequence[dict[str, Any]]) -> None:
-    """Writes rows of extract_log, in one statement."""
-    rows = [
-        exp.Tuple(expressions=[value if isinstance(value, exp.Expr) else exp.convert(value) for value in each.values()])
-        for each in entries
-    ]
-    insert = sql_from_template(
-        "INSERT INTO log (:target) VALUES (0)", {"log": EXTRACT_LOG}, target=[exp.to_identifier(n) for n in entries[0]]
-    )
-    insert.set("expression", exp.Values(expressions=rows))
-    warehouse.execute(insert)
