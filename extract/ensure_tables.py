@@ -149,11 +149,10 @@ def missing_objects(
             for made in _table(held, create_table(name, kept, table.mart.sortkey, redshift), name, kept)
         ]
         view = held.get(history_view(alias))
-        if view is None or not shows_periods(view.definition, alias, periods):
-            current = view is None or not redshift or shows_columns(view.definition, table.columns)
-            statements += [_history_view(config, table, now, held, redshift=redshift)] if current else []
-        elif not redshift and not shows_columns(view.definition, table.columns):
-            statements.append(_history_view(config, table, now, held, redshift=False))
+        lacks_columns = view is not None and not shows_columns(view.definition, table.columns)
+        widened = lacks_columns and redshift  # there `_widen_view` drops it first
+        if not widened and (view is None or lacks_columns or not shows_periods(view.definition, alias, periods)):
+            statements.append(_history_view(config, table, now, held, redshift=redshift))
     return statements
 
 
