@@ -83,7 +83,7 @@ class CycleEntry:
                     self._cycle.warnings.append(f"{CYCLE_LOG} could not be written, the next cycle does it: {told}")
 
     @contextmanager
-    def kept(self, report: Callable[[str], None] | None) -> Iterator[None]:
+    def kept(self, report: Callable[[str], None]) -> Iterator[None]:
         """Around the whole cycle: a row that was not written goes to the file, or one that has changed since."""
         error: BaseException | None = None
         try:
@@ -96,8 +96,7 @@ class CycleEntry:
                 try:
                     keep(self._gateway, self._row(error))
                 except Exception as fault:
-                    if report:
-                        report(f"warning: {CYCLE_LOG} lacks this cycle, for {kept_file(self._gateway)}: {fault}")
+                    report(f"warning: {CYCLE_LOG} lacks this cycle, for {kept_file(self._gateway)}: {fault}")
 
     def _state(self, error: BaseException | None) -> tuple[str, int]:
         return outcome_of(error), len(self._cycle.warnings)
