@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sqlglot import exp
@@ -120,8 +120,7 @@ def _history_view(
     config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing], *, redshift: bool
 ) -> exp.Expr:
     """What makes or replaces the view over a mart's history."""
-    columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
-    return renew_history_view(table.mart.alias, _periods(config, table, now, held), columns, redshift)
+    return renew_history_view(table.mart.alias, _periods(config, table, now, held), table.raw_columns, redshift)
 
 
 def _periods(config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing]) -> list[str]:
@@ -134,20 +133,14 @@ def missing_objects(
     config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool
 ) -> list[str | exp.Expr]:
     """The statements that make what `ensure_tables` would find missing where `held` stands."""
-    moment = exp.DataType.build("TIMESTAMP")
     own = [f"CREATE TABLE IF NOT EXISTS {name} ({listed})" for name, listed in OWN_TABLES.items() if name not in held]
     statements: list[str | exp.Expr] = [*own]
     for table in config.tables:
-        alias, columns = table.mart.alias, {**table.columns, "landed_at": moment}
-        statements += _table(held, create_table(table.raw, columns, ("landed_at",), redshift), table.raw, columns)
-        kept = {**columns, "archived_at": moment}
-        periods = _periods(config, table, now, held)
-        statements += [
-            made
-            for period in periods
-            for name in [history_table(alias, period)]
-            for made in _table(held, create_table(name, kept, table.mart.sortkey, redshift), name, kept)
-        ]
+        alias, periods = table.mart.alias, _periods(config, table, now, held)
+        statements += _table(held, table.raw, table.raw_columns, ("landed_at",), redshift)
+        for period in periods:
+            history = history_table(alias, period)
+            statements += _table(held, history, table.history_columns, table.mart.sortkey, redshift)
         view = held.get(history_view(alias))
         lacks_columns = view is not None and not shows_columns(view.definition, table.columns)
         widened = lacks_columns and redshift  # there `_widen_view` drops it first
@@ -157,11 +150,15 @@ def missing_objects(
 
 
 def _table(
-    held: Mapping[str, Standing], create: exp.Expr, name: str, columns: Mapping[str, exp.DataType]
+    held: Mapping[str, Standing],
+    name: str,
+    columns: Mapping[str, exp.DataType],
+    sortkey: Sequence[str],
+    redshift: bool,
 ) -> list[exp.Expr]:
     """What makes a table, or adds the columns that it lacks."""
     if name not in held:
-        return [create]
+        return [create_table(name, columns, sortkey, redshift)]
     return [add_column(name, column, kind) for column, kind in columns.items() if column not in held[name].columns]
 
 

@@ -142,16 +142,14 @@ def foreign_tables(
     standing: Mapping[str, Standing], tables: Iterable[Table], own_tables: Mapping[str, str]
 ) -> list[Foreign]:
     """What stands under a name of raw, history, log, rejected rows or exceptions and is not ours."""
-    moment = exp.DataType.build("TIMESTAMP")
     found: list[Foreign | None] = []
     for table in tables:
-        raw = {**table.columns, "landed_at": moment}
         keys = ("order_id", table.time)
-        found.append(_judge_table(standing.get(table.raw), raw, (*keys, "landed_at"), keys))
+        found.append(_judge_table(standing.get(table.raw), table.raw_columns, (*keys, "landed_at"), keys))
         short = table.mart.alias
         for name, held in standing.items():
             if is_period(name.removeprefix(f"{HISTORY_SCHEMA}.hist_{short}_")):
-                found.append(_judge_table(held, {**raw, "archived_at": moment}, (*keys, "archived_at"), keys))
+                found.append(_judge_table(held, table.history_columns, (*keys, "archived_at"), keys))
         found.append(_judge_history_view(standing.get(history_view(short)), short))
     for name, listed in own_tables.items():
         columns = columns_of_own(listed)

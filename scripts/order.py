@@ -130,7 +130,7 @@ def _read(warehouse: Warehouse, config: ExtractConfig, wanted: Sequence[int]) ->
 
 def _rows(warehouse: Warehouse, table: Table, wanted: Sequence[int], standing: Mapping[str, set[str]]) -> list[Row]:
     """Every row of a table in mart and history. A column that was added since the last plan is NULL there."""
-    names = [*table.columns, "landed_at"]
+    names = [*table.raw_columns]
     queries: list[exp.Query] = []
     for place, query in places_of(table, names, standing).items():
         home = exp.Literal.string(MART) if place == table.mart.name else exp.column("period")

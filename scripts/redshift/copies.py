@@ -76,8 +76,7 @@ def make_copies(
     for statement in missing_objects(config, now, {}, redshift=True):
         make(statement)
     for table in config.tables:
-        columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
-        make(create_table(table.mart.name, columns, table.mart.sortkey, True))
+        make(create_table(table.mart.name, table.raw_columns, table.mart.sortkey, True))
     for name, kinds in models.items():
         listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in kinds.items())
         make(f"CREATE TABLE {name} ({listed})")
