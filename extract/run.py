@@ -19,22 +19,19 @@ from extract.chunks import Chunks
 from extract.clock import Clock
 from extract.compare import Unequal
 from extract.conflicts import again_after_conflicts
-from extract.ensure_tables import EXTRACT_LOG, ensure_tables
+from extract.ensure_tables import ensure_tables
 from extract.errors import ExtractFailed, SourceError, TooLong, in_words, within
-from extract.landing import (
+from extract.extract_log import (
     NOTHING,
     Landed,
-    Moment,
-    Reading,
     Seen,
-    land,
-    land_together,
+    load_begun,
     log,
     log_state,
     refuse_to_go_back,
     refuse_to_run_ahead,
-    renew_scans,
 )
+from extract.landing import Moment, Reading, land, land_together, renew_scans
 from extract.reconcile import HOUR, Part, gathered, hours_that_differ, parts_of, warehouse_figures
 from extract.settle import remembered, settle
 from extract.source import Source, TimeRange
@@ -444,12 +441,3 @@ def window_start(watermark: int, source_clock: int, buffer_seconds: int) -> int:
     All in epoch seconds. So one row that is dated into the future does not stop the extraction.
     """
     return min(watermark, source_clock) - buffer_seconds
-
-
-def load_begun(warehouse: Warehouse, since: int) -> int:
-    """How far back the loads so far were to go: event time in epoch seconds, `since` where there was none.
-
-    Of any table: they are loaded together, and one whose load was killed at once has no entry of its own.
-    """
-    ((begun,),) = warehouse.fetchall(f"SELECT MIN(cutoff) FROM {EXTRACT_LOG} WHERE kind = 'since'")
-    return since if begun is None else int(begun)

@@ -14,7 +14,7 @@ from sqlglot import exp
 from extract.clock import Clock, next_stamp
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
-from extract.landing import Landed, log, log_state, refuse_to_go_back, stamp_literal
+from extract.extract_log import Landed, log, log_state, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse, stands

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from sqlglot import exp
 
 from extract.clock import QUARTER_HOUR
-from extract.landing import landed_in_all, stamp_literal
+from extract.extract_log import landed_in_all, stamp_literal
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
 from macros.due import half_year

@@ -16,8 +16,8 @@ from extract.clock import QUARTER_HOUR, Clock, utc
 from extract.compare import unequal_lines
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import CycleFailed, ExtractFailed, SourceError, WarehouseError, in_words, with_first
+from extract.extract_log import log_state, refuse_to_run_ahead
 from extract.freshness import stale_lines
-from extract.landing import log_state, refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract

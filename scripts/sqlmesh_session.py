@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, epoch_of, utc
-from extract.landing import Seen
+from extract.extract_log import Seen
 from scripts.cycle_console import CycleConsole
 
 DAY = 86_400

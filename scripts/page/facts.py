@@ -9,7 +9,7 @@ from typing import Any
 
 from extract.clock import epoch_of
 from extract.ensure_tables import CYCLE_LOG
-from extract.landing import landed_in_all
+from extract.extract_log import landed_in_all
 from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS, marts
