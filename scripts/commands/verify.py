@@ -9,23 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extract.clock import Clock, reconcile_start, utc
-from scripts.options import Time, at_option, chosen_gateway, gateway_option, source_option, table_option
+from scripts.options import Time, at_option, chosen_gateway, exit_codes, gateway_option, source_option, table_option
 
 if TYPE_CHECKING:
     from extract.verify import Verdict
     from scripts.ledger import TableLedger
 
-EXIT_CODES = """
-    \b
-    Exit codes:
-      0   nothing differs
-      1   something differs, or the comparison failed
-      2   usage or configuration; nothing was done
-      75  another command holds the lock; nothing was done
-"""
+VERIFY_CODES = exit_codes("nothing differs", "something differs, or the comparison failed")
 
 
-@click.command(short_help="Compare source and warehouse, and land nothing.", epilog=EXIT_CODES)
+@click.command(short_help="Compare source and warehouse, and land nothing.", epilog=VERIFY_CODES)
 @click.option("--ledger", is_flag=True, help="Balance the warehouse's own books instead; needs no source.")
 @click.option("--since", type=Time(), metavar="TIME", help="From this event time on (default: 35 days back).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
