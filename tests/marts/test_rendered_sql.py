@@ -57,6 +57,10 @@ class Redshift:
         self.sent.append(sql if isinstance(sql, str) else sql.sql("redshift"))
         return 1
 
+    def change(self, statements: Sequence[str | exp.Expr]) -> None:
+        for statement in statements:
+            self.execute(statement)
+
     def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
         self.execute(sql)
         tree = parse_one(self.sent[-1], dialect="redshift")
