@@ -7,19 +7,22 @@ import time
 
 QUARTER_HOUR = 900
 
+RECONCILE_DAYS = 35
+"""So far back the nightly reconcile looks."""
+
 
 class Clock:
     """The time a command works with: frozen at `--at`, or the wall clock where none was given."""
 
     def __init__(self, at: dt.datetime | None = None):
-        self.at = None if at is None else int(as_utc(at).timestamp())
+        self.at = None if at is None else epoch_of(at)
 
     def now(self) -> int:
         """Epoch seconds, UTC."""
         return self.at if self.at is not None else int(time.time())
 
     def now_utc(self) -> dt.datetime:
-        return dt.datetime.fromtimestamp(self.now(), dt.UTC)
+        return utc(self.now())
 
 
 def parse_time(text: str) -> dt.datetime:
@@ -32,6 +35,20 @@ def parse_time(text: str) -> dt.datetime:
 
 def as_utc(moment: dt.datetime) -> dt.datetime:
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def utc(epoch_seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC)
+
+
+def epoch_of(moment: dt.datetime) -> int:
+    """Epoch seconds; a moment without a zone, as the warehouse keeps it, is UTC."""
+    return int(as_utc(moment).timestamp())
+
+
+def reconcile_start(since: dt.datetime | None, at: dt.datetime | None) -> dt.datetime:
+    """The event time at which a reconcile begins: as given, or 35 days before `at` (default: now)."""
+    return since or Clock(at).now_utc() - dt.timedelta(days=RECONCILE_DAYS)
 
 
 def landing_stamp(now: int) -> int:
@@ -54,5 +71,5 @@ def next_stamp(now: int, before: dt.datetime | None) -> dt.datetime:
         >>> str(first), str(next_stamp(901, first)), str(next_stamp(1800, first))
         ('1970-01-01 00:14:59', '1970-01-01 00:14:59.000001', '1970-01-01 00:29:59')
     """
-    stamp = dt.datetime.fromtimestamp(landing_stamp(now), dt.UTC).replace(tzinfo=None)
+    stamp = utc(landing_stamp(now)).replace(tzinfo=None)
     return stamp if before is None or before < stamp else before + dt.timedelta(microseconds=1)

@@ -49,7 +49,7 @@ class Unequal:
     """Of rows with other values: in how many of them each column differs."""
 
 
-def told(table: str, unequal: Sequence[Unequal]) -> list[str]:
+def unequal_lines(table: str, unequal: Sequence[Unequal]) -> list[str]:
     """What is unequal in a table, a line for each reason."""
     lines = []
     for reason in dict.fromkeys(each.reason for each in unequal):
@@ -158,7 +158,8 @@ def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list
         same=identical("held", "fresh", keys[1:], table.columns),
         equal=exp.paren(exp.and_(*(equal.copy() for equal in agree.values()))),
     )
-    return _counted(session, table, OTHER, _once(pairs, table), pairs, compared)
+    rows = query_from_template(f"SELECT order_id, {table.time}, 1 AS times FROM pairs", {"pairs": pairs})
+    return _counted(session, table, OTHER, rows, pairs, compared)
 
 
 def _one_sided(session: Warehouse, table: Table, staged: Staged, part: Part) -> list[Unequal]:
@@ -189,10 +190,6 @@ def _held(session: Warehouse, table: Table, part: Part) -> exp.Query:
     ] or [exp.false()]
     once = held_once(session, table, spans[0][0] if spans else 0, names)
     return exp.select(*columns_of(names)).from_(once.subquery("once")).where(exp.or_(*within))
-
-
-def _once(pairs: exp.Query, table: Table) -> exp.Query:
-    return query_from_template(f"SELECT order_id, {table.time}, 1 AS times FROM pairs", {"pairs": pairs})
 
 
 def _counted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sqlglot import exp
@@ -76,7 +76,7 @@ def ensure_tables(
     if held is None:
         held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
-    statements = _missing(config, now, held, warehouse.is_redshift)
+    statements = missing_objects(config, now, held, warehouse.is_redshift)
     if statements:
         lacking = [  # where a schema stands it needs no right to create one
             schema for schema in (RAW_SCHEMA, HISTORY_SCHEMA) if not any(name.startswith(f"{schema}.") for name in held)
@@ -120,54 +120,52 @@ def _history_view(
     config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing], *, redshift: bool
 ) -> exp.Expr:
     """What makes or replaces the view over a mart's history."""
-    columns = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
-    return renew_history_view(table.mart.alias, _periods(config, table, now, held), columns, redshift)
+    return renew_history_view(table.mart.alias, _periods(config, table, now, held), table.raw_columns, redshift)
 
 
 def _periods(config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing]) -> list[str]:
     """The half-years of a mart's history: those that must stand, and those that do."""
     wanted = periods_between(period_bounds(config.history_start)[0], now + AHEAD_SECONDS)
-    return sorted({*wanted} | _standing_periods(held, table.mart.alias))
+    return sorted({*wanted} | standing_periods(held, table.mart.alias))
 
 
-def _missing(config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool) -> list[str | exp.Expr]:
-    """The statements that make what is missing."""
-    moment = exp.DataType.build("TIMESTAMP")
+def missing_objects(
+    config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool
+) -> list[str | exp.Expr]:
+    """The statements that make what `ensure_tables` would find missing where `held` stands."""
     own = [f"CREATE TABLE IF NOT EXISTS {name} ({listed})" for name, listed in OWN_TABLES.items() if name not in held]
     statements: list[str | exp.Expr] = [*own]
     for table in config.tables:
-        alias, columns = table.mart.alias, {**table.columns, "landed_at": moment}
-        statements += _table(held, create_table(table.raw, columns, ("landed_at",), redshift), table.raw, columns)
-        kept = {**columns, "archived_at": moment}
-        periods = _periods(config, table, now, held)
-        statements += [
-            made
-            for period in periods
-            for name in [history_table(alias, period)]
-            for made in _table(held, create_table(name, kept, table.mart.sortkey, redshift), name, kept)
-        ]
+        alias, periods = table.mart.alias, _periods(config, table, now, held)
+        statements += _table(held, table.raw, table.raw_columns, ("landed_at",), redshift)
+        for period in periods:
+            history = history_table(alias, period)
+            statements += _table(held, history, table.history_columns, table.mart.sortkey, redshift)
         view = held.get(history_view(alias))
-        if view is None or not shows_periods(view.definition, alias, periods):
-            current = view is None or not redshift or shows_columns(view.definition, table.columns)
-            statements += [_history_view(config, table, now, held, redshift=redshift)] if current else []
-        elif not redshift and not shows_columns(view.definition, table.columns):
-            statements.append(_history_view(config, table, now, held, redshift=False))
+        lacks_columns = view is not None and not shows_columns(view.definition, table.columns)
+        widened = lacks_columns and redshift  # there `_widen_view` drops it first
+        if not widened and (view is None or lacks_columns or not shows_periods(view.definition, alias, periods)):
+            statements.append(_history_view(config, table, now, held, redshift=redshift))
     return statements
 
 
 def _table(
-    held: Mapping[str, Standing], create: exp.Expr, name: str, columns: Mapping[str, exp.DataType]
+    held: Mapping[str, Standing],
+    name: str,
+    columns: Mapping[str, exp.DataType],
+    sortkey: Sequence[str],
+    redshift: bool,
 ) -> list[exp.Expr]:
     """What makes a table, or adds the columns that it lacks."""
     if name not in held:
-        return [create]
+        return [create_table(name, columns, sortkey, redshift)]
     return [add_column(name, column, kind) for column, kind in columns.items() if column not in held[name].columns]
 
 
-def _standing_periods(held: Mapping[str, Standing], alias: str) -> set[str]:
-    """The half-years of a mart that have a history table, also those before `history_start`."""
+def standing_periods(names: Iterable[str], alias: str) -> set[str]:
+    """The half-years of a mart that have a history table among these names, also those before `history_start`."""
     start = history_table(alias, "")
-    return {period for name in held if is_period(period := name.removeprefix(start)) and name.startswith(start)}
+    return {period for name in names if is_period(period := name.removeprefix(start)) and name.startswith(start)}
 
 
 def look_before_plan(

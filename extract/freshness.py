@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from extract.clock import QUARTER_HOUR
+from extract.clock import QUARTER_HOUR, epoch_of, utc
 from extract.ensure_tables import EXTRACT_LOG
 from extract.tables import ExtractConfig
 from extract.warehouse import Warehouse
@@ -92,7 +92,7 @@ def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:
     for _, finished, watermark in rows:
         newest = max(newest, watermark or 0)
         if newest:
-            seen[int(finished.replace(tzinfo=dt.UTC).timestamp())] = newest
+            seen[epoch_of(finished)] = newest
     return list(seen.items())
 
 
@@ -112,4 +112,4 @@ def _judged(seen: Sequence[Seen], now: int, stale_seconds: int | None) -> tuple[
 
 
 def _utc(epoch_seconds: int) -> str:
-    return f"{dt.datetime.fromtimestamp(epoch_seconds, dt.UTC):%Y-%m-%d %H:%M}"
+    return f"{utc(epoch_seconds):%Y-%m-%d %H:%M}"

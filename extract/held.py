@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
-from extract.clock import QUARTER_HOUR
+from extract.clock import QUARTER_HOUR, epoch_of
 from extract.content import canonical_columns, fingerprint
 from extract.staging import Staged
 from extract.tables import Table
-from extract.warehouse import Warehouse
+from extract.warehouse import Warehouse, stands
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA
 from macros.sql import columns_of, query_from_template, table_node, timestamp, union_all
@@ -50,21 +49,28 @@ def held_rows(
 
 
 def rows_beyond_raw(warehouse: Warehouse, table: Table, columns: Sequence[str], since: int) -> list[exp.Query]:
-    """One query of `columns` per place, from an event time on: history, and the mart once a plan has made it.
+    """One query of `columns` per place, from an event time on: history, and the mart once a plan has made it."""
+    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA])
+    return [query.where(exp.column(table.time) >= since) for query in places_of(table, columns, standing).values()]
+
+
+def places_of(table: Table, columns: Sequence[str], standing: Mapping[str, set[str]]) -> dict[str, exp.Select]:
+    """Mart and view over history, as far as they stand -> a query of these columns of all its rows.
 
     A column that was added to the source reaches mart and history later than raw; until then it reads as NULL there.
+
+    Args:
+        standing: What stands, with its columns (`columns_of_schemas`).
     """
-    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA])
-    queries: list[exp.Query] = []
+    queries = {}
     for place in (table.mart.name, history_view(table.mart.alias)):
-        if place not in standing:
-            continue
-        known = standing[place] or set(columns)
-        selected = [
-            exp.column(name) if name in known else exp.cast(exp.null(), table.columns[name].copy()).as_(name)
-            for name in columns
-        ]
-        queries.append(exp.select(*selected).from_(table_node(place)).where(exp.column(table.time) >= since))
+        if place in standing:
+            known = standing[place] or {*columns}
+            selected = [
+                exp.column(name) if name in known else exp.cast(exp.null(), table.columns[name].copy()).as_(name)
+                for name in columns
+            ]
+            queries[place] = exp.select(*selected).from_(table_node(place))
     return queries
 
 
@@ -137,9 +143,9 @@ def _pending(warehouse: Warehouse, table: Table, columns: Sequence[str], since: 
     """What landed after the mart's newest row, less two quarter-hours: the mart may not have it yet."""
     query = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= since)
     newest = None
-    if table.mart.name in warehouse.columns_of_schemas([table.mart.name.split(".")[0]]):
+    if stands(warehouse, table.mart.name):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")
     if newest is not None:  # a TIMESTAMP, which is UTC without saying so
-        grace_cutoff = int(newest.replace(tzinfo=dt.UTC).timestamp()) - 2 * QUARTER_HOUR
+        grace_cutoff = epoch_of(newest) - 2 * QUARTER_HOUR
         query = query.where(exp.column("landed_at") > timestamp(grace_cutoff))
     return query.distinct()

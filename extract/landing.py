@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlglot import exp
 
-from extract.clock import Clock, landing_stamp, next_stamp
-from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
-from extract.errors import ConfigurationError
+from extract.clock import next_stamp
+from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS, standing_periods
+from extract.extract_log import NOTHING, Landed, log_entry, stamp_literal
 from extract.held import held_rows
+from extract.ownership import table_below
 from extract.staging import Sending
 from extract.tables import Table
 from extract.values import REASON, ROW
-from extract.warehouse import Staged, Warehouse
+from extract.warehouse import Staged, Warehouse, insert_rows
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
-from macros.periods import is_period
-from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
+from macros.sql import columns_of, query_from_template, sql_from_template, union_all
 from macros.versions import identical
-
-
-@dataclass(frozen=True)
-class Landed:
-    """What landings did: rows by what became of them, and the newest event time and highest id that could be loaded."""
-
-    rows_read: int
-    rows_landed: int
-    rows_rejected: int
-    bytes: int
-    newest: int | None = None
-    highest_id: int | None = None
-
-    def __add__(self, other: Landed) -> Landed:
-        return Landed(
-            self.rows_read + other.rows_read,
-            self.rows_landed + other.rows_landed,
-            self.rows_rejected + other.rows_rejected,
-            self.bytes + other.bytes,
-            max((value for value in (self.newest, other.newest) if value is not None), default=None),
-            max((value for value in (self.highest_id, other.highest_id) if value is not None), default=None),
-        )
-
-
-NOTHING = Landed(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +66,7 @@ def land(warehouse: Warehouse, reading: Reading, staged: Staged, moment: Moment)
     (survey,) = _survey(warehouse, [(reading.table, staged)])
     with warehouse.transaction(locking=EXTRACT_LOG):
         result, entry = _land(warehouse, reading, staged, moment, survey)
-        enter(warehouse, [entry])
+        insert_rows(warehouse, EXTRACT_LOG, [entry])
     return result
 
 
@@ -110,7 +83,7 @@ def land_together(warehouse: Warehouse, readings: Sequence[tuple[Reading, Sendin
             result, entry = _land(warehouse, reading, staged, moment, survey)
             results.append(result)
             entries.append(entry)
-        enter(warehouse, entries)
+        insert_rows(warehouse, EXTRACT_LOG, entries)
     return results
 
 
@@ -139,79 +112,6 @@ def _land(
         stamp=stamp,
         watermark=watermark,
         watermark_id=seen.highest_id if reading.moves_id else None,
-    )
-
-
-def stamp_literal(stamp: dt.datetime) -> exp.Expr:
-    """A stamp as a TIMESTAMP literal."""
-    return exp.cast(exp.Literal.string(str(stamp)), "TIMESTAMP")
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the log says of a table.
-
-    watermark, watermark_id: how far the landings have seen: event time (epoch seconds), and id where the source has one
-    stamp: that of the last rows that landed
-    newest_stamp: that of the last landing, whatever it brought
-    first_stamp, first_finished: that of the first landing, and when the first extract ended
-    """
-
-    watermark: int | None = None
-    watermark_id: int | None = None
-    stamp: dt.datetime | None = None
-    newest_stamp: dt.datetime | None = None
-    first_stamp: dt.datetime | None = None
-    first_finished: dt.datetime | None = None
-
-
-def log_state(warehouse: Warehouse, held: Container[str] = (EXTRACT_LOG,)) -> dict[str, Seen]:
-    """Table -> what the log says of it, of all tables in one query.
-
-    `held`: what stands in the warehouse, where that may lack the log.
-    """
-    if EXTRACT_LOG not in held:
-        return defaultdict(Seen)
-    query = sql_from_template(
-        """
-        SELECT log.table_name, MAX(log.watermark), MAX(log.watermark_id),
-          MAX(CASE WHEN log.rows_landed > 0 THEN log.landed_at END), MAX(log.landed_at),
-          MIN(log.landed_at), MIN(log.finished_at)
-        FROM log GROUP BY log.table_name
-        """,
-        {"log": EXTRACT_LOG},
-    )
-    seen = {str(name): Seen(*facts) for name, *facts in warehouse.fetchall(query)}
-    return defaultdict(Seen, seen)
-
-
-def refuse_to_go_back(seen: Mapping[str, Seen], now: int) -> None:
-    """ConfigurationError where `now` lies before an earlier landing, by quarter-hours.
-
-    The marts may have passed that moment, and what lands behind it they would never look at.
-    """
-    newest = max((each.newest_stamp for each in seen.values() if each.newest_stamp is not None), default=None)
-    if newest is None or landing_stamp(now) >= int(newest.replace(tzinfo=dt.UTC).timestamp()):
-        return
-    raise ConfigurationError(
-        f"It is {dt.datetime.fromtimestamp(now, dt.UTC):%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but "
-        f"rows have landed for {newest:%Y-%m-%d %H:%M} UTC already, and what lands behind them would never reach the "
-        "marts; nothing was done. Give a later --at, or none, or set the clock; if it was wrong at that landing, see "
-        "docs/recovery.md, 'A clock was ahead'."
-    )
-
-
-def refuse_to_run_ahead(clock: Clock, of_source: int | None) -> None:
-    """ConfigurationError where this machine's clock is a day ahead of the source's; a given `--at` is meant as it is.
-
-    Ages may be counted from a cycle's own time, so one far in the future could archive what is not old.
-    """
-    if clock.at is not None or of_source is None or clock.now() - of_source <= 86400:
-        return
-    raise ConfigurationError(
-        f"This machine's clock says {clock.now_utc():%Y-%m-%d %H:%M} UTC, the source's "
-        f"{dt.datetime.fromtimestamp(of_source, dt.UTC):%Y-%m-%d %H:%M} UTC; nothing was read. Set the clock that is "
-        "wrong; until then a command works with --at and the right time."
     )
 
 
@@ -311,13 +211,10 @@ def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
     if not others:
         return 0
     standing = warehouse.objects_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA, RAW_SCHEMA])
-    start = history_table(table.mart.alias, "")
-    history = [name for name in sorted(standing) if name.startswith(start) and is_period(name.removeprefix(start))]
-    places = [table.raw, *history]
+    periods = sorted(standing_periods(standing, table.mart.alias))
+    places = [table.raw, *(history_table(table.mart.alias, period) for period in periods)]
     if table.mart.name in standing:
-        # The mart's name is a view's, which SQLMesh keeps on the table that holds its rows.
-        below = re.search(r'(sqlmesh__\w+)"?\."?(\w+)', standing[table.mart.name].definition)
-        places.append(f"{below[1]}.{below[2]}" if below else table.mart.name)
+        places.append(table_below(standing[table.mart.name].definition) or table.mart.name)
     changed = 0
     with warehouse.transaction():
         for place in places:
@@ -360,52 +257,3 @@ def fresh_rows(table: Table, staged: Staged) -> exp.Query:
         {"staged": staged.table},
         names=columns_of(names),
     )
-
-
-def log(warehouse: Warehouse, table: Table, result: Landed, **facts: Any) -> None:
-    """One row of extract_log; `facts` as in `log_entry`."""
-    enter(warehouse, [log_entry(table, result, **facts)])
-
-
-def log_entry(
-    table: Table,
-    result: Landed,
-    *,
-    kind: str,
-    now: int,
-    seconds: float,
-    window_start: int | None,
-    stamp: dt.datetime | None,
-    watermark: int | None = None,
-    watermark_id: int | None = None,
-    error: str | None = None,
-) -> dict[str, Any]:
-    """Column -> value of a row of extract_log: a table's run, or a chunk of it."""
-    return {
-        "table_name": table.name,
-        "kind": kind,
-        "cutoff": window_start,
-        "watermark": watermark,
-        "watermark_id": watermark_id,
-        "rows_read": result.rows_read,
-        "rows_landed": result.rows_landed,
-        "rows_rejected": result.rows_rejected,
-        "bytes": result.bytes,
-        "landed_at": exp.null() if stamp is None else stamp_literal(stamp),
-        "started_at": timestamp(now - round(seconds)),
-        "finished_at": timestamp(now),
-        "error": error,
-    }
-
-
-def enter(warehouse: Warehouse, entries: Sequence[dict[str, Any]]) -> None:
-    """Writes rows of extract_log, in one statement."""
-    rows = [
-        exp.Tuple(expressions=[value if isinstance(value, exp.Expr) else exp.convert(value) for value in each.values()])
-        for each in entries
-    ]
-    insert = sql_from_template(
-        "INSERT INTO log (:target) VALUES (0)", {"log": EXTRACT_LOG}, target=[exp.to_identifier(n) for n in entries[0]]
-    )
-    insert.set("expression", exp.Values(expressions=rows))
-    warehouse.execute(insert)

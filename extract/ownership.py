@@ -124,6 +124,17 @@ def is_view_of_sqlmesh(held: Standing, model: str) -> bool:
     return held.kind == "view" and shows_versioned_table(held.definition, model)
 
 
+def table_below(definition: str) -> str | None:
+    """The table (schema.name) that SQLMesh's view of this definition shows: it holds the model's rows.
+
+    Example:
+        >>> table_below('SELECT * FROM "db"."sqlmesh__order_tracking"."order_tracking__mart_x__12"')
+        'sqlmesh__order_tracking.order_tracking__mart_x__12'
+    """
+    below = re.search(r'(sqlmesh__\w+)"?\."?(\w+)', definition)
+    return f"{below[1]}.{below[2]}" if below else None
+
+
 # Tables, and the views over history
 
 
@@ -131,16 +142,14 @@ def foreign_tables(
     standing: Mapping[str, Standing], tables: Iterable[Table], own_tables: Mapping[str, str]
 ) -> list[Foreign]:
     """What stands under a name of raw, history, log, rejected rows or exceptions and is not ours."""
-    moment = exp.DataType.build("TIMESTAMP")
     found: list[Foreign | None] = []
     for table in tables:
-        raw = {**table.columns, "landed_at": moment}
         keys = ("order_id", table.time)
-        found.append(_judge_table(standing.get(table.raw), raw, (*keys, "landed_at"), keys))
+        found.append(_judge_table(standing.get(table.raw), table.raw_columns, (*keys, "landed_at"), keys))
         short = table.mart.alias
         for name, held in standing.items():
             if is_period(name.removeprefix(f"{HISTORY_SCHEMA}.hist_{short}_")):
-                found.append(_judge_table(held, {**raw, "archived_at": moment}, (*keys, "archived_at"), keys))
+                found.append(_judge_table(held, table.history_columns, (*keys, "archived_at"), keys))
         found.append(_judge_history_view(standing.get(history_view(short)), short))
     for name, listed in own_tables.items():
         columns = columns_of_own(listed)
@@ -213,7 +222,7 @@ def family(kind: str) -> str:
 
 @cache
 def columns_of_own(listed: str) -> dict[str, exp.DataType]:
-    """Column -> type, of a table that foundation.py lists."""
+    """Column -> type, of a table that OWN_TABLES lists (extract/ensure_tables.py)."""
     tree = parse_one(f"CREATE TABLE own ({listed})", dialect="redshift")
     return {column.name: column.kind for column in tree.find_all(exp.ColumnDef) if column.kind is not None}
 

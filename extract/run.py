@@ -19,22 +19,19 @@ from extract.chunks import Chunks
 from extract.clock import Clock
 from extract.compare import Unequal
 from extract.conflicts import again_after_conflicts
-from extract.ensure_tables import EXTRACT_LOG, ensure_tables
+from extract.ensure_tables import ensure_tables
 from extract.errors import ExtractFailed, SourceError, TooLong, in_words, within
-from extract.landing import (
+from extract.extract_log import (
     NOTHING,
     Landed,
-    Moment,
-    Reading,
     Seen,
-    land,
-    land_together,
+    load_begun,
     log,
     log_state,
     refuse_to_go_back,
     refuse_to_run_ahead,
-    renew_scans,
 )
+from extract.landing import Moment, Reading, land, land_together, renew_scans
 from extract.reconcile import HOUR, Part, gathered, hours_that_differ, parts_of, warehouse_figures
 from extract.settle import remembered, settle
 from extract.source import Source, TimeRange
@@ -113,7 +110,10 @@ def extract(
         refuse_emptied(source, [table for table in selected if seen[table.name].watermark is not None])
     with warehouse.little_memory():
         worker = _Worker(source, warehouse, config, clock, of_source, progress)
-        jobs = [worker.job(table, seen[table.name], since, kind, orders) for table in selected]
+        jobs = [
+            replace(worker.job(table, seen[table.name], since, kind, orders), stamp_before=seen[table.name].stamp)
+            for table in selected
+        ]
         return worker.run(jobs)
 
 
@@ -168,28 +168,9 @@ class _Worker:
         self._started = clock.now()
         self._source_clock = min(self._started, of_source or self._started)
 
-    def job(
-        self,
-        table: Table,
-        seen: Seen,
-        since: int | None,
-        kind: str,
-        orders: Sequence[int] | None,
-    ) -> _Job:
+    def job(self, table: Table, seen: Seen, since: int | None, kind: str, orders: Sequence[int] | None) -> _Job:
         """What must be read for a table now; `seen`: what the log says of it."""
-        return replace(
-            self._job(table, seen.watermark, seen.watermark_id, since, kind, orders), stamp_before=seen.stamp
-        )
-
-    def _job(
-        self,
-        table: Table,
-        watermark: int | None,
-        watermark_id: int | None,
-        since: int | None,
-        kind: str,
-        orders: Sequence[int] | None,
-    ) -> _Job:
+        watermark = seen.watermark
         if orders is not None:
             return _Job(table, kind, [Part([], len(orders))], None, orders=orders, moves_watermark=False)
         if since is not None:
@@ -205,8 +186,8 @@ class _Worker:
                     f"whole table. Let the source's owner run: {statement}"
                 )
             return first_load
-        if table.id_overlap is not None and watermark_id is not None:
-            since_id = max(watermark_id - table.id_overlap, 0)
+        if table.id_overlap is not None and seen.watermark_id is not None:
+            since_id = max(seen.watermark_id - table.id_overlap, 0)
             return _Job(table, "extract", [Part([], 0)], None, since_id, moves_id=True)
         start = window_start(watermark, self._source_clock, self._config.buffer_seconds)
         if start < self._source_clock - LONG_WINDOW:
@@ -306,7 +287,8 @@ class _Worker:
                 sessions = [opened.enter_context(self._warehouse.session())]
                 while waiting:
                     parts = gathered(waiting, self._chunk_rows)
-                    chunks = Chunks(self._batches(job, parts, anchor_opened, rows, expected), self._chunk_rows)
+                    read = self._with_progress(self._read(job, parts), job, anchor_opened, rows, expected)
+                    chunks = Chunks(read, self._chunk_rows)
                     while not chunks.ended:
                         if number == 1:
                             sessions.append(opened.enter_context(self._warehouse.session()))
@@ -349,11 +331,6 @@ class _Worker:
             if statement := self._source.missing_index(job.table.source):
                 words += f" No index begins with the event time: {statement}"
         raise TooLong(words) from error
-
-    def _batches(
-        self, job: _Job, parts: deque[Part], anchor_opened: threading.Event, rows: int, expected: int
-    ) -> Iterator[pa.RecordBatch]:
-        return self._with_progress(self._read(job, parts), job, anchor_opened, rows, expected)
 
     def _read(self, job: _Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
         """The rows of parts, a statement each. One that takes too long is read again in halves.
@@ -464,12 +441,3 @@ def window_start(watermark: int, source_clock: int, buffer_seconds: int) -> int:
     All in epoch seconds. So one row that is dated into the future does not stop the extraction.
     """
     return min(watermark, source_clock) - buffer_seconds
-
-
-def load_begun(warehouse: Warehouse, since: int) -> int:
-    """How far back the loads so far were to go: event time in epoch seconds, `since` where there was none.
-
-    Of any table: they are loaded together, and one whose load was killed at once has no entry of its own.
-    """
-    ((begun,),) = warehouse.fetchall(f"SELECT MIN(cutoff) FROM {EXTRACT_LOG} WHERE kind = 'since'")
-    return since if begun is None else int(begun)

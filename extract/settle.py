@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlglot import exp
-
 from extract.clock import QUARTER_HOUR
 from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
 from extract.conflicts import again_after_conflicts
@@ -14,14 +12,11 @@ from extract.reconcile import HOUR, hours_that_differ, warehouse_figures
 from extract.source import Source
 from extract.source_reads import Figures
 from extract.tables import ExtractConfig, Table
-from extract.warehouse import Warehouse
-from macros.sql import table_node, timestamp
+from extract.warehouse import Warehouse, insert_rows
+from macros.sql import timestamp
 
 STILL_MOVING = 2 * QUARTER_HOUR
 """The hours that end no longer ago than this (seconds) may differ only because time goes on."""
-
-AT_ONCE = 500
-"""So many hours are entered in one statement: where a source purges, there are thousands."""
 
 
 def remembered(warehouse: Warehouse, table: Table) -> dict[int, Figures]:
@@ -72,7 +67,15 @@ def _remember(
 ) -> None:
     """Replaces what was remembered of these hours: one row an hour and reason, or one without a reason."""
     entries = [
-        (hour, reason, rows, examples)
+        {
+            "table_name": table.name,
+            "event_hour": hour,
+            "reason": reason,
+            "row_count": rows,
+            "examples": examples,
+            **{f"more_{name}": more for name, more in differ[hour]._asdict().items()},
+            "found_at": timestamp(now),
+        }
         for hour in sorted(hours & {*differ})
         for reason, rows, examples in (
             [
@@ -86,15 +89,4 @@ def _remember(
     with warehouse.transaction():
         listed = ", ".join(str(hour) for hour in sorted(hours))
         warehouse.execute(f"DELETE FROM {UNEQUAL_HOURS} WHERE table_name = '{table.name}' AND event_hour IN ({listed})")
-        for first in range(0, len(entries), AT_ONCE):
-            warehouse.execute(
-                exp.insert(
-                    exp.values(
-                        [
-                            (table.name, hour, reason, rows, examples, *differ[hour], timestamp(now))
-                            for hour, reason, rows, examples in entries[first : first + AT_ONCE]
-                        ]
-                    ),
-                    table_node(UNEQUAL_HOURS),
-                )
-            )
+        insert_rows(warehouse, UNEQUAL_HOURS, entries)

@@ -42,6 +42,16 @@ class Table:
         return self.mart.raw
 
     @property
+    def raw_columns(self) -> dict[str, exp.DataType]:
+        """Its columns as raw and mart have them: with the moment at which a row landed."""
+        return {**self.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
+
+    @property
+    def history_columns(self) -> dict[str, exp.DataType]:
+        """Its columns as history has them: also with the moment at which a row was archived."""
+        return {**self.raw_columns, "archived_at": exp.DataType.build("TIMESTAMP")}
+
+    @property
     def time(self) -> str:
         return self.mart.event_time
 

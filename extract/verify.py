@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
-from extract.landing import log_state
+from extract.extract_log import log_state
 from extract.reconcile import hours_that_differ, warehouse_figures
 from extract.source import Source
 from extract.tables import ExtractConfig, Table

@@ -11,6 +11,10 @@ from sqlglot import exp
 
 from extract.errors import ConfigurationError
 from extract.staging import Sending, Staged, Standing
+from macros.sql import table_node
+
+ROWS_AT_ONCE = 200
+"""Of the longest rows, a cycle's with all its warnings, so many stay below the 16 MB of a statement on Redshift."""
 
 
 class Warehouse(Protocol):
@@ -72,18 +76,25 @@ class Warehouse(Protocol):
 
 
 def open_warehouse(gateway: str = "local") -> Warehouse:
-    """The warehouse behind a gateway of config.yaml, from the environment's settings."""
-    return warehouse_class(gateway).open()
-
-
-def warehouse_class(gateway: str) -> Any:
-    """The kind of warehouse behind a gateway; what the other one needs is not loaded."""
+    """The warehouse behind a gateway of config.yaml, by the settings; what the other one needs is not loaded."""
     if gateway == "local":
         from extract.warehouse_duckdb import DuckDBWarehouse
 
-        return DuckDBWarehouse
+        return DuckDBWarehouse.open()
     if gateway == "redshift":
         from extract.warehouse_redshift import RedshiftWarehouse
 
-        return RedshiftWarehouse
+        return RedshiftWarehouse.open()
     raise ConfigurationError(f"No gateway '{gateway}'. There are: local, redshift.")
+
+
+def insert_rows(warehouse: Warehouse, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Enters rows (column -> value or node; all of the same columns), at most ROWS_AT_ONCE in a statement."""
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        values = exp.values([tuple(row.values()) for row in rows[first : first + ROWS_AT_ONCE]])
+        warehouse.execute(exp.insert(values, table_node(table), columns=[exp.to_identifier(name) for name in rows[0]]))
+
+
+def stands(warehouse: Warehouse, name: str) -> bool:
+    """Whether there is a table or view of this name (schema.name); one read of the catalog."""
+    return name in warehouse.columns_of_schemas([name.split(".")[0]])

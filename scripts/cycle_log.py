@@ -23,15 +23,12 @@ from extract.errors import ConfigurationError, LockHeld, SourceUrlError, in_word
 from extract.ownership import columns_of_own
 from extract.settings import in_project, warehouse_file, without_secrets
 from extract.tables import EXTRACTED
-from extract.warehouse import Warehouse
+from extract.warehouse import Warehouse, insert_rows
 from macros.marts import mart_of
-from macros.sql import sql_from_template
+from macros.sql import sql_from_template, table_node
 
 DONE, FAILED, REFUSED, LOCKED = "done", "failed", "refused", "locked"
 """How a cycle ends, by its exit code: 0, 1, 2 and 75."""
-
-ENTERED_AT_ONCE = 200
-"""Rows of the file in one INSERT."""
 
 SIZES = {"phases": 4096, "warnings": 65535, "error": 4096}
 
@@ -86,7 +83,7 @@ class CycleEntry:
                     self._cycle.warnings.append(f"{CYCLE_LOG} could not be written, the next cycle does it: {told}")
 
     @contextmanager
-    def kept(self, report: Callable[[str], None] | None) -> Iterator[None]:
+    def kept(self, report: Callable[[str], None]) -> Iterator[None]:
         """Around the whole cycle: a row that was not written goes to the file, or one that has changed since."""
         error: BaseException | None = None
         try:
@@ -99,8 +96,7 @@ class CycleEntry:
                 try:
                     keep(self._gateway, self._row(error))
                 except Exception as fault:
-                    if report:
-                        report(f"warning: {CYCLE_LOG} lacks this cycle, for {kept_file(self._gateway)}: {fault}")
+                    report(f"warning: {CYCLE_LOG} lacks this cycle, for {kept_file(self._gateway)}: {fault}")
 
     def _state(self, error: BaseException | None) -> tuple[str, int]:
         return outcome_of(error), len(self._cycle.warnings)
@@ -155,7 +151,7 @@ def enter(warehouse: Warehouse, row: dict[str, Any]) -> None:
             "INSERT INTO cycle_log (:target) SELECT :row FROM extract_log",
             {"cycle_log": CYCLE_LOG, "extract_log": EXTRACT_LOG},
             target=[exp.to_identifier(name) for name in columns],
-            row=[*_typed(row), *newest],
+            row=[*_typed(row).values(), *newest],
         )
     )
 
@@ -177,7 +173,7 @@ def enter_kept(warehouse: Warehouse, gateway: str) -> None:
 def _enter_all(warehouse: Warehouse, rows: dict[str, dict[str, Any]]) -> None:
     started = exp.column("started_at").isin(*(exp.cast(exp.Literal.string(name), "TIMESTAMP") for name in rows))
     with warehouse.transaction():
-        query = exp.select("started_at").from_(exp.to_table(CYCLE_LOG, dialect="redshift")).where(started)
+        query = exp.select("started_at").from_(table_node(CYCLE_LOG)).where(started)
         known = {str(row[0]) for row in warehouse.fetchall(query)}
         for name in known & {*rows}:
             warehouse.execute(
@@ -191,22 +187,12 @@ def _enter_all(warehouse: Warehouse, rows: dict[str, dict[str, Any]]) -> None:
                     **{column: rows[name][column] for column in ("outcome", "seconds", "warnings", "error")},
                 )
             )
-        new = [row for name, row in rows.items() if name not in known]
-        for first in range(0, len(new), ENTERED_AT_ONCE):
-            batch = new[first : first + ENTERED_AT_ONCE]
-            tuples = [exp.Tuple(expressions=_typed(row)) for row in batch]
-            statement = sql_from_template(
-                "INSERT INTO cycle_log (:target) VALUES (0)",
-                {"cycle_log": CYCLE_LOG},
-                target=[exp.to_identifier(name) for name in batch[0]],
-            )
-            statement.set("expression", exp.Values(expressions=tuples))
-            warehouse.execute(statement)
+        insert_rows(warehouse, CYCLE_LOG, [_typed(row) for name, row in rows.items() if name not in known])
 
 
-def _typed(row: dict[str, Any]) -> list[exp.Expr]:
+def _typed(row: dict[str, Any]) -> dict[str, exp.Expr]:
     kinds = columns_of_own(OWN_TABLES[CYCLE_LOG])
-    return [exp.cast(exp.convert(value), kinds[name].copy()) for name, value in row.items()]
+    return {name: exp.cast(exp.convert(value), kinds[name].copy()) for name, value in row.items()}
 
 
 # In the file

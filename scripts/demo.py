@@ -22,7 +22,7 @@ import pyarrow as pa
 from bench.lifecycles import TRACE_SCHEMA
 from bench.simulate import simulate, simulated_trace
 from bench.source_writer import SourceWriter
-from extract.clock import Clock
+from extract.clock import Clock, reconcile_start
 from extract.lock import run_lock
 from extract.settings import PROJECT
 from extract.tables import load_config
@@ -37,7 +37,6 @@ MIDNIGHT = dt.datetime(2026, 2, 3, 0, 0, 30, tzinfo=dt.UTC)
 QUARTER_HOUR = dt.timedelta(minutes=15)
 CYCLES = 6
 """At least six: what lands shortly before midnight is not judged by that night's checks."""
-RECONCILED = dt.timedelta(days=35)
 
 QUERIES = (
     (
@@ -137,7 +136,7 @@ def _evening(demo: Demo, cycles: int, settings: dict[str, str]) -> None:
     tell(f"Among them order {returning}, which was archived:\nit is scanned again after half a year.")
 
     _title("3  The night: reconcile and checks")
-    _show_cycle(demo, MIDNIGHT, reconcile_since=MIDNIGHT - RECONCILED)
+    _show_cycle(demo, MIDNIGHT, reconcile_since=reconcile_start(None, MIDNIGHT))
     findings = demo.query(
         "SELECT check_name, COUNT(*) FROM order_tracking_history.order_tracking_exceptions "
         "WHERE resolved_at IS NULL GROUP BY 1 ORDER BY 1"

@@ -14,15 +14,15 @@ from sqlglot import exp
 from extract.clock import Clock, next_stamp
 from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
-from extract.landing import Landed, log, log_state, refuse_to_go_back, stamp_literal
+from extract.extract_log import Landed, log, log_state, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
 from extract.tables import ExtractConfig, Table
-from extract.warehouse import Warehouse, open_warehouse
+from extract.warehouse import Warehouse, open_warehouse, stands
 from extract.warehouse_duckdb import warehouse_file
 from macros.details import ACCEPTED, topic
 from macros.history import history_view
 from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
-from macros.sql import columns_of, sql_from_template, timestamp
+from macros.sql import columns_of, sql_from_template, table_node, timestamp
 from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, OpenLine, open_exceptions, open_lines
 
 NOTHING_CHECKED = (
@@ -87,11 +87,11 @@ def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, st
         return {}
 
     def among(table: str) -> set[int]:
-        query = exp.select("order_id").distinct().from_(exp.to_table(table, dialect="redshift"))
+        query = exp.select("order_id").distinct().from_(table_node(table))
         return {int(row[0]) for row in warehouse.fetchall(query.where(exp.column("order_id").isin(*orders)))}
 
     def newest(table: str, time: str) -> dict[int, int]:
-        query = exp.select("order_id", exp.func("MAX", exp.column(time))).from_(exp.to_table(table, dialect="redshift"))
+        query = exp.select("order_id", exp.func("MAX", exp.column(time))).from_(table_node(table))
         rows = warehouse.fetchall(query.where(exp.column("order_id").isin(*orders)).group_by("order_id"))
         return {int(order): int(moment) for order, moment in rows}
 
@@ -177,7 +177,7 @@ def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks
         raise ConfigurationError(NOTHING_CHECKED.format(f"There is no warehouse file {warehouse_file()}"))
     asks = asks and gateway != "local"
     with nullcontext() if asks else run_lock(gateway), closing(open_warehouse(gateway)) as warehouse:
-        if UTI not in warehouse.columns_of_schemas([UTI.split(".")[0]]):
+        if not stands(warehouse, UTI):
             raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
         if not asks:
             ensure_tables(warehouse, config, clock.now())

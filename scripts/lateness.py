@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from extract.clock import RECONCILE_DAYS, epoch_of, utc
 from extract.compare import MISSING
 from extract.ensure_tables import EXTRACT_LOG, UNEQUAL_HOURS
 from extract.errors import ConfigurationError, WarehouseError
 from extract.tables import ExtractConfig, Table
-from extract.warehouse import Warehouse
+from extract.warehouse import Warehouse, stands
 from macros.sql import sql_from_template, timestamp
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -26,8 +27,7 @@ KNOWN_FOR = 36 * DAY
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
-REACH = 35 * DAY
-"""So far back the nightly reconcile looks."""
+REACH = RECONCILE_DAYS * DAY
 
 STEPS = (0, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 7 * DAY, REACH)
 """Classes of lateness, by their ends."""
@@ -137,7 +137,7 @@ def read_lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> Late
         tables = tuple(_arrivals(warehouse, table, now) for table in config.tables)
         first, reconciles = _known(warehouse, now)
     except WarehouseError as error:
-        if EXTRACT_LOG in warehouse.columns_of_schemas([EXTRACT_LOG.split(".")[0]]):
+        if stands(warehouse, EXTRACT_LOG):
             raise
         raise ConfigurationError(NOTHING_KNOWN) from error
     if first is None or not any(each.rows for each in tables):
@@ -165,7 +165,7 @@ def _known(warehouse: Warehouse, now: int) -> tuple[int | None, int]:
             now=timestamp(now),
         )
     )
-    return (None if first is None else _epoch(first)), int(reconciles)
+    return (None if first is None else epoch_of(first)), int(reconciles)
 
 
 def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
@@ -187,7 +187,7 @@ def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
     cycles, again, bytes_again, by_hand = set(), 0, 0, 0
     for kind, stamp, finished, watermark, read, landed, rejected, size in log:
         if landed and stamp not in landings:  # a run that lands nothing leaves its stamp to the next
-            landings[stamp] = Landing(stamp, kind, _epoch(finished), newest)
+            landings[stamp] = Landing(stamp, kind, epoch_of(finished), newest)
         if kind == "extract" and read is not None:
             cycles.add(finished)
             held = max(read - landed - rejected, 0)
@@ -282,7 +282,7 @@ def judge(tables: Sequence[Arrivals], buffer_seconds: int, *, now: int, first: i
     choices = tuple(_choice(tables, size, buffer_seconds) for size in sizes)
     recommended, because = _recommended(tables, choices, buffer_seconds, reconciles)
     return LatenessReport(
-        at=dt.datetime.fromtimestamp(now, dt.UTC).replace(tzinfo=None),
+        at=utc(now).replace(tzinfo=None),
         days=(now - first) / DAY,
         buffer_seconds=buffer_seconds,
         tables=tuple(tables),
@@ -355,7 +355,3 @@ def by_step(values: Counter[int], ends: Sequence[int]) -> list[int]:
     for value, rows in values.items():
         counts[bisect_left(ends, value)] += rows
     return counts
-
-
-def _epoch(moment: dt.datetime) -> int:
-    return int(moment.replace(tzinfo=dt.UTC).timestamp())

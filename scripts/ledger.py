@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from sqlglot import exp
 
 from extract.clock import QUARTER_HOUR
-from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS
+from extract.extract_log import landed_in_all, stamp_literal
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
 from macros.due import half_year
@@ -109,17 +109,13 @@ def read_ledger(
 
     Raises WarehouseError where the warehouse cannot be asked.
     """
-    return [_table_ledger(warehouse, table, now) for table in config.select(tables)]
+    known = landed_in_all(warehouse)
+    return [_table_ledger(warehouse, table, *known[table.name], now) for table in config.select(tables)]
 
 
-def _table_ledger(warehouse: Warehouse, table: Table, now: int) -> TableLedger:
-    ledger = TableLedger(
-        table.name,
-        table.mart.one_row_per_order,
-        landed=_number(warehouse, "SELECT SUM(rows_landed) FROM log WHERE table_name = :name", EXTRACT_LOG, table),
-        rejected=_number(warehouse, "SELECT COUNT(*) FROM log WHERE table_name = :name", REJECTED_ROWS, table),
-        in_both=_in_both(warehouse, table),
-    )
+def _table_ledger(warehouse: Warehouse, table: Table, landed: int, rejected: int, now: int) -> TableLedger:
+    in_both = _in_both(warehouse, table)
+    ledger = TableLedger(table.name, table.mart.one_row_per_order, landed, rejected, in_both)
     for place, name in ((MART, table.mart.name), (HISTORY, history_view(table.mart.alias))):
         period = half_year(exp.column(table.time)).as_("half_year")
         query = exp.select(period, "COUNT(*)").from_(table_node(name)).group_by("1")
@@ -146,11 +142,6 @@ def _of(ledger: TableLedger, half_year: str) -> HalfYear:
     return ledger.half_years.setdefault(half_year, HalfYear())
 
 
-def _number(warehouse: Warehouse, query: str, log: str, table: Table) -> int:
-    ((number,),) = warehouse.fetchall(sql_from_template(query, {"log": log}, name=table.name))
-    return int(number or 0)
-
-
 def _reached(warehouse: Warehouse, table: Table) -> exp.Expr:
     """The stamp of the last landing of which the mart has taken anything, as a literal."""
     query = union_all(
@@ -160,7 +151,7 @@ def _reached(warehouse: Warehouse, table: Table) -> exp.Expr:
         ]
     )
     stamps = [stamp for (stamp,) in warehouse.fetchall(query) if stamp is not None]
-    return exp.cast(exp.Literal.string(str(max(stamps))), "TIMESTAMP") if stamps else timestamp(0)
+    return stamp_literal(max(stamps)) if stamps else timestamp(0)
 
 
 def _in_both(warehouse: Warehouse, table: Table) -> int:

@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlglot import exp
 
-from extract.warehouse import Warehouse
+from extract.warehouse import Warehouse, stands
 from macros.details import COUNTED, VALUES
 from macros.details import topic as topic_in_sql
 from macros.marts import CHECK_LOG, EXCEPTIONS
-from macros.sql import sql_from_template, timestamp
+from macros.sql import sql_from_template, table_node, timestamp
 
 RESTORABLE_CHECK = "order_without_ecs"
 
@@ -119,7 +119,7 @@ def open_exceptions(
     wanted += [exp.column("order_id").isin(*orders)] if orders is not None else []
     wanted += [exp.column("check_name").eq(check)] if check is not None else []
     columns = [exp.column(name) for name in OpenException.__dataclass_fields__]
-    query = exp.select(*columns).from_(exp.to_table(EXCEPTIONS, dialect="redshift")).where(*wanted).order_by(*"1234")
+    query = exp.select(*columns).from_(table_node(EXCEPTIONS)).where(*wanted).order_by(*"1234")
     return [OpenException(*row) for row in warehouse.fetchall(query if limit is None else query.limit(limit))]
 
 
@@ -195,7 +195,7 @@ def finding_as_data(exception: OpenException) -> dict[str, Any]:
 
 def last_checks(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, int | None]:
     """When the daily checks last ran (the midnight that they ran for) and how much they found; None if never."""
-    if CHECK_LOG not in warehouse.columns_of_schemas([CHECK_LOG.split(".")[0]]):
+    if not stands(warehouse, CHECK_LOG):
         return None, None  # a warehouse of an earlier version, before its next cycle
     rows = warehouse.fetchall(
         sql_from_template(

@@ -12,14 +12,20 @@ from extract.clock import parse_time
 
 FIRST_YEAR, LAST_YEAR = 2010, 2099
 
-EXIT_CODES = """
+
+def exit_codes(done: str, failed: str, locked: str = "another command holds the lock; nothing was done") -> str:
+    """The end of a command's help: what its exit codes mean."""
+    return f"""
     \b
     Exit codes:
-      0   done
-      1   failed; nothing is lost, and the message says what to do
+      0   {done}
+      1   {failed}
       2   usage or configuration; nothing was done
-      75  another command holds the lock; nothing was done
+      75  {locked}
 """
+
+
+EXIT_CODES = exit_codes("done", "failed; nothing is lost, and the message says what to do")
 
 SOURCE_GIVEN = "order_tracking.source"
 """Where a command's context keeps the source's URL as given: no message may show its password."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlglot import exp
 
 from extract.ensure_tables import REJECTED_ROWS
+from extract.held import places_of
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
 from macros.history import history_view
@@ -129,20 +130,12 @@ def _read(warehouse: Warehouse, config: ExtractConfig, wanted: Sequence[int]) ->
 
 def _rows(warehouse: Warehouse, table: Table, wanted: Sequence[int], standing: Mapping[str, set[str]]) -> list[Row]:
     """Every row of a table in mart and history. A column that was added since the last plan is NULL there."""
-    names = [*table.columns, "landed_at"]
-    kinds = {**table.columns, "landed_at": exp.DataType.build("TIMESTAMP")}
+    names = [*table.raw_columns]
     queries: list[exp.Query] = []
-    for place in (table.mart.name, history_view(table.mart.alias)):
-        if place not in standing:
-            continue
-        known = standing[place] or {*names}
-        selected = [
-            exp.column(name) if name in known else exp.cast(exp.null(), kinds[name].copy()).as_(name) for name in names
-        ]
+    for place, query in places_of(table, names, standing).items():
         home = exp.Literal.string(MART) if place == table.mart.name else exp.column("period")
         lives_in = exp.cast(home, exp.DataType.build("VARCHAR(16)")).as_("lives_in")
-        query = exp.select(*selected, lives_in).from_(table_node(place))
-        queries.append(query.where(exp.column("order_id").isin(*wanted)))
+        queries.append(query.select(lives_in).where(exp.column("order_id").isin(*wanted)))
     found = warehouse.fetchall(union_all(queries)) if queries else []
     return [dict(zip([*names, "lives_in"], row, strict=True)) for row in found]
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from extract.clock import Clock
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import ConfigurationError, CycleFailed
-from extract.landing import log_state
+from extract.extract_log import log_state
 from extract.lock import run_lock
 from extract.ownership import refuse_foreign
 from extract.settings import PROJECT, share_warehouse_file

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, Clock
-from extract.compare import told
+from extract.clock import QUARTER_HOUR, Clock, utc
+from extract.compare import unequal_lines
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import CycleFailed, ExtractFailed, SourceError, WarehouseError, in_words, with_first
+from extract.extract_log import log_state, refuse_to_run_ahead
 from extract.freshness import stale_lines
-from extract.landing import log_state, refuse_to_run_ahead
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract
@@ -46,6 +46,10 @@ WARNED_SHARE = 0.5
 """A cycle that takes more of the 15 minutes than this warns: one that takes all of them falls behind."""
 
 
+def unheard(line: str) -> None:
+    """A report to nobody."""
+
+
 @dataclass
 class Phase:
     """One phase of a cycle: what it is called, what it did, how long it took."""
@@ -66,16 +70,16 @@ class Cycle:
     extracted: list[TableRun] = field(default_factory=list)
     statements: list[TimedStatement] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    report: Report = unheard
 
     @property
     def seconds(self) -> float:
         return sum(phase.seconds for phase in self.phases)
 
-    def add(self, phase: Phase, report: Report | None) -> None:
+    def add(self, phase: Phase) -> None:
         """Enters a phase that has ended, and tells it."""
         self.phases.append(phase)
-        if report:
-            report(f"{phase.name:<10} {phase.seconds:6.1f} s  {phase.summary}".rstrip())
+        self.report(f"{phase.name:<10} {phase.seconds:6.1f} s  {phase.summary}".rstrip())
 
 
 def run_cycle(
@@ -101,35 +105,34 @@ def run_cycle(
     nothing is lost and running again is safe.
     """
     clock = Clock(at)
-    cycle = Cycle(clock.now_utc())
+    cycle = Cycle(clock.now_utc(), report=report or unheard)
     entry = CycleEntry(cycle, gateway, source)
     news = CycleNews(cycle, gateway, source)
-    with page_of_failure(gateway, clock, report), entry.kept(report), news.sent(report):
+    with page_of_failure(gateway, clock, cycle.report), entry.kept(cycle.report), news.sent(cycle.report):
         url = configured_source(source, gateway)
         share_warehouse_file(gateway)
-        _run_phases(cycle, entry, news, clock, url, gateway, reconcile_since, allow_empty, project, report, progress)
-        _write_page(cycle, clock, gateway, report)
+        _run_phases(cycle, entry, news, clock, url, gateway, reconcile_since, allow_empty, project, progress)
+        _write_page(cycle, clock, gateway)
         if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
             cycle.warnings.append(
                 f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
                 "(docs/recovery.md, 'A cycle is slow')"
             )
-    if report:
-        if named := slowest(cycle.statements):
-            report(f"{'slowest':<10} {'':8}  {named}")
-        report(f"{'total':<10} {cycle.seconds:6.1f} s  {cycle.seconds / QUARTER_HOUR:.1%} of the 15 minutes")
-        for warning in cycle.warnings:
-            report(f"warning: {warning}")
+    if named := slowest(cycle.statements):
+        cycle.report(f"{'slowest':<10} {'':8}  {named}")
+    cycle.report(f"{'total':<10} {cycle.seconds:6.1f} s  {cycle.seconds / QUARTER_HOUR:.1%} of the 15 minutes")
+    for warning in cycle.warnings:
+        cycle.report(f"warning: {warning}")
     return cycle
 
 
-def _write_page(cycle: Cycle, clock: Clock, gateway: str, report: Report | None) -> None:
+def _write_page(cycle: Cycle, clock: Clock, gateway: str) -> None:
     """Where STATUS_PAGE asks for one."""
     if place := page_place(gateway):
-        began = time.monotonic()
-        warnings = write_page_at(place, gateway, clock)
+        with _phase(cycle, "page") as phase:
+            warnings = write_page_at(place, gateway, clock)
+            phase.summary = "not written" if warnings else place
         cycle.warnings += warnings
-        cycle.add(Phase("page", "not written" if warnings else place, time.monotonic() - began), report)
 
 
 def _run_phases(
@@ -142,7 +145,6 @@ def _run_phases(
     reconcile_since: dt.datetime | None,
     allow_empty: bool,
     project: Path,
-    report: Report | None,
     progress: Any,
 ) -> None:
     """A reconcile that fails is told at the end: the marts do not wait for it."""
@@ -168,7 +170,7 @@ def _run_phases(
                 if not reached:
                     refuse_to_run_ahead(clock, rows.clock())
                     with (
-                        _phase(cycle, "plan", report) as phase,
+                        _phase(cycle, "plan") as phase,
                         console.log.attached(),
                         bounded_waits(context, gateway),
                     ):
@@ -186,7 +188,7 @@ def _run_phases(
                     progress=progress,
                     allow_empty=allow_empty,
                 )
-                with _phase(cycle, "extract", report) as phase:
+                with _phase(cycle, "extract") as phase:
                     cycle.extracted = take(seen=seen)
                     phase.summary, phase.rows = _tables_summary(cycle.extracted), _rows_of(cycle.extracted)
                 cycle.warnings += [warning for run in cycle.extracted for warning in run.warnings]
@@ -194,7 +196,7 @@ def _run_phases(
                 news.stale = stale_lines(warehouse, config, clock.now(), newest)
                 cycle.warnings += news.stale
                 if reconcile_since is not None:
-                    with _phase(cycle, "reconcile", report) as phase:
+                    with _phase(cycle, "reconcile") as phase:
                         since = Clock(reconcile_since).now()
                         try:
                             again = take(since=since, kind="reconcile", seen=log_state(warehouse))
@@ -202,9 +204,9 @@ def _run_phases(
                             not_reconciled, phase.summary = error, "failed; the marts go on without it"
                         else:
                             phase.summary, phase.rows = _tables_summary(again), _rows_of(again)
-                            cycle.warnings += [line for run in again for line in told(run.table, run.unequal)]
+                            cycle.warnings += [line for run in again for line in unequal_lines(run.table, run.unequal)]
                 with (
-                    _phase(cycle, "marts", report) as phase,
+                    _phase(cycle, "marts") as phase,
                     console.log.attached(),
                     bounded_waits(context, gateway),
                 ):
@@ -220,16 +222,16 @@ def _run_phases(
                     "are up to date; what only a reconcile finds waits for the next one."
                 ) from not_reconciled
             done = time.monotonic()
-        cycle.add(Phase("close", "", time.monotonic() - done), report)
+        cycle.add(Phase("close", "", time.monotonic() - done))
 
 
 @contextmanager
-def _phase(cycle: Cycle, name: str, report: Report | None) -> Iterator[Phase]:
+def _phase(cycle: Cycle, name: str) -> Iterator[Phase]:
     phase = Phase(name, "", 0.0)
     started = time.monotonic()
     yield phase
     phase.seconds = time.monotonic() - started
-    cycle.add(phase, report)
+    cycle.add(phase)
 
 
 def _rows_of(runs: list[TableRun]) -> dict[str, int]:
@@ -271,7 +273,7 @@ def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> li
     refuse_half_a_plan(environment)
     tables = [snapshot for snapshot in snapshots if not snapshot.model_kind_name.is_view]
     ends = [snapshot.intervals[-1][1] if snapshot.intervals else 0 for snapshot in tables]
-    return [dt.datetime.fromtimestamp(end / 1000, dt.UTC) for end in ends]
+    return [utc(end / 1000) for end in ends]
 
 
 def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
@@ -279,7 +281,7 @@ def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
     before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
     try:
         context.plan(
-            execution_time=dt.datetime.fromtimestamp(before, dt.UTC),
+            execution_time=utc(before),
             auto_apply=True,
             no_prompts=True,
             skip_tests=True,  # the unit tests judge a change, and this is none

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import datetime as dt
 import logging
 import os
 import shutil
@@ -13,8 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from extract.clock import QUARTER_HOUR
-from extract.landing import Seen
+from extract.clock import QUARTER_HOUR, epoch_of, utc
+from extract.extract_log import Seen
 from scripts.cycle_console import CycleConsole
 
 DAY = 86_400
@@ -107,11 +106,7 @@ def first_day(seen: Mapping[str, Seen], now: int) -> str:
     """
     if given := os.environ.get(START):
         return given
-    stamps = [_epoch(each.first_stamp) + 1 for each in seen.values() if each.first_stamp]  # the second before its end
-    moments = [*stamps, *(_epoch(each.first_finished) for each in seen.values() if each.first_finished)] or [now]
+    stamps = [epoch_of(each.first_stamp) + 1 for each in seen.values() if each.first_stamp]  # the second before its end
+    moments = [*stamps, *(epoch_of(each.first_finished) for each in seen.values() if each.first_finished)] or [now]
     begin = min(moments) // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR - DAY
-    return f"{dt.datetime.fromtimestamp(begin, dt.UTC):%Y-%m-%d}"
-
-
-def _epoch(moment: dt.datetime) -> int:
-    return int(moment.replace(tzinfo=dt.UTC).timestamp())
+    return f"{utc(begin):%Y-%m-%d}"

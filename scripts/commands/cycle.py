@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from scripts.commands.reconcile import reconcile_start
+from extract.clock import reconcile_start
 from scripts.options import (
     EXIT_CODES,
     Time,

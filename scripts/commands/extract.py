@@ -69,7 +69,7 @@ def extract_tables(
     from contextlib import closing
 
     from extract.clock import Clock
-    from extract.compare import told
+    from extract.compare import unequal_lines
     from extract.freshness import stale_lines
     from extract.lock import run_lock
     from extract.run import extract
@@ -112,5 +112,5 @@ def extract_tables(
     for warning in stale:
         tell(f"warning: {warning}")
     for run in runs:
-        for line in (*told(run.table, run.unequal), *(f"warning: {warning}" for warning in run.warnings)):
+        for line in (*unequal_lines(run.table, run.unequal), *(f"warning: {warning}" for warning in run.warnings)):
             tell(line)

@@ -6,16 +6,9 @@ import datetime as dt
 
 import click
 
-from extract.clock import Clock
+from extract.clock import reconcile_start
 from scripts.commands.extract import extract_tables
 from scripts.options import EXIT_CODES, Time, at_option, gateway_option, source_option, table_option
-
-RECONCILE_DAYS = 35
-
-
-def reconcile_start(since: dt.datetime | None, at: dt.datetime | None) -> dt.datetime:
-    """Where a reconcile begins: as given, or 35 days before `at`."""
-    return since or Clock(at).now_utc() - dt.timedelta(days=RECONCILE_DAYS)
 
 
 @click.command(short_help="Compare source and warehouse; read again what differs.", epilog=EXIT_CODES)

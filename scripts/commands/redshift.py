@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import click
 
-from scripts.options import EXIT_CODES, InOrder, chosen_gateway
+from scripts.options import EXIT_CODES, InOrder, chosen_gateway, exit_codes
 
-MAINTAIN_CODES = """
-    \b
-    Exit codes:
-      0   done, or as far as the minutes went; what is left is listed
-      1   a statement failed; the others were run, and the message says what to do
-      2   usage or configuration; nothing was done
-      75  another VACUUM was running; what it left undone is listed
-"""
+MAINTAIN_CODES = exit_codes(
+    "done, or as far as the minutes went; what is left is listed",
+    "a statement failed; the others were run, and the message says what to do",
+    "another VACUUM was running; what it left undone is listed",
+)
 
 
 @click.group(cls=InOrder)

@@ -33,7 +33,7 @@ def command(dry_run: bool, gateway: str | None, at: dt.datetime | None) -> None:
     from extract.tables import load_config
     from scripts.display import tell
     from scripts.exceptions import checked_warehouse
-    from scripts.retention import planned_retention, report
+    from scripts.planned_retention import planned_retention, report
     from scripts.sqlmesh_session import first_day, sqlmesh_session
 
     if not dry_run:

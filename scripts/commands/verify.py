@@ -8,24 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.commands.reconcile import reconcile_start
-from scripts.options import Time, at_option, chosen_gateway, gateway_option, source_option, table_option
+from extract.clock import Clock, reconcile_start, utc
+from scripts.options import Time, at_option, chosen_gateway, exit_codes, gateway_option, source_option, table_option
 
 if TYPE_CHECKING:
     from extract.verify import Verdict
     from scripts.ledger import TableLedger
 
-EXIT_CODES = """
-    \b
-    Exit codes:
-      0   nothing differs
-      1   something differs, or the comparison failed
-      2   usage or configuration; nothing was done
-      75  another command holds the lock; nothing was done
-"""
+VERIFY_CODES = exit_codes("nothing differs", "something differs, or the comparison failed")
 
 
-@click.command(short_help="Compare source and warehouse, and land nothing.", epilog=EXIT_CODES)
+@click.command(short_help="Compare source and warehouse, and land nothing.", epilog=VERIFY_CODES)
 @click.option("--ledger", is_flag=True, help="Balance the warehouse's own books instead; needs no source.")
 @click.option("--since", type=Time(), metavar="TIME", help="From this event time on (default: 35 days back).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -64,7 +57,6 @@ def command(
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
     from contextlib import closing
 
-    from extract.clock import Clock
     from extract.ensure_tables import ensure_tables
     from extract.lock import run_lock
     from extract.settings import configured_source
@@ -91,7 +83,6 @@ def command(
 
 def _ledger(as_json: bool, tables: tuple[str, ...], gateway: str | None, at: dt.datetime | None) -> int:
     gateway = chosen_gateway(gateway)
-    from extract.clock import Clock
     from extract.tables import load_config
     from scripts.display import answer
     from scripts.exceptions import checked_warehouse
@@ -210,4 +201,4 @@ def as_json_text(verdicts: list[Verdict]) -> str:
 
 
 def _utc(epoch_seconds: int | None) -> str | None:
-    return None if epoch_seconds is None else f"{dt.datetime.fromtimestamp(epoch_seconds, dt.UTC):%Y-%m-%d %H:%M:%S}"
+    return None if epoch_seconds is None else f"{utc(epoch_seconds):%Y-%m-%d %H:%M:%S}"

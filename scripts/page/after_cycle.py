@@ -40,7 +40,7 @@ def write_page_at(place: str, gateway: str, clock: Clock) -> list[str]:
 
 
 @contextmanager
-def page_of_failure(gateway: str, clock: Clock, report: Callable[[str], None] | None) -> Iterator[None]:
+def page_of_failure(gateway: str, clock: Clock, report: Callable[[str], None]) -> Iterator[None]:
     """Where the cycle inside fails, the page says so; the error goes on as it came.
 
     One that found the lock held writes none: the cycle that holds it does.
@@ -52,6 +52,5 @@ def page_of_failure(gateway: str, clock: Clock, report: Callable[[str], None] | 
     except Exception:
         if place := page_place(gateway):
             for warning in write_page_at(place, gateway, clock):
-                if report:
-                    report(f"warning: {warning}")
+                report(f"warning: {warning}")
         raise

@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG, REJECTED_ROWS
+from extract.clock import epoch_of
+from extract.ensure_tables import CYCLE_LOG
+from extract.extract_log import landed_in_all
 from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS, marts
@@ -73,12 +75,13 @@ class Facts:
 
 def read_facts(warehouse: Warehouse, status: Status) -> Facts:
     """Reads what the page shows beside the status, as of its moment. Raises WarehouseError."""
+    known = landed_in_all(warehouse)
     return Facts(
         status=status,
         moved=_moved(warehouse, status.at),
         late=_late(warehouse, status.at),
         living=living_rows(warehouse),
-        landed=_landed(warehouse),
+        landed=[Landed(mart.alias, *known[name]) for mart, name in zip(marts(), EXTRACTED, strict=True)],
         findings=_findings(warehouse, status.at),
     )
 
@@ -117,7 +120,7 @@ def _late(warehouse: Warehouse, at: dt.datetime) -> list[Late]:
         hour = cycle_at.replace(minute=0, second=0, microsecond=0)
         for mart, seconds in zip(marts(), newest, strict=True):
             if seconds is not None:
-                minutes = max(0.0, (cycle_at.replace(tzinfo=dt.UTC).timestamp() - seconds) / 60)
+                minutes = max(0.0, (epoch_of(cycle_at) - seconds) / 60)
                 key = (hour, mart.alias)
                 worst[key] = max(worst.get(key, 0.0), minutes)
     return [Late(hour, table, round(minutes, 1)) for (hour, table), minutes in sorted(worst.items())]
@@ -147,25 +150,9 @@ def _findings(warehouse: Warehouse, at: dt.datetime) -> list[Findings]:
     return [Findings(day, check, count) for (day, check), count in sorted(found.items())]
 
 
-def _landed(warehouse: Warehouse) -> list[Landed]:
-    """By table, of all time."""
-    query = sql_from_template(
-        """
-        SELECT table_name, SUM(landed), SUM(rejected) FROM (
-          SELECT table_name, SUM(rows_landed) AS landed, 0 AS rejected FROM log GROUP BY table_name
-          UNION ALL
-          SELECT table_name, 0 AS landed, COUNT(*) AS rejected FROM rejected_rows GROUP BY table_name
-        ) AS counted GROUP BY table_name
-        """,
-        {"log": EXTRACT_LOG, "rejected_rows": REJECTED_ROWS},
-    )
-    counts = {table: (int(landed or 0), int(rejected or 0)) for table, landed, rejected in warehouse.fetchall(query)}
-    return [Landed(mart.alias, *counts.get(name, (0, 0))) for mart, name in zip(marts(), EXTRACTED, strict=True)]
-
-
 def _first_day(at: dt.datetime) -> dt.datetime:
     return dt.datetime.combine(at.date() - dt.timedelta(days=DAYS - 1), dt.time())
 
 
 def _literal(moment: dt.datetime) -> Any:
-    return timestamp(int(moment.replace(tzinfo=dt.UTC).timestamp()))
+    return timestamp(epoch_of(moment))

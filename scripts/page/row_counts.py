@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from extract.ensure_tables import standing_periods
 from extract.errors import WarehouseError
 from extract.warehouse import Warehouse
 from macros.history import history_table
@@ -64,13 +65,11 @@ def _counted(warehouse: Warehouse) -> dict[tuple[str, str], int]:
 
 def _tables(warehouse: Warehouse, mart: Mart) -> Iterator[tuple[str, str]]:
     """Place -> table or view."""
-    start = history_table(mart.alias, "")
-    schemas = [HISTORY_SCHEMA, mart.name.split(".")[0]]
-    for name in warehouse.columns_of_schemas(schemas):
-        if name == mart.name:
-            yield IN_MART, name
-        elif name.startswith(start) and is_period(period := name.removeprefix(start)):
-            yield period, name
+    names = warehouse.columns_of_schemas([HISTORY_SCHEMA, mart.name.split(".")[0]])
+    if mart.name in names:
+        yield IN_MART, mart.name
+    for period in standing_periods(names, mart.alias):
+        yield period, history_table(mart.alias, period)
 
 
 def _rows_in_catalog(warehouse: Warehouse) -> dict[tuple[str, str], int]:

@@ -9,12 +9,14 @@ from typing import Any
 
 from sqlglot import exp, parse_one
 
-from extract.ensure_tables import OWN_TABLES
+from extract.clock import epoch_of
+from extract.ensure_tables import missing_objects
 from extract.errors import WarehouseError, in_words
+from extract.ownership import table_below
 from extract.tables import ExtractConfig
 from extract.warehouse import Warehouse
-from macros.history import create_table, history_table, renew_history_view
-from macros.marts import marts
+from macros.history import create_table
+from macros.marts import UTI, marts
 from macros.sql import DIALECT
 
 LONG_AGO = dt.datetime(2025, 1, 10)
@@ -56,14 +58,14 @@ def make_copies(
     warehouse: Warehouse,
     config: ExtractConfig,
     schema: str,
-    periods: list[str],
-    others: Mapping[str, Mapping[str, exp.DataType]],
+    now: int,
+    models: Mapping[str, Mapping[str, exp.DataType]],
 ) -> None:
     """Makes an empty copy of every table and view that the project's statements name.
 
     Args:
-        periods: The half-years that get history tables.
-        others: Tables beside raw, marts and history: name -> columns with their types.
+        now: Epoch seconds; history tables are made as `ensure_tables` makes them then.
+        models: Models beside the marts: name -> columns with their types.
     """
     rename = into(schema)
 
@@ -71,20 +73,13 @@ def make_copies(
         tree = parse_one(statement, dialect=DIALECT) if isinstance(statement, str) else statement
         warehouse.execute(renamed(tree, rename))
 
-    moment = exp.DataType.build("TIMESTAMP")
-    for name, listed in OWN_TABLES.items():
-        make(f"CREATE TABLE {name} ({listed})")
-    for name, columns in others.items():
-        listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in columns.items())
-        make(f"CREATE TABLE {name} ({listed})")
+    for statement in missing_objects(config, now, {}, redshift=True):
+        make(statement)
     for table in config.tables:
-        mart, columns = table.mart, {**table.columns, "landed_at": moment}
-        make(create_table(table.raw, columns, ("landed_at",), True))
-        make(create_table(mart.name, columns, mart.sortkey, True))
-        for period in periods:
-            kept = {**columns, "archived_at": moment}
-            make(create_table(history_table(mart.alias, period), kept, mart.sortkey, True))
-        make(renew_history_view(mart.alias, periods, columns, True))
+        make(create_table(table.mart.name, table.raw_columns, table.mart.sortkey, True))
+    for name, kinds in models.items():
+        listed = ", ".join(f"{column} {kind.sql(DIALECT)}" for column, kind in kinds.items())
+        make(f"CREATE TABLE {name} ({listed})")
 
 
 def into(schema: str) -> Renaming:
@@ -149,17 +144,11 @@ def _made_up(column: exp.Expr) -> Any:
         return literal.name if literal else ""
     if name in ("period", "half_year"):
         return "2025_h1"
-    return LONG_AGO if name.endswith(("_at", "landed_at)")) else int(LONG_AGO.replace(tzinfo=dt.UTC).timestamp())
+    return LONG_AGO if name.endswith(("_at", "landed_at)")) else epoch_of(LONG_AGO)
 
 
 def production_names(warehouse: Warehouse) -> Mapping[str, str]:
     """Plain name of a mart -> the table (schema.name) that its view reads; {} before the first plan."""
-    names = [mart.name.split(".")[-1] for mart in marts()]
-    found = {}
-    query = exp.select("viewname", "definition").from_("pg_views")
-    wanted = exp.column("schemaname").eq("order_tracking").and_(exp.column("viewname").isin(*names))
-    for view, definition in warehouse.fetchall(query.where(wanted)):
-        below = re.search(r'sqlmesh__order_tracking"?\."?(\w+)', str(definition))
-        if below:
-            found[str(view)] = f"sqlmesh__order_tracking.{below.group(1)}"
-    return found
+    standing = warehouse.objects_of_schemas([UTI.split(".")[0]])
+    shown = {mart.name: table_below(standing[mart.name].definition) for mart in marts() if mart.name in standing}
+    return {name.split(".")[-1]: below for name, below in shown.items() if below}

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlglot import exp
 
+from extract.clock import QUARTER_HOUR
 from extract.errors import WarehouseError, in_words
 from extract.settings import PROJECT
 from extract.tables import load_config, project_variables
 from macros.exceptions import close_cleared_exceptions, log_checks, record_exceptions
 from macros.marts import UTI, identity, mart_of, marts
-from macros.periods import period_bounds, periods_between
 from macros.retention import read_retention
 from macros.sql import execute
 from macros.steps import steps_by_name
@@ -26,7 +26,6 @@ from scripts.sqlmesh_session import open_context
 
 AT = dt.datetime(2025, 9, 1, tzinfo=dt.UTC)
 """The end of the quarter-hour, and of the day, for which the statements are written."""
-QUARTER = 900
 FINDINGS = "order_tracking.consistency_failures"
 
 
@@ -41,23 +40,22 @@ def sent_to_copies(cluster: Cluster) -> Copies:
     """Everything that marts, retention and checks can send, sent to empty copies in the second scratch schema."""
     end = int(AT.timestamp())
     variables = project_variables(PROJECT)
-    periods = periods_between(period_bounds(str(variables["history_start"]))[0], end)
     copies = Copies(cluster.warehouse, cluster.below)
     with closing(open_context("redshift", PROJECT, f"{AT - dt.timedelta(days=2):%Y-%m-%d}")) as context:
         snapshots = unsaved_snapshots(context)
         models = {model.name: model for model in context.models.values()}
         findings = models[FINDINGS].columns_to_types
-        make_copies(cluster.warehouse, load_config(), cluster.below, list(periods), {FINDINGS: findings})
+        make_copies(cluster.warehouse, load_config(), cluster.below, end, {FINDINGS: findings})
         for mart in marts():
             model = models[mart.name]
             copies.execute(f"DELETE FROM {mart.name} WHERE order_id IS NULL")
-            copies.execute(_insert(mart.name, model, snapshots, AT - dt.timedelta(seconds=QUARTER)))
+            copies.execute(_insert(mart.name, model, snapshots, AT - dt.timedelta(seconds=QUARTER_HOUR)))
             found = read_retention(
                 copies,
                 model,
                 table=mart.name,
                 anchor=UTI,
-                start=end - QUARTER,
+                start=end - QUARTER_HOUR,
                 end=end,
                 history_start=str(variables["history_start"]),
                 retention_months=int(variables["retention_months"]),

@@ -52,17 +52,36 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not [name for name in sorted(named) if not list(PROJECT.glob(name))]
 
 
-def test_every_file_of_the_tree_in_contributing_is_there() -> None:
+def test_every_function_that_the_walkthrough_names_stands_in_its_file() -> None:
+    """Behind a link to a Python file, with nothing but commas, words and other names between."""
+    named = [
+        (file, name)
+        for file, names in re.findall(
+            r"\]\(\.\./([\w/]+\.py)\),?((?: *(?:,|function|functions|class|and)? *`\w+`)+)",
+            (PROJECT / "docs" / "walkthrough.md").read_text(),
+        )
+        for name in re.findall(r"`(\w+)`", names)
+    ]
+    assert len(named) > 40
+    assert not [
+        (file, name)
+        for file, name in named
+        if not re.search(rf"^(?:def|class) {name}\b", (PROJECT / file).read_text(), re.MULTILINE)
+    ]
+
+
+def test_the_tree_in_contributing_names_every_file_and_no_other() -> None:
     tree = (PROJECT / "CONTRIBUTING.md").read_text().partition("```text\n")[2].partition("```")[0]
-    folder, missing = ".", []
+    folder, missing, listed = ".", [], set[Path]()
     for line in tree.splitlines():
         begins = re.match(r"(\w+)/", line)
         folder = begins.group(1) if begins else folder
-        names = re.findall(r"[\w*]+\.(?:py|yaml)", line)
-        missing += [
-            f"{folder}/{name}" for name in names if not [*PROJECT.glob(name), *PROJECT.glob(f"{folder}/{name}")]
-        ]
-    assert folder == "tests" and not missing
+        for name in re.findall(r"[\w*]+\.(?:py|yaml)", line):
+            found = {*PROJECT.glob(name), *PROJECT.glob(f"{folder}/{name}")}
+            missing += [] if found else [f"{folder}/{name}"]
+            listed |= found
+    files = {file for folder in ("macros", "extract", "scripts") for file in (PROJECT / folder).glob("[!_]*.py")}
+    assert not missing and not files - listed
 
 
 def test_every_section_that_a_message_names_is_there() -> None:

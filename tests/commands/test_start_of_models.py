@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from extract.errors import ExtractFailed, SourceError
-from extract.landing import log_state
+from extract.extract_log import log_state
 from extract.source_duckdb import DuckDBSource
 from extract.warehouse import open_warehouse
 from scripts.plan import plan

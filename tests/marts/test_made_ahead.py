@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from extract.ensure_tables import _missing
+from extract.ensure_tables import missing_objects
 from extract.settings import PROJECT
 from extract.tables import load_config
 from macros.periods import epoch
@@ -21,7 +21,7 @@ def test_every_check_is_in_the_union_and_has_its_audit() -> None:
 
 
 def test_history_tables_stand_a_year_ahead() -> None:
-    statements = _missing(load_config(), epoch(2025, 9), {}, False)
+    statements = missing_objects(load_config(), epoch(2025, 9), {}, False)
     made = {name for each in statements for name in re.findall(r"hist_uts_\d{4}_h\d", str(each))}
     assert {"hist_uts_2025_h2", "hist_uts_2026_h1", "hist_uts_2026_h2"} <= made
     assert "hist_uts_2027_h1" not in made

@@ -17,10 +17,10 @@ from sqlmesh.core.context import Context
 
 from extract.clock import Clock
 from extract.ensure_tables import OWN_TABLES, ensure_tables
-from extract.landing import Landed, Moment, Reading, land, log, log_state
+from extract.extract_log import Landed, load_begun, log, log_state
+from extract.landing import Moment, Reading, land
 from extract.ownership import columns_of_own
 from extract.reconcile import warehouse_figures
-from extract.run import load_begun
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import Staged, Standing
@@ -56,6 +56,10 @@ class Redshift:
     def execute(self, sql: str | exp.Expr) -> int:
         self.sent.append(sql if isinstance(sql, str) else sql.sql("redshift"))
         return 1
+
+    def change(self, statements: Sequence[str | exp.Expr]) -> None:
+        for statement in statements:
+            self.execute(statement)
 
     def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
         self.execute(sql)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extract.clock import QUARTER_HOUR
+from extract.clock import QUARTER_HOUR, utc
 from extract.errors import ConfigurationError
 from extract.settings import PROJECT
 from extract.tables import project_variables
@@ -67,7 +66,7 @@ def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterat
 def report(planned: PlannedRetention) -> Iterator[str]:
     """The lines that say what leaves one mart, and the statements of each step."""
     found = planned.found
-    cutoff = dt.datetime.fromtimestamp(found.cutoff, dt.UTC)
+    cutoff = utc(found.cutoff)
     yield f"-- {found.mart.name}: {sum(due.rows for due in found.due):,} rows leave"
     if not found.mart.follows_anchor:
         yield f"--   older than {cutoff:%Y-%m-%d %H:%M:%S} UTC, {found.mart.event_time} < {found.cutoff}"
