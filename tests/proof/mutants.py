@@ -464,6 +464,47 @@ MUTANTS = (
         "a dev environment does what production has left to do",
         ("tests/marts/test_production_only.py::test_a_dev_plan_of_a_changed_owner_never_writes_production",),
     ),
+    Mutant(
+        "a_held_row_is_written_again",
+        UTI,
+        "@newest_first(uti), is_held DESC",
+        "@newest_first(uti), is_held",
+        "a row that the mart holds already is replaced by itself in each cycle that looks back at it",
+        ("tests/marts/test_unit_tests.py::test_the_queries_do_what_their_unit_tests_say",),
+    ),
+    Mutant(
+        "a_conflict_is_final",
+        "extract/conflicts.py",
+        "        except TransactionConflict:\n",
+        "        except NotImplementedError:\n",
+        "what would pass when tried again fails the extract",
+        ("tests/redshift/test_redshift_loading.py::test_every_kind_of_conflict_is_tried_again_wherever_it_comes",),
+        refused="the conflict is an error of the extract then",
+    ),
+    Mutant(
+        "a_lock_has_no_holder",
+        "extract/lock_waits.py",
+        "        if pid is not None\n",
+        "        if False\n",
+        "who waited for a lock is not told who holds it",
+        ("tests/redshift/test_lock_waits.py::test_who_may_not_see_the_holder_is_told_how_to_find_it",),
+    ),
+    Mutant(
+        "the_ledger_takes_the_missing_for_replaced",
+        "scripts/ledger.py",
+        "return max(self.rest - self.missing, 0) if self.one_row_per_order else 0",
+        "return self.rest",
+        "the ledger balances although rows are lost",
+        ("tests/marts/test_ledger.py::test_scans_that_never_landed_are_an_error",),
+    ),
+    Mutant(
+        "recovery_is_not_told",
+        "scripts/news.py",
+        "    elif broken:\n",
+        "    elif False:\n",
+        "nobody hears that cycles end well again",
+        ("tests/commands/test_alerts.py::test_a_cycle_that_fails_is_told_when_it_begins_and_when_it_ends",),
+    ),
 )
 
 
