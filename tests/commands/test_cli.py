@@ -343,19 +343,31 @@ def test_extract_shows_a_line_a_table(world: World, capsys: pytest.CaptureFixtur
     ]
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(30, 5), (120, 5), (200, 4)])
+class Terminal:
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(30, 5), (120, 4), (200, 3)])
 def test_a_table_on_a_narrow_terminal_loses_nothing(columns: int, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a phone's width a block of lines a row, then folded cells, then a line a row."""
     from scripts import display
-
-    class Terminal:
-        encoding = "utf-8"
-
-        def isatty(self) -> bool:
-            return True
 
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys, "stdout", Terminal())
     shown = display.table(("name", "rows"), [("a" * 140, 1234), ("[b]", None)])
     assert shown.count("a") == 141 + (columns < 100) and "1,234" in shown and "[b]" in shown and "…" not in shown
     assert len(shown.splitlines()) == lines
+
+
+def test_the_scans_of_an_order_fit_a_terminal_of_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line a scan: an order whole on one screen."""
+    from scripts import display
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    scan = ("1749949965 (2025-06-15 01:12:45)", "100", "0", "2026-02-02 22:14:59", "2025_h1")
+    shown = display.table(("pathtime", "code", "traceseq", "landed_at", "lives_in"), [scan] * 7)
+    assert len(shown.splitlines()) == 8

@@ -26,7 +26,7 @@ from extract.settings import PROJECT
 from extract.source import open_source
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
-from extract.warehouse_duckdb import DuckDBWarehouse
+from extract.warehouse_duckdb import DuckDBWarehouse, failed
 from scripts.cli import main
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
@@ -96,6 +96,21 @@ def test_a_future_dated_row_does_not_hide_that_the_source_is_silent(world: World
     run(world, START + 25 * HOUR)
     assert told_as_silent(world, START + 25 * HOUR) == ["uni_tracking_info", "ecs_order_info", "uni_tracking_spath"]
     assert world.query("SELECT MAX(watermark) FROM order_tracking_raw.extract_log")[0][0] == START
+
+
+def test_what_all_tables_failed_of_is_said_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise failed(duckdb.Error("Could not write file: No space left on device"))
+
+    world.order(1, START)
+    monkeypatch.setattr("extract.run.land", full)
+    with pytest.raises(ExtractFailed) as caught:
+        run(world, START + MINUTE)
+    assert str(caught.value).startswith(
+        "uni_tracking_info, ecs_order_info, uni_tracking_spath: The warehouse refused a statement; what it belonged to "
+        "was rolled back: Could not write file: No space left on device. Run it again once the cause is mended. | Not "
+        "landed whole: uni_tracking_info, ecs_order_info, uni_tracking_spath;"
+    )
 
 
 def told_as_silent(world: World, now: int) -> list[str]:
