@@ -55,7 +55,7 @@ def facts(status: Status) -> dict[str, str]:
 
 def _archived(status: Status) -> str:
     rows = ", ".join(f"{alias} {count:,}" for alias, count in status.archived.items() if count)
-    return f"{rows} (twice what two cycles looked at)" if rows else "nothing"
+    return f"{rows} (rows that two cycles looked at count twice)" if rows else "nothing"
 
 
 def moment(at: dt.datetime | None) -> str:
