@@ -24,7 +24,11 @@ from macros.sql import sql_from_template, timestamp
 
 @dataclass(frozen=True)
 class Landed:
-    """What landings did: rows by what became of them, and the newest event time and highest id that could be loaded."""
+    """What landings did: rows by what became of them, and how far they have seen.
+
+    newest: the newest event time of a row that could be loaded and is not dated after the source's clock
+    highest_id: the highest id that was read
+    """
 
     rows_read: int
     rows_landed: int

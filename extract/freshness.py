@@ -11,7 +11,7 @@ from extract.clock import QUARTER_HOUR, epoch_of, utc
 from extract.ensure_tables import EXTRACT_LOG
 from extract.tables import ExtractConfig
 from extract.warehouse import Warehouse
-from macros.sql import timestamp
+from macros.sql import sql_from_template, timestamp
 
 HOUR, DAY = 3600, 86_400
 LOOKED_AT = 15 * DAY
@@ -61,7 +61,7 @@ def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Late
     )
     found = []
     for table in config.tables:
-        seen = _seen([row for row in rows if row[0] == table.name])
+        seen = _seen([row for row in rows if row[0] == table.name]) or _last_seen(warehouse, table.name, now)
         if not seen:
             continue
         late, allowed = _judged(seen, now, config.stale_seconds)
@@ -94,6 +94,23 @@ def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:
         if newest:
             seen[epoch_of(finished)] = newest
     return list(seen.items())
+
+
+def _last_seen(warehouse: Warehouse, table: str, now: int) -> list[Seen]:
+    """Of a table that no extract has read for so long: what is known all the same."""
+    return _seen(
+        warehouse.fetchall(
+            sql_from_template(
+                """
+                SELECT table_name, MAX(finished_at), MAX(watermark) FROM log
+                WHERE table_name = :name AND error IS NULL AND finished_at <= :now GROUP BY table_name
+                """,
+                {"log": EXTRACT_LOG},
+                name=table,
+                now=timestamp(now),
+            )
+        )
+    )
 
 
 def _judged(seen: Sequence[Seen], now: int, stale_seconds: int | None) -> tuple[int, int]:

@@ -63,7 +63,7 @@ class Moment:
 
 def land(warehouse: Warehouse, reading: Reading, staged: Staged, moment: Moment) -> Landed:
     """Lands what was staged and is not held yet, sets aside what cannot be loaded, and logs it. All or nothing."""
-    (survey,) = _survey(warehouse, [(reading.table, staged)])
+    (survey,) = _survey(warehouse, [(reading.table, staged)], moment)
     with warehouse.transaction(locking=EXTRACT_LOG):
         result, entry = _land(warehouse, reading, staged, moment, survey)
         insert_rows(warehouse, EXTRACT_LOG, [entry])
@@ -76,7 +76,7 @@ def land_together(warehouse: Warehouse, readings: Sequence[tuple[Reading, Sendin
     with warehouse.transaction(locking=EXTRACT_LOG):
         loaded = warehouse.load([sending for _, sending in readings])
         surveys = _survey(
-            warehouse, [(reading.table, staged) for (reading, _), staged in zip(readings, loaded, strict=True)]
+            warehouse, [(reading.table, staged) for (reading, _), staged in zip(readings, loaded, strict=True)], moment
         )
         for (reading, sending), staged, survey in zip(readings, loaded, surveys, strict=True):
             sending.assert_all_loaded(survey.rows)
@@ -98,10 +98,8 @@ def _land(
     if survey.first is not None and survey.last is not None:
         reaches_back = survey.first < moment.raw_floor
         landed = warehouse.execute(_landing(warehouse, table, staged, stamp, survey.first, survey.last, reaches_back))
-    result = Landed(staged.rows, landed, survey.rejected, staged.bytes, survey.last, survey.highest_id)
+    result = Landed(staged.rows, landed, survey.rejected, staged.bytes, survey.newest, survey.highest_id)
     seen = reading.before + result
-    moves = reading.moves_watermark and seen.newest is not None
-    watermark = min(seen.newest, moment.source_clock) if moves and seen.newest is not None else None
     return result, log_entry(
         table,
         result,
@@ -110,29 +108,34 @@ def _land(
         seconds=reading.seconds,
         window_start=reading.window_start,
         stamp=stamp,
-        watermark=watermark,
+        watermark=seen.newest if reading.moves_watermark else None,
         watermark_id=seen.highest_id if reading.moves_id else None,
     )
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """Of a staged table: oldest and newest event time of what can be loaded, highest id, rows that cannot, all rows."""
+    """Of a staged table: oldest and newest event time of what can be loaded, highest id, rows that cannot, all rows.
+
+    newest: the newest event time without rows that are dated into the future: they say nothing of how far was read
+    """
 
     first: int | None
     last: int | None
+    newest: int | None
     highest_id: int | None
     rejected: int
     rows: int
 
 
-def _survey(warehouse: Warehouse, staged: Sequence[tuple[Table, Staged]]) -> list[_Survey]:
+def _survey(warehouse: Warehouse, staged: Sequence[tuple[Table, Staged]], moment: Moment) -> list[_Survey]:
     """Of each table its survey, in one query."""
     questions = [
         query_from_template(
             f"""
             SELECT :number AS place, MIN(CASE WHEN {REASON} IS NULL THEN :time END) AS first_time,
               MAX(CASE WHEN {REASON} IS NULL THEN :time END) AS last_time,
+              MAX(CASE WHEN {REASON} IS NULL AND :time <= :clock THEN :time END) AS newest_time,
               {"MAX(source_id)" if table.source.id_column else "CAST(NULL AS BIGINT)"} AS highest_id,
               COUNT({REASON}) AS rejected, COUNT(*) AS row_count
             FROM staged
@@ -140,11 +143,15 @@ def _survey(warehouse: Warehouse, staged: Sequence[tuple[Table, Staged]]) -> lis
             {"staged": each.table},
             number=number,
             time=exp.column(table.time),
+            clock=moment.source_clock,
         )
         for number, (table, each) in enumerate(staged)
     ]
     rows = sorted(warehouse.fetchall(union_all(questions)))
-    return [_Survey(first, last, last_id, int(bad), int(every)) for _, first, last, last_id, bad, every in rows]
+    return [
+        _Survey(first, last, newest, highest_id, int(bad), int(every))
+        for _, first, last, newest, highest_id, bad, every in rows
+    ]
 
 
 def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:

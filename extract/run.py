@@ -230,7 +230,10 @@ class _Worker:
         ended = [landed[each.job.table.name] if isinstance(each, _Read) else each for each in outcomes]
         failures = [(job, each) for job, each in zip(jobs, ended, strict=True) if isinstance(each, BaseException)]
         if failures:
-            causes = "; ".join(f"{job.table.name}: {in_words(error)}" for job, error in failures)
+            tables_of: dict[str, list[str]] = {}
+            for job, error in failures:
+                tables_of.setdefault(in_words(error), []).append(job.table.name)
+            causes = "; ".join(f"{', '.join(names)}: {words}" for words, names in tables_of.items())
             raise ExtractFailed(
                 f"{causes} | Not landed whole: {', '.join(job.table.name for job, _ in failures)}; what had landed "
                 "before stays, nothing is half-landed. Run it again once the cause is mended."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -201,9 +202,16 @@ def connect(file: Path, *, patience: float, read_only: bool = False) -> duckdb.D
                 raise
             if time.monotonic() > given_up:
                 raise LockHeld(
-                    f"Another process holds {file}; nothing was done. Wait for it to end, then run this again."
+                    f"Another process holds {file}{_holder(error)}; nothing was done. Wait for it to end, or end it if "
+                    "it hangs; then run this again."
                 ) from error
             time.sleep(0.1)
+
+
+def _holder(error: duckdb.Error) -> str:
+    """The program and the process that hold the file, as DuckDB's message has them; empty where it does not."""
+    found = re.search(r"held in (\S.*? \(PID \d+\))", str(error))
+    return f": {found[1]}" if found else ""
 
 
 def make_file(file: Path) -> None:
@@ -231,6 +239,6 @@ def limit_memory(connection: duckdb.DuckDBPyConnection, limit: int) -> None:
 
 def failed(error: duckdb.Error) -> WarehouseError:
     return WarehouseError(
-        f"The warehouse refused a statement; what it belonged to was rolled back: {first_line(error)} "
-        "Run it again once the cause is mended."
+        f"The warehouse refused a statement; what it belonged to was rolled back: "
+        f"{first_line(error).rstrip('.')}. Run it again once the cause is mended."
     )

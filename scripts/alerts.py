@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,11 +156,12 @@ def memory_file(gateway: str) -> Path:
 def remembered(gateway: str) -> Iterator[dict[str, Any]]:
     """The file's content, which is written back afterwards. Whoever alerts meanwhile waits.
 
-    Where there is no such file and none can be made, nothing is remembered; alerts are sent all the same.
+    Where there is no such file and none can be made, or the disk is full, nothing is remembered; alerts are sent all
+    the same.
     """
     memory: dict[str, Any] = {}
     try:
-        file = memory_file(gateway).open("a+", encoding="utf-8")
+        file = memory_file(gateway).open("a+b", buffering=0)
     except OSError:
         yield memory
         return
@@ -168,13 +169,13 @@ def remembered(gateway: str) -> Iterator[dict[str, Any]]:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         try:
-            memory = dict(json.loads(file.read() or "{}"))
-        except ValueError:
+            memory = dict(json.loads(file.read() or b"{}"))
+        except (ValueError, TypeError):
             memory = {}  # it was broken off
         yield memory
-        file.seek(0)
-        file.truncate()
-        file.write(json.dumps(memory))
+        with suppress(OSError):
+            file.truncate(0)
+            file.write(json.dumps(memory).encode())
 
 
 # Commands that are run by hand

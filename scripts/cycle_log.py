@@ -96,7 +96,7 @@ class CycleEntry:
                 try:
                     keep(self._gateway, self._row(error))
                 except Exception as fault:
-                    report(f"warning: {CYCLE_LOG} lacks this cycle, for {kept_file(self._gateway)}: {fault}")
+                    report(f"warning: {CYCLE_LOG} lacks this cycle: {_not_kept(kept_file(self._gateway), fault)}")
 
     def _state(self, error: BaseException | None) -> tuple[str, int]:
         return outcome_of(error), len(self._cycle.warnings)
@@ -196,6 +196,12 @@ def _typed(row: dict[str, Any]) -> dict[str, exp.Expr]:
 
 
 # In the file
+
+
+def _not_kept(file: Path, fault: Exception) -> str:
+    return (
+        f"{file} cannot be written ({fault.strerror})" if isinstance(fault, OSError) and fault.strerror else str(fault)
+    )
 
 
 def kept_file(gateway: str) -> Path:

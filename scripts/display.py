@@ -21,7 +21,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
     A terminal that is too narrow folds long cells; on a phone's width each row becomes a block of lines.
     """
-    from rich import box
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
@@ -30,12 +29,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     terminal = sys.stdout.isatty()
     width = Console(file=sys.stdout).width if terminal else WHOLE
     cells = [[_cell(value) for value in row] for row in rows]
-    wanted = sum(max(map(cell_len, column)) + 2 for column in zip(header, *cells, strict=True))
+    wanted = sum(max(map(cell_len, column)) + 2 for column in zip(header, *cells, strict=True)) - 2
     if width < min(wanted, NARROW):
         widest = max(map(len, header))
         blocks = ["\n".join(f"{n.ljust(widest)}  {c}" for n, c in zip(header, row, strict=True)) for row in cells]
         return "\n\n".join(blocks)
-    shown = Table(box=box.SIMPLE_HEAD if terminal else None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     for number, name in enumerate(header):
         numeric = any(isinstance(row[number], int | float) for row in rows)
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
@@ -50,7 +49,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.1f}" if isinstance(value, float) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """A value of the source as one line that any terminal shows as it is: what would steer it is spelled out.
+
+    Example:
+        >>> printable("A\\n\\x1b[2J中"), printable("1\\u202e2")
+        ('A\\\\n\\\\x1b[2J中', '1\\\\u202e2')
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def in_time(span: dt.timedelta | float) -> str:

@@ -16,6 +16,7 @@ from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
 from extract.extract_log import Landed, log, log_state, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
+from extract.settings import PROJECT
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse, stands
 from extract.warehouse_duckdb import warehouse_file
@@ -24,6 +25,7 @@ from macros.history import history_view
 from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, sql_from_template, table_node, timestamp
 from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, OpenLine, open_exceptions, open_lines
+from scripts.reading import warehouse_to_read
 
 NOTHING_CHECKED = (
     "{}, so nothing has been checked; nothing was done. "
@@ -112,6 +114,13 @@ def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, st
     return faults
 
 
+def refuse_unknown_check(check: str) -> None:
+    """A check that is misspelled has found nothing; raises ConfigurationError with the names that there are."""
+    known = sorted(file.stem for file in (PROJECT / "models" / "checks").glob("*.sql"))
+    if check not in known:
+        raise ConfigurationError(f"There is no check {check}; nothing was asked. There are: {', '.join(known)}.")
+
+
 def ecs_table(config: ExtractConfig) -> Table:
     return next(table for table in config.tables if table.mart.alias == "ecs")
 
@@ -167,18 +176,38 @@ def _meant(warehouse: Warehouse, what: str) -> exp.Expr:
 
 
 @contextmanager
+def checked_warehouse_to_read(gateway: str) -> Iterator[Warehouse]:
+    """The warehouse for questions about what was checked: no lock is taken and nothing is written.
+
+    Raises ConfigurationError where nothing has been checked yet, LockHeld where a cycle holds the DuckDB file for long.
+    """
+    _refuse_without_file(gateway)
+    with warehouse_to_read(gateway) as warehouse:
+        _refuse_unchecked(warehouse)
+        yield warehouse
+
+
+def _refuse_without_file(gateway: str) -> None:
+    if gateway == "local" and not warehouse_file().is_file():
+        raise ConfigurationError(NOTHING_CHECKED.format(f"There is no warehouse file {warehouse_file()}"))
+
+
+def _refuse_unchecked(warehouse: Warehouse) -> None:
+    if not stands(warehouse, UTI):
+        raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
+
+
+@contextmanager
 def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks: bool) -> Iterator[Warehouse]:
     """The warehouse, under the run lock, with the exceptions' table in place.
 
     What only asks takes no lock on Redshift, so that it need not wait for a cycle. A DuckDB file has one user.
     Raises ConfigurationError where nothing has been checked yet.
     """
-    if gateway == "local" and not warehouse_file().is_file():
-        raise ConfigurationError(NOTHING_CHECKED.format(f"There is no warehouse file {warehouse_file()}"))
+    _refuse_without_file(gateway)
     asks = asks and gateway != "local"
     with nullcontext() if asks else run_lock(gateway), closing(open_warehouse(gateway)) as warehouse:
-        if not stands(warehouse, UTI):
-            raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
+        _refuse_unchecked(warehouse)
         if not asks:
             ensure_tables(warehouse, config, clock.now())
         yield warehouse

@@ -146,8 +146,8 @@ def read_lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> Late
 
 
 NOTHING_KNOWN = (
-    "Nothing is known yet of how late rows arrive: no cycle has landed a row since the first load. Run cycles for a "
-    "day, then ask again."
+    "Nothing is known of how late rows arrive: after the first load no cycle has landed a row within the last 35 days. "
+    "Run cycles for a day, then ask again."
 )
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from sqlglot import exp
 
 from extract.ensure_tables import REJECTED_ROWS
+from extract.errors import ConfigurationError
 from extract.held import places_of
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
 from macros.history import history_view
-from macros.marts import HISTORY_SCHEMA, UTI
+from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI
 from macros.sql import table_node, union_all
 from scripts.open_exceptions import OpenException, open_exceptions
 
@@ -72,7 +73,15 @@ class Order:
 
 
 def find_orders(warehouse: Warehouse, config: ExtractConfig, texts: Sequence[str]) -> dict[str, list[Order]]:
-    """What was asked for -> the orders under that order number or tracking number; one that is not `known` if none."""
+    """What was asked for -> the orders under that order number or tracking number; one that is not `known` if none.
+
+    Raises ConfigurationError where nothing has ever been loaded: of no order can it be said that it is unknown.
+    """
+    if not all(table.raw in warehouse.columns_of_schemas([RAW_SCHEMA]) for table in config.tables):
+        raise ConfigurationError(
+            "This warehouse has no tables of orders yet; nothing was asked. Run a cycle first, or correct "
+            "ORDER_TRACKING_DUCKDB or --gateway."
+        )
     by_mark = _orders_of_marks(warehouse, texts)
     numbers = {text: [*_as_number(text), *by_mark.get(text, [])] for text in texts}
     wanted = sorted({number for found in numbers.values() for number in found})

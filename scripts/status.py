@@ -54,7 +54,7 @@ class LoggedCycle:
     def archived(self) -> Counter[str]:
         """Mart's alias -> rows."""
         rows: Counter[str] = Counter()
-        with suppress(ValueError):
+        with suppress(ValueError, TypeError, AttributeError):
             for phase in json.loads(self.phases or "[]"):
                 rows.update({k.removeprefix("archived_"): n for k, n in phase.items() if k.startswith("archived_")})
         return rows
@@ -162,16 +162,30 @@ def _what_is_wrong(status: Status) -> list[str]:
         wrong.append("No cycle has ended well yet.")
     elif status.at - status.last_done > OVERDUE:
         wrong.append(f"No cycle has ended well for {in_time(status.at - status.last_done)}.")
+    else:  # what no cycle has read is not the source's fault
+        wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
     if status.last and status.last.outcome != DONE:
-        said = "failed" if status.last.outcome == FAILED else "was refused"
-        wrong.append(f"The last cycle, of {status.last.cycle_at:%Y-%m-%d %H:%M}, {said}: {status.last.error}")
-    wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
+        wrong.append(how_it_ended(status.last.cycle_at, status.last.outcome, status.last.error))
     if status.checks_due and status.at > status.checks_due + OVERDUE:
         last = f"{status.checked_at:%Y-%m-%d %H:%M}" if status.checked_at else "never (after an update: make plan)"
         wrong.append(f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}.")
     if count := sum(status.open_by_check.values()):
-        wrong.append(f"{count:,} finding{'s are' if count > 1 else ' is'} open: make audit lists them.")
+        are, them = ("s are", "them") if count > 1 else (" is", "it")
+        wrong.append(f"{count:,} finding{are} open. To see {them}: order-tracking exceptions list")
     return wrong
+
+
+def how_it_ended(cycle_at: dt.datetime, outcome: str, error: str | None) -> str:
+    """How the last cycle ended that is known, in a sentence, with its cause."""
+    said = {DONE: "ended well.", FAILED: "failed: ", LOCKED: "found the lock held: "}.get(outcome, "was refused: ")
+    return f"The last cycle, of {cycle_at:%Y-%m-%d %H:%M}, {said}{error or ''}"
+
+
+def last_of_kept(kept: Sequence[dict[str, Any]], at: dt.datetime) -> str | None:
+    """How the last cycle ended that could not be logged, in a sentence: all there is where no warehouse can be read."""
+    ended = [(dt.datetime.fromisoformat(row["cycle_at"]), row["outcome"], row.get("error")) for row in kept]
+    known = [each for each in ended if each[0] <= at]
+    return how_it_ended(*known[-1]) if known else None
 
 
 def _reconciled(warehouse: Warehouse, now: int) -> dt.datetime | None:

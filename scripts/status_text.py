@@ -16,6 +16,20 @@ def verdict(status: Status) -> str:
     return f"WRONG: {count} thing{'s' if count > 1 else ''}" if status.wrong else "FINE"
 
 
+HEAD, TAIL = 400, 200
+
+
+def in_short(text: str) -> str:
+    """A long error without its middle: it begins with what happened, and ends with what to do.
+
+    Example:
+        >>> short = in_short("begins " + "and goes on " * 100 + "and ends")
+        >>> short[:10], short[-12:], len(short) <= HEAD + TAIL + 3
+        ('begins and', ' on and ends', True)
+    """
+    return text if len(text) <= HEAD + TAIL + 3 else f"{text[:HEAD]} … {text[-TAIL:]}"
+
+
 def lateness_rows(status: Status) -> list[tuple[str, str, str, str]]:
     """A row a table, under LATENESS_HEADER."""
     return [
@@ -33,10 +47,15 @@ def facts(status: Status) -> dict[str, str]:
         + ("" if status.findings is None else f", and found {status.findings:,}"),
         "open": (", ".join(f"{check} {rows:,}" for check, rows in status.open_by_check.items()) or "nothing") + opened,
         "reconcile": f"last ended well: {moment(status.reconciled_at)}",
-        "archived": "in 24 hours: " + (", ".join(f"{a} {n:,}" for a, n in status.archived.items()) or "nothing"),
+        "archived": "in 24 hours: " + _archived(status),
         "next": f"cycle {status.next_cycle:%H:%M}; checks {moment(status.checks_due)}; half-year "
         f"{status.next_half_year[0]} on {status.next_half_year[1]:%Y-%m-%d}",
     }
+
+
+def _archived(status: Status) -> str:
+    rows = ", ".join(f"{alias} {count:,}" for alias, count in status.archived.items() if count)
+    return f"{rows} (rows that two cycles looked at count twice)" if rows else "nothing"
 
 
 def moment(at: dt.datetime | None) -> str:

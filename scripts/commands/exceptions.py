@@ -12,8 +12,10 @@ import click
 from scripts.options import EXIT_CODES, InOrder, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
+    from scripts.accepted import AcceptedLine
     from scripts.open_exceptions import OpenException, OpenLine
 
+STAYS_QUIET = "Each stays quiet until it changes."
 RESTORE_HINT = "Orders that came back: order-tracking exceptions restore ORDER ... (or --all)"
 
 
@@ -36,6 +38,7 @@ def command(context: click.Context, gateway: str | None, at: dt.datetime | None)
 
 @command.command("list", epilog=EXIT_CODES)
 @click.option("--check", metavar="NAME", help="Only this check, one line an exception.")
+@click.option("--accepted", is_flag=True, help="What was accepted, with its note, instead of what is open.")
 @click.option("--limit", type=click.IntRange(1), default=50, metavar="N", help="At most so many lines (default: 50).")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with both values and their difference.")
 @click.option("--markdown", is_flag=True, help="As a Markdown table, for a CI summary.")
@@ -44,6 +47,7 @@ def command(context: click.Context, gateway: str | None, at: dt.datetime | None)
 @at_option
 def list_open(
     check: str | None,
+    accepted: bool,
     limit: int,
     as_json: bool,
     markdown: bool,
@@ -56,28 +60,34 @@ def list_open(
     What is found a thousand times is one line, with a count and a few examples. KEY names a line, or with --check one
     exception, for `resolve` and `accept`.
 
-    Changes nothing. On Redshift it does not wait for the lock.
+    Changes nothing, and takes no lock. On DuckDB it waits up to 10 seconds for a cycle that holds the file.
 
     \b
-    Examples, the second one for a monitor:
+    Examples, the last one for a monitor:
       order-tracking exceptions list --check update_time_mismatch --limit 10
+      order-tracking exceptions list --accepted
       order-tracking exceptions list --fail
     """
     if as_json and markdown:
-        raise click.UsageError("Give --json or --markdown, not both; nothing was done.")
+        raise click.UsageError("Give --json or --markdown, not both.")
+    if accepted and fail:
+        raise click.UsageError("What is accepted fails nothing: give --accepted or --fail, not both.")
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
-    from extract.tables import load_config
+    from scripts.accepted import accepted_lines
     from scripts.display import answer
-    from scripts.exceptions import checked_warehouse, open_exceptions
+    from scripts.exceptions import checked_warehouse_to_read, open_exceptions, refuse_unknown_check
     from scripts.open_exceptions import last_checks, open_lines
 
     clock = Clock(at)
-    with checked_warehouse(gateway, load_config(), clock, asks=True) as warehouse:
+    with checked_warehouse_to_read(gateway) as warehouse:
         lines = open_lines(warehouse, check)
+        known = accepted_lines(warehouse, check) if accepted else []
+        if check and not lines and not known:
+            refuse_unknown_check(check)
         singles = open_exceptions(warehouse, check=check, limit=limit) if check else None
         checked_at, _ = last_checks(warehouse, clock.now())
-    found = Found(lines, singles, limit, checked_at)
+    found = Accepted(known, check, limit) if accepted else Found(lines, singles, limit, checked_at, check)
     answer(found.as_json() if as_json else found.as_markdown() if markdown else found.as_text())
     return 1 if fail and (lines or checked_at is None) else 0
 
@@ -190,11 +200,13 @@ class Found:
         singles: Sequence[OpenException] | None,
         limit: int,
         checked_at: dt.datetime | None,
+        check: str | None,
     ):
         self._lines = lines
         self._singles = singles
         self._shown: Sequence[OpenLine | OpenException] = lines[:limit] if singles is None else singles
         self._checked_at = checked_at
+        self._nothing = f"No exception {f'of {check} ' if check else ''}is open"
         self._open = sum(line.count for line in lines)
 
     @property
@@ -222,8 +234,8 @@ class Found:
         from scripts.open_exceptions import RESTORABLE_CHECK
 
         if not self._lines:
-            return f"No exception is open. {last_run(self._checked_at)}"
-        told = [table(self._header, self._rows()), f"{self._open:,} open.{self._more} {last_run(self._checked_at)}"]
+            return f"{self._nothing}. {last_run(self._checked_at)}"
+        told = [table(self._header, self._rows()), "", f"{self._open:,} open.{self._more} {last_run(self._checked_at)}"]
         if any(line.check_name == RESTORABLE_CHECK for line in self._lines):
             told.append(RESTORE_HINT)
         return "\n".join(told)
@@ -231,11 +243,9 @@ class Found:
     def as_markdown(self) -> str:
         """A table for a CI summary."""
         if not self._lines:
-            return f"### No exception is open\n\n{last_run(self._checked_at)}"
-        cells = [[_markdown(cell) for cell in row] for row in [tuple(map(str.lower, self._header)), *self._rows()]]
-        cells.insert(1, ["---"] * len(self._header))
-        table = [f"| {' | '.join(row)} |" for row in cells]
+            return f"### {self._nothing}\n\n{last_run(self._checked_at)}"
         title = f"### {self._open:,} open exception{'' if self._open == 1 else 's'}"
+        table = _markdown_table(self._header, self._rows())
         return "\n".join([title, "", *table, "", f"{last_run(self._checked_at)}{self._more}"])
 
     def as_json(self) -> str:
@@ -247,7 +257,57 @@ class Found:
             data["lines"] = [as_data(line) for line in self._lines[: len(self._shown)]]
         else:
             data["exceptions"] = [finding_as_data(exception) for exception in self._singles]
-        return json.dumps(data, indent=2, default=lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+        return _json(data)
+
+
+class Accepted:
+    """What was accepted and stays quiet; to print at most `limit` lines of it."""
+
+    HEADER = ("CHECK", "COUNT", "ACCEPTED", "TABLE", "WHAT", "FIRST ORDER", "NOTE")
+
+    def __init__(self, lines: Sequence[AcceptedLine], check: str | None, limit: int):
+        self._lines = lines
+        self._shown = lines[:limit]
+        self._count = sum(line.count for line in lines)
+        self._nothing = f"No exception {f'of {check} ' if check else ''}is accepted"
+        hidden = len(lines) - len(self._shown)
+        self._more = f" {hidden:,} more lines are not shown: give a greater --limit." if hidden else ""
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (
+                line.check_name,
+                line.count,
+                f"{line.accepted_at:%Y-%m-%d %H:%M}",
+                line.table_name,
+                line.topic,
+                None if line.first_order is None else str(line.first_order),
+                line.note,
+            )
+            for line in self._shown
+        ]
+
+    def as_text(self) -> str:
+        from scripts.display import table
+
+        if not self._lines:
+            return f"{self._nothing}."
+        return f"{table(self.HEADER, self._rows())}\n\n{self._count:,} accepted.{self._more} {STAYS_QUIET}"
+
+    def as_markdown(self) -> str:
+        if not self._lines:
+            return f"### {self._nothing}"
+        title = f"### {self._count:,} accepted exception{'' if self._count == 1 else 's'}"
+        return "\n".join([title, "", *_markdown_table(self.HEADER, self._rows()), "", f"{STAYS_QUIET}{self._more}"])
+
+    def as_json(self) -> str:
+        from scripts.accepted import as_data
+
+        return _json({"accepted": self._count, "lines": [as_data(line) for line in self._shown]})
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=2, default=lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def _line_cells(line: OpenLine) -> tuple[Any, ...]:
@@ -275,6 +335,17 @@ def _single_cells(exception: OpenException) -> tuple[Any, ...]:
     )
 
 
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    cells = [[_markdown(cell) for cell in row] for row in [[name.lower() for name in header], *rows]]
+    cells.insert(1, ["---"] * len(header))
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
 def _markdown(cell: Any) -> str:
-    text = "-" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell)
-    return " ".join(text.replace("|", "\\|").split())
+    """A value as text that Markdown shows as it is: no tag, no bar, no line's end, nothing that steers a terminal."""
+    import html
+
+    from scripts.display import printable
+
+    text = "-" if cell is None else f"{cell:,}" if isinstance(cell, int) else printable(" ".join(str(cell).split()))
+    return html.escape(text, quote=False).replace("|", "\\|")

@@ -101,10 +101,12 @@ def _heads(report: LatenessReport) -> str:
 
 def _choices(report: LatenessReport) -> str:
     """A line a buffer: what is read again for it, and what it would have left to the reconcile."""
+    from macros.marts import mart_of
     from scripts.display import table
 
     names = list(report.choices[0].left)
-    header = ("MINUTES", "READ AGAIN A CYCLE", *(f"LEFT OF {name}" for name in names), "")
+    aliases = [mart_of(f"order_tracking.mart_{name}").alias for name in names]  # whole names fit no terminal
+    header = ("MINUTES", "READ AGAIN A CYCLE", *(f"LEFT OF {alias}" for alias in aliases), "")
     rows = []
     for choice in report.choices:
         words = [
@@ -137,8 +139,8 @@ def _of_buffer(each: Arrivals) -> str:
         return f"{each.table}: read by its id, so the buffer is not asked; {caught:,} rows came late"
     size = each.bytes_again / each.cycles / 1e6 if each.cycles else 0.0
     return (
-        f"{each.table}: caught {caught:,} late rows in {each.cycles:,} cycles, and read {each.read_again_a_cycle:,.0f} "
-        f"rows again in each ({size:.1f} MB)"
+        f"{each.table}: late rows caught in {each.cycles:,} cycles: {caught:,}; rows read again in each: "
+        f"{each.read_again_a_cycle:,.0f} ({size:.1f} MB)"
     )
 
 

@@ -71,12 +71,14 @@ def as_data(orders: Sequence[Order]) -> list[dict[str, Any]]:
 def as_text(number: str, orders: Sequence[Order]) -> str:
     """What is known of a number, an order after another."""
     if not any(order.known for order in orders):
-        return f"{number}: unknown. No table holds it as an order number or as a tracking number."
+        from scripts.display import printable
+
+        return f"{printable(number)}: unknown. No table holds it as an order number or as a tracking number."
     return "\n\n\n".join(_order_as_text(order) for order in orders)
 
 
 def _order_as_text(order: Order) -> str:
-    from scripts.display import table
+    from scripts.display import printable, table
 
     parts = ["\n".join([f"Order {order.order_id}: {order.state}", *order.notes])]
     several = len(order.statuses) > 1
@@ -90,13 +92,17 @@ def _order_as_text(order: Order) -> str:
         parts.append("Scans: none")
     parts.append(
         "\n".join(
-            ["Open exceptions:", *(f"  {e.key}  {e.check_name}, {e.table_name}: {e.detail}" for e in order.exceptions)]
+            [
+                "Open exceptions:",
+                *(f"  {e.key}  {e.check_name}, {e.table_name}: {printable(e.detail)}" for e in order.exceptions),
+            ]
         )
         if order.exceptions
         else "Open exceptions: none"
     )
     if order.rejected:
-        lines = [f"  {r['rejected_at']}  {r['table_name']}: {r['reason']}: {r['payload']}" for r in order.rejected]
+        told = [(f"{r['rejected_at']}  {r['table_name']}", f"{r['reason']}: {r['payload']}") for r in order.rejected]
+        lines = [f"  {where}: {printable(what)}" for where, what in told]
         parts.append("\n".join(["Rejected rows:", *lines]))
     return "\n\n".join(parts)
 
@@ -110,8 +116,10 @@ def _block(title: str, row: Row, several: bool) -> str:
 
 def _cell(name: str, value: Any) -> str:
     """A value to be copied: no thousands. An event time is shown as a time, too."""
+    from scripts.display import printable
+
     if value is None:
         return "-"
     if name in EVENT_TIMES:
         return f"{value} ({dt.datetime.fromtimestamp(value, dt.UTC):%Y-%m-%d %H:%M:%S})"
-    return str(value)
+    return printable(str(value))

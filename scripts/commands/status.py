@@ -56,20 +56,27 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
     from scripts.cycle_log import kept_rows
     from scripts.display import answer
     from scripts.reading import warehouse_to_read
-    from scripts.status import read_status
+    from scripts.status import last_of_kept, read_status
 
-    html = None
+    html, kept = None, []
+    clock = Clock(at)
     try:
         gateway = chosen_gateway(gateway)
+        kept = kept_rows(gateway)
         with warehouse_to_read(gateway) as warehouse:
-            status = read_status(warehouse, load_config(), Clock(at), kept_rows(gateway))
+            status = read_status(warehouse, load_config(), clock, kept)
             if page:
                 from scripts.page.render import render_page
 
                 html = render_page(warehouse, status)
     except (ConfigurationError, LockHeld, WarehouseError) as error:
-        why = without_secrets(" ".join(str(error).split()))
-        answer(json.dumps({"verdict": "cannot say", "why": [why]}, indent=2) if as_json else f"CANNOT SAY\n  {why}")
+        from scripts.display import printable
+        from scripts.status_text import in_short
+
+        known = last_of_kept(kept, clock.now_utc().replace(tzinfo=None))
+        why = [without_secrets(" ".join(each.split())) for each in (str(error), known) if each]
+        lines = "\n".join(["CANNOT SAY", *(f"  {printable(in_short(each))}" for each in why)])
+        answer(json.dumps({"verdict": "cannot say", "why": why}, indent=2) if as_json else lines)
         return CANNOT_SAY
     answer(json.dumps(as_data(status), indent=2, default=_iso) if as_json else as_text(status))
     if page and html:
@@ -82,23 +89,29 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
 
 def as_text(status: Status) -> str:
     """One screen, the verdict first."""
-    from scripts.display import table
-    from scripts.status_text import LATENESS_HEADER, facts, lateness_rows, verdict
+    from scripts.display import printable, table
+    from scripts.status_text import LATENESS_HEADER, facts, in_short, lateness_rows, verdict
 
-    lines = [f"{verdict(status)}, {status.at:%Y-%m-%d %H:%M} UTC", *(f"  {_cut(each)}" for each in status.wrong), ""]
+    wrong = [f"  {printable(in_short(each))}" for each in status.wrong]
+    lines = [f"{verdict(status)}, {status.at:%Y-%m-%d %H:%M} UTC", *wrong, ""]
     lines += [table(LATENESS_HEADER, lateness_rows(status)), ""]
     (last, told), *others = facts(status).items()
-    day = {"24 hours": status.blocks, "": "half-hours: █ done  ▓ with warnings  ░ refused  ! failed  · none"}
+    day = {
+        "24 hours": status.blocks,
+        "": "half-hours until now: █ done  ▓ with warnings  ░ refused or locked out  ! failed  · none",
+    }
     shown = {last: told, **day, **dict(others)}
-    lines += [f"{name:<11} {fact}" for name, fact in shown.items()]
+    lines += [f"{name:<11} {printable(fact)}" for name, fact in shown.items()]
     return "\n".join([*lines, *_findings(status)])
 
 
 def _findings(status: Status) -> list[str]:
     """The first open findings, a line each."""
-    shown = [f"  {_cut(line.sentence, 160)}" for line in status.open_lines[:LINES]]
+    from scripts.display import printable
+
+    shown = [f"  {_cut(printable(line.sentence))}" for line in status.open_lines[:LINES]]
     hidden = len(status.open_lines) - len(shown)
-    more = [f"  {hidden} more lines: order-tracking exceptions list"] if hidden else []
+    more = [f"  {hidden} more line{'' if hidden == 1 else 's'}: order-tracking exceptions list"] if hidden else []
     return ["", "OPEN", *shown, *more] if shown else []
 
 
@@ -158,5 +171,5 @@ def _by_outcome(status: Status) -> dict[str, int]:
     return counts
 
 
-def _cut(text: str, size: int = 300) -> str:
+def _cut(text: str, size: int = 160) -> str:
     return text if len(text) <= size else f"{text[: size - 2]} …"

@@ -52,7 +52,7 @@ def command(
     """
     if ledger:
         if since or source:
-            raise click.UsageError("--ledger takes no --since and no --source; nothing was done.")
+            raise click.UsageError("--ledger takes no --since and no --source.")
         return _ledger(as_json, tables, gateway, at)
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
     from contextlib import closing
@@ -110,8 +110,12 @@ def ledger_as_text(ledgers: list[TableLedger]) -> str:
         for each in ledgers
         for name, half in each.half_years.items()
     ]
-    header = ("table", "half-year", "mart", "history", "in raw", "of these superseded", "missing")
-    lines += ["", "By half-year. What raw still holds is looked up row by row.", table(header, halves)]
+    header = ("table", "half-year", "mart", "history", "in raw", "superseded", "missing")
+    lines += [
+        "",
+        "By half-year. What raw still holds is looked up row by row: so many of it are superseded or missing.",
+        table(header, halves),
+    ]
     for each in ledgers:
         for name, half in each.half_years.items():
             if half.missing:

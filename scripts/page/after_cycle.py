@@ -32,7 +32,7 @@ def write_page_at(place: str, gateway: str, clock: Clock) -> list[str]:
             page = render_page(warehouse, read_status(warehouse, load_config(), clock, kept_rows(gateway)))
         write_page(page, place, settings.redshift)
     except PageNotWritten as error:
-        return [without_secrets(f"{in_words(error)} The cycle is done all the same; correct STATUS_PAGE.")]
+        return [without_secrets(f"{in_words(error)} No cycle fails by that; correct STATUS_PAGE.")]
     except Exception as error:
         cause = without_secrets(" ".join(in_words(error).split()))
         return [f"The status page {place} (STATUS_PAGE) was not written, the next cycle writes it: {cause}"]

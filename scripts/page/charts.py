@@ -32,7 +32,14 @@ CONFIG = {
     "background": None,
     "font": "sans-serif",
     "axis": {"labelFontSize": FONT_SIZE, "titleFontSize": FONT_SIZE, "titleFontWeight": "normal", "labelOverlap": True},
-    "legend": {"labelFontSize": FONT_SIZE, "title": None, "orient": "bottom", "columns": 4, "labelLimit": 200},
+    "legend": {
+        "labelFontSize": FONT_SIZE,
+        "title": None,
+        "orient": "bottom",
+        "columns": 4,
+        "columnPadding": 20,
+        "labelLimit": 200,
+    },
     "range": {"category": list(COLOURS)},
     "view": {"stroke": None},
 }

@@ -30,7 +30,10 @@ def write_page(page: str, place: str | Path, settings: RedshiftSettings | None) 
             put_object(str(place), data, "text/html; charset=utf-8", settings)
         else:
             _replace(in_project(place), data)
-    except (OSError, WarehouseError) as error:
+    except OSError as error:
+        cause = error.strerror or in_words(error)
+        raise PageNotWritten(f"The status page cannot be written to {place}: {cause}.") from error
+    except WarehouseError as error:
         raise PageNotWritten(f"The status page cannot be written to {place}: {in_words(error)}.") from error
 
 

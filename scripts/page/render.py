@@ -11,7 +11,7 @@ from scripts.page.facts import read_facts
 from scripts.page.lineage import lineage
 from scripts.page.sections import sections
 from scripts.status import Status
-from scripts.status_text import LATENESS_HEADER, facts, lateness_rows, verdict
+from scripts.status_text import LATENESS_HEADER, facts, in_short, lateness_rows, verdict
 
 
 def render_page(warehouse: Warehouse, status: Status) -> str:
@@ -24,6 +24,7 @@ def render_page(warehouse: Warehouse, status: Status) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["in_short"] = in_short
     page = environment.get_template("page.html.j2").render(
         status=status,
         verdict=verdict(status),

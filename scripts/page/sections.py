@@ -16,6 +16,9 @@ from scripts.page.lineage import Lineage
 from scripts.page.row_counts import IN_MART
 from scripts.status_text import moment
 
+LINES = 50
+"""So many kinds of findings are shown at most, the largest first."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -187,9 +190,11 @@ def findings(facts: Facts) -> list[Section]:
         )
     if not facts.status.open_lines:
         return [over_time]
+    lines = sorted(facts.status.open_lines, key=lambda line: -line.rows)
+    hidden = f" {len(lines) - LINES:,} more lines are left out here." if len(lines) > LINES else ""
     now = Section(
         "Open now",
-        "order-tracking exceptions list shows the same; docs/operations.md says what to do about each check.",
+        "order-tracking exceptions list shows the same; docs/operations.md says what to do about each check." + hidden,
         ("Check", "What", "Table", "Open", "Since", "For example"),
         tuple(
             (
@@ -200,7 +205,7 @@ def findings(facts: Facts) -> list[Section]:
                 moment(line.first_seen_at),
                 _cut(line.told_examples),
             )
-            for line in sorted(facts.status.open_lines, key=lambda line: -line.rows)
+            for line in lines[:LINES]
         ),
         folded=False,
         kind="wide",

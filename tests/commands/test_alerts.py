@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from tests.conftest import START
 from tests.marts.test_schema_change import Copy, copy  # noqa: F401  (a fixture)
 from tests.support.commands import alert as alert_command
 from tests.support.commands import exceptions as exceptions_command
-from tests.support.world import DAY, MINUTE, World, moment
+from tests.support.world import DAY, HOUR, MINUTE, World, moment
 
 REFUSES = "json://user:hunter2@127.0.0.1:9/services/hunter2"
 NOWHERE = "mysql://user:hunter2@127.0.0.1:1/shop"
@@ -380,6 +381,19 @@ def test_without_a_place_to_remember_alerts_are_sent_all_the_same(
     monkeypatch.setattr(alerts, "memory_file", lambda gateway: tmp_path / "no" / "folder")
     assert send_alerts("local", [Alert("title", "body")]) == []
     assert titles(received) == ["title"]
+
+
+def test_on_a_full_disk_alerts_are_sent_all_the_same(world: World, received: Received) -> None:
+    """The cycle that fails of it, and the silence after it: neither can be remembered, both must be told."""
+    world.cycle()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        assert send_alerts("local", [Alert("title", "body")]) == []
+        assert alert_command(["--overdue", "--at", iso(world.now + HOUR)]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert titles(received) == ["title", "no cycle for 1 h"]
 
 
 def test_a_memory_that_was_broken_off_does_no_harm(world: World, received: Received) -> None:

@@ -178,10 +178,10 @@ def test_what_is_piped_is_whole_and_a_closed_pipe_ends_quietly(with_exceptions: 
     command = "order-tracking exceptions list --check order_without_ecs --limit 2000"
     listed = shell(command, FORCE_COLOR="1", COLUMNS="40")
     lines = listed.stdout.splitlines()
-    assert listed.returncode == 0 and lines[-2].startswith("1,500 open. ") and len(lines) == 1503
+    assert listed.returncode == 0 and lines[-2].startswith("1,500 open. ") and len(lines) == 1504
     assert lines[0].split() == ["KEY", "ORDER", "SEEN", "SINCE", "TABLE", "WHAT", "FIGURES"]
     assert "\x1b" not in listed.stdout and "…" not in listed.stdout
-    assert all(len(line.split()) > 6 for line in lines[1:-2])
+    assert all(len(line.split()) > 6 for line in lines[1:-3])
     first = shell(f"{command} | head -1")
     assert (first.returncode, first.stdout, first.stderr) == (0, f"{lines[0]}\n", "")
     failing = shell(f"{command} --fail | head -1")
@@ -343,19 +343,31 @@ def test_extract_shows_a_line_a_table(world: World, capsys: pytest.CaptureFixtur
     ]
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(30, 5), (120, 5), (200, 4)])
+class Terminal:
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(30, 5), (120, 4), (200, 3)])
 def test_a_table_on_a_narrow_terminal_loses_nothing(columns: int, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a phone's width a block of lines a row, then folded cells, then a line a row."""
     from scripts import display
-
-    class Terminal:
-        encoding = "utf-8"
-
-        def isatty(self) -> bool:
-            return True
 
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys, "stdout", Terminal())
     shown = display.table(("name", "rows"), [("a" * 140, 1234), ("[b]", None)])
     assert shown.count("a") == 141 + (columns < 100) and "1,234" in shown and "[b]" in shown and "…" not in shown
     assert len(shown.splitlines()) == lines
+
+
+def test_the_scans_of_an_order_fit_a_terminal_of_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line a scan: an order whole on one screen."""
+    from scripts import display
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    scan = ("1749949965 (2025-06-15 01:12:45)", "100", "0", "2026-02-02 22:14:59", "2025_h1")
+    shown = display.table(("pathtime", "code", "traceseq", "landed_at", "lives_in"), [scan] * 7)
+    assert len(shown.splitlines()) == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from extract.errors import CycleFailed
+from extract.lock import run_lock
 from extract.source import open_source
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
@@ -140,6 +142,70 @@ def test_the_list_says_when_the_checks_last_ran_and_fails_if_they_never_did(
     for arguments in (["--fail"], ["--markdown", "--fail"]):
         assert exceptions_command(["list", *arguments]) == 0
         assert "The daily checks last ran for 2025-09-02 00:00 UTC." in capsys.readouterr().out
+
+
+def test_the_list_asks_while_another_command_has_the_lock_and_where_nothing_can_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a full disk one asks what to do."""
+
+    def breaks(*args: object, **options: object) -> None:
+        raise AssertionError("a question writes nothing")
+
+    monkeypatch.setattr("scripts.exceptions.ensure_tables", breaks)
+    with run_lock("local"):
+        assert exceptions_command(["list"]) == 0
+    assert "No exception is open." in capsys.readouterr().out
+
+
+def test_a_check_that_is_misspelled_is_not_taken_for_one_that_found_nothing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exceptions_command(["list", "--check", "duplicate_rows"]) == 0
+    assert capsys.readouterr().out.startswith("No exception of duplicate_rows is open. ")
+    assert exceptions_command(["list", "--check", "duplicate_row", "--fail"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("There is no check duplicate_row; nothing was asked. There are: ")
+    assert "duplicate_rows" in told
+
+
+def test_what_was_accepted_is_listed_with_its_note(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    found = "INSERT INTO order_tracking_history.order_tracking_exceptions VALUES "
+    times = "TIMESTAMP '2025-09-01', TIMESTAMP '2025-09-01', 1, NULL, NULL"
+    for order in (5, 3):
+        world.execute(f"{found} ('order_without_scans', 't', {order}, 'no scan <b>anywhere</b>', {times})")
+    world.execute(f"{found} ('order_without_ecs', 't', 1, 'no row', {times})")
+    exceptions_command(["list", "--accepted"])
+    assert capsys.readouterr().out == "No exception is accepted.\n"
+    exceptions_command(["accept", "order_without_scans", "--note", "ticket 12", "--at", "2025-09-02T03:00:00"])
+    exceptions_command(["resolve", "order_without_ecs", "--note", "mended"])
+    capsys.readouterr()
+    assert exceptions_command(["list", "--accepted", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {
+        "accepted": 2,
+        "lines": [
+            {
+                "check": "order_without_scans",
+                "table": "t",
+                "what": "no scan <b>anywhere</b>",
+                "count": 2,
+                "accepted_at": "2025-09-02T03:00:00Z",
+                "note": "ticket 12",
+                "first_order": 3,
+            }
+        ],
+    }
+    exceptions_command(["list", "--accepted"])
+    text = capsys.readouterr().out
+    assert "2025-09-02 03:00" in text and "ticket 12" in text and "2 accepted. Each stays quiet until" in text
+    exceptions_command(["list", "--accepted", "--markdown"])
+    text = capsys.readouterr().out
+    assert text.startswith("### 2 accepted exceptions\n") and "| no scan &lt;b&gt;anywhere&lt;/b&gt; | 3 |" in text
+    assert exceptions_command(["list", "--accepted", "--fail"]) == 2
+    assert capsys.readouterr().err.count("othing was done") == 1
+    assert exceptions_command(["list", "--accepted", "--check", "duplicate_rows"]) == 0
+    assert capsys.readouterr().out == "No exception of duplicate_rows is accepted.\n"
 
 
 def test_a_rejected_row_shows_its_key_in_the_summary(world: World, capsys: pytest.CaptureFixture[str]) -> None:

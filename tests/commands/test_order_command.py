@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extract.settings import PROJECT
+from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
 from tests.support.commands import order as order_command
 from tests.support.world import DAY, HOUR, MINUTE, World, at
@@ -30,6 +32,31 @@ def show(capsys: pytest.CaptureFixture[str], *numbers: str) -> dict[str, Any]:
 def show_one(capsys: pytest.CaptureFixture[str], number: str) -> dict[str, Any]:
     (order,) = show(capsys, number)[number]
     return dict(order)
+
+
+def test_where_nothing_was_ever_loaded_no_order_is_called_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path / "warehouse.duckdb"))
+    DuckDBWarehouse.open().close()
+    for number in ("T123", "5"):
+        assert order_command([number]) == 2
+        told = capsys.readouterr()
+        assert not told.out and "has no tables of orders yet; nothing was asked. Run a cycle first" in told.err
+
+
+def test_what_would_steer_a_terminal_is_spelled_out(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.order(1, START)
+    world.source("UPDATE uni_tracking_info SET tno = ?", "T\x1b[2J1")
+    world.cycle()
+    world.execute(
+        "INSERT INTO order_tracking_raw.rejected_rows (table_name, order_id, reason, payload, rejected_at) "
+        "VALUES ('uni_tracking_info', 1, 'bad', 'tno=\n\x1b[31m', TIMESTAMP '2025-09-01')"
+    )
+    assert order_command(["1", "no\x1bne"]) == 1
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert r"T\x1b[2J1" in told and r"bad: tno=\n\x1b[31m" in told and r"no\x1bne: unknown." in told
 
 
 def homes(order: dict[str, Any], part: str) -> list[str]:

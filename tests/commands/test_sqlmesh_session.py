@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,15 +30,19 @@ AGED = START - 200 * DAY
 
 @pytest.mark.usefixtures("plain_sqlmesh")
 def test_whole_cycles_with_sqlmesh_as_it_comes(
-    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first load, an ordinary cycle, an order that comes back, a night with checks; one context a cycle."""
+    """The first load, an ordinary cycle, an order that comes back, a night with checks; one context a cycle.
+
+    Nothing is logged that cron would mail.
+    """
     opened = []
     original = Context.__init__
     monkeypatch.setattr(Context, "__init__", lambda self, *a, **o: opened.append(self) or original(self, *a, **o))
     world = make_world(planned=False)
     whole_life(world)
     assert len(opened) == 4 and len(set(map(id, opened))) == 4
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.slow

@@ -149,7 +149,10 @@ def test_an_open_finding_is_wrong_and_counted_by_check(fine: World, capsys: pyte
     )
     assert status_command(["--at", shown(NOW)]) == 1
     text = capsys.readouterr().out
-    assert text.startswith("WRONG: 1 thing") and "3 findings are open: make audit lists them." in text
+    assert (
+        text.startswith("WRONG: 1 thing")
+        and "3 findings are open. To see them: order-tracking exceptions list\n" in text
+    )
     assert "open        order_without_ecs 2, rejected_rows 1; 3 of them opened in 24 hours" in text
 
 
@@ -169,6 +172,45 @@ def test_what_was_archived_is_summed_over_a_day(fine: World, capsys: pytest.Capt
         log_cycle(fine, NOW - hours * HOUR, phases=phases)
     status_command(["--json", "--at", shown(NOW)])
     assert json.loads(capsys.readouterr().out)["archived_in_24_hours"] == {"uti": 2, "uts": 4}
+
+
+def test_where_it_cannot_say_it_says_how_the_last_known_cycle_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has run a cycle is not helped by "Run a cycle first"."""
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(tmp_path / "warehouse.duckdb"))
+    for minutes, error in ((20, "an earlier one"), (10, "the source\nis away"), (-10, "a later one")):
+        ended = f"{moment(NOW - minutes * MINUTE):%Y-%m-%d %H:%M:%S}"
+        row = {"cycle_at": ended, "started_at": ended, "seconds": 0.1, "outcome": "failed", "error": error}
+        cycle_log.keep("local", row)
+    code, why = ask(capsys)
+    assert code == 2 and why[1:] == ["The last cycle, of 2025-09-02 09:50, failed: the source is away"]
+    status_command(["--at", shown(NOW)])
+    assert capsys.readouterr().out.splitlines()[2] == f"  {why[1]}"
+
+
+def test_a_long_error_keeps_its_end_which_says_what_to_do(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    log_cycle(fine, NOW - MINUTE, "failed", error=f"It broke. {'Long words follow. ' * 100}See docs/recovery.md.")
+    status_command(["--at", shown(NOW)])
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith("  The last cycle, of 2025-09-02 09:59, failed: It broke.")
+    assert line.endswith("See docs/recovery.md.") and len(line) < 620
+
+
+def test_what_no_cycle_has_read_is_not_the_sources_fault(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """The age is shown all the same, however long ago the last extract was."""
+    now = NOW + 20 * DAY
+    log_checks(fine, START + 21 * DAY)
+    code, why = ask(capsys, now)
+    assert code == 1 and why == ["No cycle has ended well for 20 d."]
+    status_command(["--at", shown(now)])
+    assert "uni_tracking_info   2025-09-02 09:48  20 d  1 d" in capsys.readouterr().out
+
+
+def test_what_would_steer_a_terminal_is_spelled_out(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
+    log_cycle(fine, NOW - MINUTE, "failed", error="bad tno 'A\x1b[2J\u202eB'")
+    status_command(["--at", shown(NOW)])
+    assert r"bad tno 'A\x1b[2J\u202eB'" in capsys.readouterr().out
 
 
 def test_a_moment_knows_nothing_of_later_cycles(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,6 +258,7 @@ def test_it_waits_a_little_for_a_cycle_that_holds_the_file(
         code, why = ask(capsys)
         assert order_command(["1"]) == 75
     assert code == 2 and "Another process holds" in why[0]
+    assert f": {Path(sys.executable).resolve()} (PID " in why[0], "who hangs can be ended"
 
 
 def test_a_command_that_writes_waits_for_one_that_asks(fine: World, monkeypatch: pytest.MonkeyPatch) -> None:

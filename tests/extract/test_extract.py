@@ -20,12 +20,13 @@ from sqlglot import parse_one
 
 from extract.clock import Clock
 from extract.errors import ConfigurationError, ExtractFailed, SourceError, WarehouseError
+from extract.freshness import lateness
 from extract.run import TableRun, extract
 from extract.settings import PROJECT
 from extract.source import open_source
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
-from extract.warehouse_duckdb import DuckDBWarehouse
+from extract.warehouse_duckdb import DuckDBWarehouse, failed
 from scripts.cli import main
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
@@ -83,6 +84,38 @@ def test_one_future_dated_row_does_not_stop_extraction(world: World) -> None:
     world.order(3, START + 10 * MINUTE)
     run(world, START + 15 * MINUTE)
     assert raw_orders(world) == [1, 2, 3]
+
+
+def test_a_future_dated_row_does_not_hide_that_the_source_is_silent(world: World) -> None:
+    """It is no news: a table's age is that of its newest row that is not dated ahead."""
+    world.order(1, START)
+    world.status(2, 200, START + 400 * DAY)
+    for hour in (1, 20):
+        run(world, START + hour * HOUR)
+    assert told_as_silent(world, START + 20 * HOUR) == []
+    run(world, START + 25 * HOUR)
+    assert told_as_silent(world, START + 25 * HOUR) == ["uni_tracking_info", "ecs_order_info", "uni_tracking_spath"]
+    assert world.query("SELECT MAX(watermark) FROM order_tracking_raw.extract_log")[0][0] == START
+
+
+def test_what_all_tables_failed_of_is_said_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise failed(duckdb.Error("Could not write file: No space left on device"))
+
+    world.order(1, START)
+    monkeypatch.setattr("extract.run.land", full)
+    with pytest.raises(ExtractFailed) as caught:
+        run(world, START + MINUTE)
+    assert str(caught.value).startswith(
+        "uni_tracking_info, ecs_order_info, uni_tracking_spath: The warehouse refused a statement; what it belonged to "
+        "was rolled back: Could not write file: No space left on device. Run it again once the cause is mended. | Not "
+        "landed whole: uni_tracking_info, ecs_order_info, uni_tracking_spath;"
+    )
+
+
+def told_as_silent(world: World, now: int) -> list[str]:
+    with closing(DuckDBWarehouse.open(world.warehouse_file)) as warehouse:
+        return [each.table for each in lateness(warehouse, load_config(), now) if each.stale]
 
 
 def test_a_day_without_cycles_and_a_future_dated_row_lose_nothing(world: World) -> None:
@@ -638,7 +671,8 @@ def test_a_warehouse_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_the_sources_own_clock_bounds_what_counts_as_seen(world: World) -> None:
-    """A source whose clock is behind shows later what it dates earlier than our clock says."""
+    """A source whose clock is behind shows later what it dates earlier than our clock says: a scan that it dates ahead
+    says nothing of what is before it."""
     world.order(1, START)
     run(world, START + MINUTE)
     behind = START + 10 * MINUTE
@@ -650,8 +684,8 @@ def test_the_sources_own_clock_bounds_what_counts_as_seen(world: World) -> None:
     logged = world.query(
         f"SELECT cutoff, watermark FROM {RAW}.extract_log WHERE table_name = 'uni_tracking_spath' ORDER BY started_at"
     )
-    assert [watermark for _, watermark in logged[-2:]] == [behind, behind]
-    assert logged[-1][0] == behind - 30 * MINUTE
+    assert [watermark for _, watermark in logged[-2:]] == [START, START]
+    assert logged[-1][0] == START - 30 * MINUTE
 
 
 def test_a_machine_whose_clock_is_far_ahead_of_the_sources_reads_nothing(world: World) -> None:

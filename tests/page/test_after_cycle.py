@@ -58,6 +58,7 @@ def test_a_page_that_cannot_be_written_is_a_warning_with_its_cause(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setattr("extract.s3_parts.ATTEMPTS", 1)
     (warning,) = world.cycle().warnings
+    assert warning.endswith("No cycle fails by that; correct STATUS_PAGE.") and "Errno" not in warning
     assert warning.startswith("The status page cannot be written") and cause in warning
     monkeypatch.delenv("STATUS_PAGE")
     world.cycle()

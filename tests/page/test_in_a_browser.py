@@ -104,6 +104,24 @@ def test_ten_thousand_findings_are_a_line_a_check(
     assert len(row.locator("td").nth(1).inner_text()) <= 240
 
 
+def test_all_that_is_open_is_in_sight_and_names_and_times_are_whole(
+    lively: World, render: Render, open_page: Open
+) -> None:
+    """What must be done is not looked for behind a scroll bar; of a hundred kinds the rest is said to be missing."""
+    values = "(found: 2026-01-05 10:01:30; expected: 2026-01-05 10:00:00; difference: 90 s)"
+    for number in range(60):
+        find(lively, "update_time_mismatch", range(number, number + 1), NOW - DAY, detail=f"kind {number} {values}")
+    page = open_page(render())
+    section = page.locator("section", has=page.locator("h2", has_text="Open now"))
+    assert section.locator("tbody tr").count() == 50
+    assert "11 more lines are left out here." in section.locator(".text").inner_text()
+    region = section.locator(".figures")
+    assert region.evaluate("element => element.scrollHeight <= element.clientHeight + 1")
+    first = section.locator("tbody tr", has_text="update_time_mismatch").first
+    for place in (2, 4):
+        assert first.locator("td").nth(place).evaluate("cell => getComputedStyle(cell).whiteSpace") == "nowrap"
+
+
 @pytest.mark.parametrize(
     ("scheme", "media"), [("light", "screen"), ("dark", "screen"), ("light", "print"), ("dark", "print")]
 )
@@ -160,6 +178,12 @@ def test_what_an_error_says_is_text(lively: World, render: Render, open_page: Op
     assert "taken" not in page.title()
     assert page.locator("script, img, section b").count() == 0
     assert page.get_by_text(hostile).count() >= 3
+
+
+def test_a_long_error_fills_no_page(lively: World, render: Render, open_page: Open) -> None:
+    log_cycle(lively, NOW - MINUTE, "failed", error=f"It broke. {'Words follow. ' * 200}See docs/recovery.md.")
+    told = open_page(render()).locator("header li").first.inner_text()
+    assert "It broke." in told and told.endswith("See docs/recovery.md.") and len(told) < 620
 
 
 def test_a_script_that_came_in_all_the_same_would_not_run(lively_page: str, open_page: Open) -> None:

@@ -316,8 +316,8 @@ MUTANTS = (
     Mutant(
         "watermark_not_capped",
         "extract/landing.py",
-        "watermark = min(seen.newest, moment.source_clock) if",
-        "watermark = seen.newest if",
+        "staged.bytes, survey.newest, survey.highest_id",
+        "staged.bytes, survey.last, survey.highest_id",
         "no LEAST on the watermark",
     ),
     Mutant(

@@ -203,9 +203,9 @@ class Oracle:
             self.raw[table].add(Version(row, stamp))
             self.arrived[table] = stamp
             self.ever[table][row] += 1
-        if good and moves_watermark:
-            seen = min(max(row[TIME[table]] for row in good), now)
-            self.watermarks[table] = max(self.watermarks.get(table, seen), seen)
+        past = [row[TIME[table]] for row in good if row[TIME[table]] <= now]
+        if past and moves_watermark:
+            self.watermarks[table] = max(self.watermarks.get(table, 0), *past)
 
     def to_land(self, table: str, good: list[Row]) -> list[Row]:
         """Of an order's rows of one second one counts, and the version of that second that landed last is held."""
