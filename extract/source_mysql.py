@@ -186,7 +186,9 @@ class MySQLSource:
 
     def _connect(self) -> pymysql.connections.Connection:
         seconds = self._limits.statement_seconds
-        connection = self._address.connect(read_timeout=seconds + SPARE_SECONDS)
+        silence = seconds + SPARE_SECONDS
+        # PyMySQL shakes hands over TLS within the time for writing.
+        connection = self._address.connect(read_timeout=silence, write_timeout=silence)
         try:
             with self._errors("setting up a session"):
                 wrong = pin(connection, seconds)
@@ -281,7 +283,7 @@ class MySQLSource:
         condition = row_filter(clock, [span])
         counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
         of_rows = fingerprint([text for _, text in self._canonical(table, kinds)]) if content else "0"
-        hour = f"{clock.seconds} DIV {SECONDS_PER_HOUR}"
+        hour = clock.hour
         before = None if self._has_snapshots(table) else int(self._row(counts)[0])
         with self._snapshot(f"counting {table.name}", last=content) as connection:
             began = time.monotonic()

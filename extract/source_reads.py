@@ -82,6 +82,12 @@ class TimeColumn:
     """Epoch seconds as a literal that the column is compared with."""
     pattern: str = "{}"
     """How a time of this column becomes epoch seconds."""
+    hour_pattern: str = f"{{}} DIV {SECONDS_PER_HOUR}"
+    """How epoch seconds become epoch hours in MySQL."""
+
+    @property
+    def hour(self) -> str:
+        return self.hour_pattern.format(self.seconds)
 
     @property
     def seconds(self) -> str:
