@@ -317,6 +317,22 @@ def test_everything_that_is_missing_is_named_at_once(database: Database, opened:
         list(opened().read(SPATH, EVERYTHING))
 
 
+def test_a_table_that_is_not_shown_is_told_in_the_servers_words(mysql_database: str) -> None:
+    with closing(Address.parse(mysql_database).connect(autocommit=True)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE TABLE base (order_id BIGINT, seen BIGINT, gone INT)")
+        cursor.execute("CREATE VIEW shown AS SELECT order_id, seen, gone FROM base")
+        cursor.execute("ALTER TABLE base DROP COLUMN gone")
+    tables = [SourceTable(name, "seen", ("order_id", "seen")) for name in ("shown", "other")]
+    with (
+        closing(open_source(mysql_database)) as source,
+        pytest.raises(
+            SourceError, match=r"no table shown, no table other \(View '.*shown' references .*\) \(Table '.*"
+        ),
+    ):
+        source.check(tables)
+
+
 def test_a_read_sees_the_moment_of_its_first_batch(mysql_database: str) -> None:
     """What is written while a read runs is not in it, however slowly it is taken."""
     database = Database(mysql_database)

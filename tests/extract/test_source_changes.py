@@ -238,6 +238,27 @@ def test_refresh_reads_orders_whatever_their_times_say(loaded: World, shop: Shop
     assert command(loaded, shop, "refresh") == command(loaded, shop, "refresh", "1", "--since", "2025-09-01") == 2
 
 
+def test_refresh_names_the_orders_that_the_source_does_not_show(
+    loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.run("DELETE FROM ecs_order_info WHERE order_id = 3")
+    capsys.readouterr()
+    assert command(loaded, shop, "refresh", "3", "77", "78") == 0
+    said = capsys.readouterr().out
+    assert "warning: ecs_order_info has no row of 3 of these orders (3, 77, 78). What is held of them stays" in said
+    assert "warning: uni_tracking_spath has no row of 2 of these orders (77, 78)." in said
+    assert command(loaded, shop, "refresh", "4", "5") == 0 and "warning" not in capsys.readouterr().out
+
+
+def test_verify_of_a_time_without_rows_says_that_it_compared_nothing(
+    loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert command(loaded, shop, "verify", "--since", moment(NIGHT + 99 * DAY).isoformat()) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Nothing was compared: neither side has a row between these times.")
+
+
 def test_a_reconcile_that_fails_does_not_stop_the_marts(
     loaded: World, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
