@@ -197,6 +197,17 @@ def test_a_status_that_went_back_is_told_and_the_newer_one_stays(loaded: World, 
     }
 
 
+@pytest.mark.parametrize("time", ["add_time * 1000", "NULL", "-add_time"])
+def test_metadata_whose_time_was_spoiled_is_not_taken_for_renewed(
+    loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str], time: str
+) -> None:
+    """No extract brings such a row, so what is held of the order differs from what the source shows."""
+    shop.run(f"UPDATE ecs_order_info SET add_time = {time} WHERE order_id = 3")
+    assert verified(loaded, shop, capsys)[1] == {"ecs_order_info": {"rows that the source no longer shows": 1}}
+    night(loaded, shop)
+    assert [table for table, _ in findings(loaded)] == ["ecs_order_info_raw"]
+
+
 def test_an_order_number_used_again_at_the_source_is_no_difference(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
