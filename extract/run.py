@@ -337,18 +337,18 @@ class _Worker:
 
         What had come of it comes twice then, and lands once, as whatever the source shows twice.
         """
-        unseen = {str(order) for order in job.orders or ()}
+        unseen = {*(job.orders or ())}
         while parts:
             part = parts.popleft()
             try:
                 for batch in self._source.read(job.table.source, part.ranges, since_id=job.since_id, orders=job.orders):
                     if unseen:
-                        unseen -= {*map(str, batch["order_id"].to_pylist())}
+                        unseen -= {*judged(batch, job.table)["order_id"].to_pylist()}
                     yield batch
             except TooLong as error:
                 parts.extendleft(reversed(self._in_halves(job, part, error)))
         if unseen:
-            named = ", ".join(sorted(unseen, key=int)[:EXAMPLES])
+            named = ", ".join(map(str, sorted(unseen)[:EXAMPLES]))
             job.warnings.append(
                 f"{job.table.source.name} has no row of {len(unseen):,} of these orders ({named}"
                 f"{', …' if len(unseen) > EXAMPLES else ''}). What is held of them stays as it is."
