@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sqlglot.dialects.redshift import Redshift
+
 OWN_NAMES = frozenset(
     """
     active archived_at first_arrival first_created is_held last_created last_status newest_first period place_of_row
@@ -27,6 +29,10 @@ NEED_QUOTES = frozenset(
 """Words that sqlglot or DuckDB does not take for a column's name as they stand."""
 
 
+RESERVED_ON_REDSHIFT = frozenset(word.strip() for word in Redshift.Generator.RESERVED_KEYWORDS) - {"type"}
+"""What a COPY takes only in quotes, which it is not given; `type` it takes."""
+
+
 def why_unusable(name: str) -> str | None:
     """Why a column may not have this name (in lower case), in words; None where it may.
 
@@ -36,6 +42,6 @@ def why_unusable(name: str) -> str | None:
     """
     if name in OWN_NAMES:
         return "a name that this project's SQL uses itself"
-    if name in NEED_QUOTES:
+    if name in NEED_QUOTES or name in RESERVED_ON_REDSHIFT:
         return "a reserved word"
     return None if re.fullmatch(r"[^\W\d]\w*", name) else "no plain name (letters, digits and _)"
