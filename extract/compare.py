@@ -248,12 +248,14 @@ def _without_moved(source: Source, table: Table, found: list[Unequal]) -> list[U
 
 
 def _newest_shown(source: Source, table: Table, orders: Sequence[int]) -> dict[int, int]:
-    """Order -> its newest event time in the source, of the orders that it shows."""
+    """Order -> its newest event time in the source, of the orders that it shows in rows that can be loaded."""
     newest: dict[int, int] = {}
     for first in range(0, len(orders), ASKED_AT_ONCE):
         for batch in source.read(table.source, [], orders=orders[first : first + ASKED_AT_ONCE]):
             rows = judged(batch, table)
-            for order, time in zip(rows["order_id"].to_pylist(), rows[table.time].to_pylist(), strict=True):
-                if order and time:
+            for order, time, why in zip(
+                *(rows[name].to_pylist() for name in ("order_id", table.time, REASON)), strict=True
+            ):
+                if why is None:
                     newest[order] = max(time, newest.get(order, 0))
     return newest

@@ -36,11 +36,11 @@ def held_rows(
         SELECT :columns FROM (
           SELECT :versions, RANK() OVER (
             PARTITION BY versions.order_id, versions.{table.time} ORDER BY versions.landed_at DESC
-          ) AS landed_before
+          ) AS recency_rank
           FROM versions
           JOIN (SELECT DISTINCT order_id FROM staged) AS asked ON asked.order_id = versions.order_id
         ) AS ranked
-        WHERE landed_before = 1
+        WHERE recency_rank = 1
         """,
         {"versions": within, "staged": staged.table},
         columns=columns_of(table.identity),
@@ -81,7 +81,7 @@ def held_once(
 
     Args:
         carried: Further columns of the row.
-        content: Columns whose fingerprint is wanted, as a column `content`.
+        content: Columns whose fingerprint is wanted, as a column `row_content`.
     """
     one_per_order = table.mart.one_row_per_order
     keys = ["order_id", table.time] if one_per_order else table.identity
@@ -90,7 +90,7 @@ def held_once(
     selected = columns_of(kept, "place")
     if content:
         texts = canonical_columns("place", content, table.columns)
-        selected.append(fingerprint(texts, redshift=warehouse.is_redshift).as_("content"))
+        selected.append(fingerprint(texts, redshift=warehouse.is_redshift).as_("row_content"))
     beyond, pending = (
         union_all(
             [
@@ -103,7 +103,7 @@ def held_once(
             [_pending(warehouse, table, needed, since)],
         )
     )
-    names = [*kept, *(["content"] if content else [])]
+    names = [*kept, *(["row_content"] if content else [])]
     if not one_per_order:
         added = query_from_template(
             """
@@ -124,9 +124,9 @@ def held_once(
     return query_from_template(
         f"""
         SELECT :names FROM (
-          SELECT :versions, ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY {order}) AS newest FROM versions
+          SELECT :versions, ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY {order}) AS recency_rank FROM versions
         ) AS ranked
-        WHERE newest = 1
+        WHERE recency_rank = 1
         """,
         {"versions": every},
         names=columns_of(names),

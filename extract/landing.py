@@ -256,10 +256,10 @@ def fresh_rows(table: Table, staged: Staged) -> exp.Query:
     return query_from_template(
         f"""
         SELECT :names FROM (
-          SELECT :names, ROW_NUMBER() OVER (PARTITION BY {", ".join(keys)} ORDER BY {rest}) AS place
+          SELECT :names, ROW_NUMBER() OVER (PARTITION BY {", ".join(keys)} ORDER BY {rest}) AS place_of_row
           FROM staged WHERE {REASON} IS NULL
         ) AS placed
-        WHERE place = 1
+        WHERE place_of_row = 1
         """,
         {"staged": staged.table},
         names=columns_of(names),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extract.source_reads import LONGEST, Columns, TimeColumn, moment_literal
+from extract.source_reads import LONGEST, SECONDS_PER_HOUR, Columns, TimeColumn, moment_literal
 
 INTEGER_TYPES = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
 TEMPORAL_TYPES = frozenset({"date", "datetime", "timestamp"})
@@ -36,7 +36,11 @@ def event_time(spelling: str, kind: str) -> TimeColumn:
     """The event time; of a DATETIME, which says no zone, and of a TIMESTAMP the epoch seconds in UTC."""
     column = quoted(spelling)
     if kind in TEMPORAL_TYPES:
-        return TimeColumn(column, moment_literal, "TIMESTAMPDIFF(SECOND, '1970-01-01', {})")
+        # Adding nothing makes NULL of a day that is none (2024-02-30), which else would count as another day.
+        there_is = "DATE_ADD({}, INTERVAL 0 SECOND)"
+        return TimeColumn(column, moment_literal, f"TIMESTAMPDIFF(SECOND, '1970-01-01', {there_is})")
+    if kind == "decimal":  # DIV fails where the result is no BIGINT
+        return TimeColumn(column, hour_pattern=f"FLOOR({{}} / {SECONDS_PER_HOUR})")
     return TimeColumn(column)
 
 

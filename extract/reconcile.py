@@ -103,7 +103,7 @@ def warehouse_figures(
         since, until: Epoch seconds of event time, half-open.
         content: The columns of which a fingerprint is wanted.
     """
-    sums = "SUM(CAST(content AS DECIMAL(38, 0)))" if content else "0"
+    sums = "SUM(CAST(row_content AS DECIMAL(38, 0)))" if content else "0"
     counts = sql_from_template(
         f"""
         SELECT CAST(FLOOR(:time / 3600.0) AS BIGINT) AS hour, COUNT(*), SUM(CAST(order_id AS DECIMAL(38, 0))),

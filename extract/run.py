@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from extract.chunks import Chunks
 from extract.clock import Clock
-from extract.compare import Unequal
+from extract.compare import EXAMPLES, Unequal
 from extract.conflicts import again_after_conflicts
 from extract.ensure_tables import ensure_tables
 from extract.errors import ExtractFailed, SourceError, TooLong, in_words, within
@@ -329,10 +329,10 @@ class _Worker:
         """The part in halves; where it cannot be halved any more, the error, with what would help."""
         if halves := part.halves(self._source_clock):
             return halves
-        words = in_words(error)
+        words, by_order = in_words(error), job.orders is not None
         with suppress(SourceError):
-            if statement := self._source.missing_index(job.table.source):
-                words += f" No index begins with the event time: {statement}"
+            if statement := self._source.missing_index(job.table.source, of_orders=by_order):
+                words += f" No index begins with the {'order number' if by_order else 'event time'}: {statement}"
         raise TooLong(words) from error
 
     def _read(self, job: _Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
@@ -340,12 +340,22 @@ class _Worker:
 
         What had come of it comes twice then, and lands once, as whatever the source shows twice.
         """
+        unseen = {*(job.orders or ())}
         while parts:
             part = parts.popleft()
             try:
-                yield from self._source.read(job.table.source, part.ranges, since_id=job.since_id, orders=job.orders)
+                for batch in self._source.read(job.table.source, part.ranges, since_id=job.since_id, orders=job.orders):
+                    if unseen:
+                        unseen -= {*judged(batch, job.table)["order_id"].to_pylist()}
+                    yield batch
             except TooLong as error:
                 parts.extendleft(reversed(self._in_halves(job, part, error)))
+        if unseen:
+            named = ", ".join(map(str, sorted(unseen)[:EXAMPLES]))
+            job.warnings.append(
+                f"{job.table.source.name} has no row of {len(unseen):,} of these orders ({named}"
+                f"{', …' if len(unseen) > EXAMPLES else ''}). What is held of them stays as it is."
+            )
 
     def _land(
         self,

@@ -30,8 +30,9 @@ class Source(Protocol):
     def holds_rows(self, table: SourceTable) -> bool:
         """Whether the table has any row at all."""
 
-    def missing_index(self, table: SourceTable) -> str | None:
-        """The statement that would make the index of the event time, where a table has none; None for a view."""
+    def missing_index(self, table: SourceTable, *, of_orders: bool = False) -> str | None:
+        """The statement that would make the index of the event time, or of the key (`of_orders`), where a table has
+        none; None for a view."""
 
     def hourly_figures(
         self, table: SourceTable, start: int | None, end: int | None = None, *, content: bool = False

@@ -64,7 +64,7 @@ class DuckDBSource:
         with self._errors("be read"), self._connection.cursor() as cursor:
             return bool(cursor.execute(f"SELECT 1 FROM {_quoted(table.name)} LIMIT 1").fetchall())
 
-    def missing_index(self, table: SourceTable) -> str | None:
+    def missing_index(self, table: SourceTable, *, of_orders: bool = False) -> str | None:
         return None
 
     def hourly_figures(

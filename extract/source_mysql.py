@@ -69,23 +69,26 @@ class MySQLSource:
 
     def check(self, tables: Sequence[SourceTable]) -> None:
         kinds = {table.name: self._kinds(table) for table in tables}
-        raise_unless_complete(str(self._address), tables, {name: columns_of(of) for name, of in kinds.items()})
+        causes = {name: self._why_unreadable(name) for name, of in kinds.items() if not of}
+        raise_unless_complete(str(self._address), tables, {name: columns_of(of) for name, of in kinds.items()}, causes)
 
     def holds_rows(self, table: SourceTable) -> bool:
         return bool(self._query(f"SELECT 1 FROM {quoted(table.name)} LIMIT 1"))
 
-    def missing_index(self, table: SourceTable) -> str | None:
-        time = quoted(self._kinds(table)[table.time_column.lower()][0])
+    def missing_index(self, table: SourceTable, *, of_orders: bool = False) -> str | None:
+        kinds = self._kinds(table)
+        time, key = (kinds[name][0] for name in (table.time_column.lower(), table.source_name(table.key)))
+        columns = [key] if of_orders else [time, key]
         rows = self._query(
             "SELECT table_type, (SELECT COUNT(*) FROM information_schema.statistics AS s WHERE s.table_schema = "
             "t.table_schema AND s.table_name = t.table_name AND s.seq_in_index = 1 AND s.column_name = %s) "
             "FROM information_schema.tables AS t WHERE table_schema = DATABASE() AND table_name = %s",
-            (time.strip("`"), table.name),
+            (columns[0], table.name),
         )
         if not rows or rows[0][0] != "BASE TABLE" or rows[0][1]:
             return None
-        key = quoted(self._kinds(table)[table.source_name(table.key)][0])
-        return f"CREATE INDEX order_tracking ON {quoted(table.name)} ({time}, {key})"
+        name = "order_tracking_orders" if of_orders else "order_tracking"
+        return f"CREATE INDEX {name} ON {quoted(table.name)} ({', '.join(map(quoted, columns))})"
 
     def hourly_figures(
         self, table: SourceTable, start: int | None, end: int | None = None, *, content: bool = False
@@ -186,7 +189,9 @@ class MySQLSource:
 
     def _connect(self) -> pymysql.connections.Connection:
         seconds = self._limits.statement_seconds
-        connection = self._address.connect(read_timeout=seconds + SPARE_SECONDS)
+        silence = seconds + SPARE_SECONDS
+        # PyMySQL shakes hands over TLS within the time for writing.
+        connection = self._address.connect(read_timeout=silence, write_timeout=silence)
         try:
             with self._errors("setting up a session"):
                 wrong = pin(connection, seconds)
@@ -263,6 +268,14 @@ class MySQLSource:
         )
         return {name.lower(): (name, kind.lower()) for name, kind in rows}
 
+    def _why_unreadable(self, name: str) -> str:
+        """What the server says of a table of which it shows no columns: a view, say, that lacks what it looks at."""
+        try:
+            self._query(f"SELECT 1 FROM {quoted(name)} LIMIT 0")
+        except SourceError as error:
+            return self._address.in_one_line(error.__cause__ or error)
+        return ""
+
     def _has_snapshots(self, table: SourceTable) -> bool:
         """A view has none, for all one knows: what it looks at may have some or not."""
         if table.name not in self._snapshots:
@@ -281,7 +294,7 @@ class MySQLSource:
         condition = row_filter(clock, [span])
         counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
         of_rows = fingerprint([text for _, text in self._canonical(table, kinds)]) if content else "0"
-        hour = f"{clock.seconds} DIV {SECONDS_PER_HOUR}"
+        hour = clock.hour
         before = None if self._has_snapshots(table) else int(self._row(counts)[0])
         with self._snapshot(f"counting {table.name}", last=content) as connection:
             began = time.monotonic()
@@ -348,7 +361,7 @@ class MySQLSource:
                 raise self._too_long(action) from error
             raise SourceError(
                 f"The source {self._address} failed while {action}: {self._address.in_one_line(error)}. What was read "
-                "of it does not count. Once the source answers again, run again: nothing is lost or doubled."
+                "of it does not count. Once the cause is mended, run again: nothing is lost or doubled."
             ) from error
 
 

@@ -82,6 +82,12 @@ class TimeColumn:
     """Epoch seconds as a literal that the column is compared with."""
     pattern: str = "{}"
     """How a time of this column becomes epoch seconds."""
+    hour_pattern: str = f"{{}} DIV {SECONDS_PER_HOUR}"
+    """How epoch seconds become epoch hours in MySQL."""
+
+    @property
+    def hour(self) -> str:
+        return self.hour_pattern.format(self.seconds)
 
     @property
     def seconds(self) -> str:
@@ -212,15 +218,22 @@ def not_numeric(table: SourceTable, columns: Columns) -> list[str]:
     return [f"{table.name}.{name}" for name in names if name in columns and not columns[name][1]]
 
 
-def raise_unless_complete(where: str, tables: Sequence[SourceTable], found: Mapping[str, Columns]) -> None:
-    """Raises SourceError naming everything that `tables` want and `found` (by table name) lacks."""
+def raise_unless_complete(
+    where: str, tables: Sequence[SourceTable], found: Mapping[str, Columns], causes: Mapping[str, str] | None = None
+) -> None:
+    """Raises SourceError naming everything that `tables` want and `found` (by table name) lacks.
+
+    Args:
+        causes: Table name -> what the source says of a table of which nothing is found.
+    """
     lacking = [item for table in tables for item in missing(table, found[table.name])]
     wrong = [item for table in tables for item in not_numeric(table, found[table.name])]
     if not lacking and not wrong:
         return
     said = []
     if lacking:
-        said.append("has no " + ", no ".join(lacking))
+        causes = {name: cause for name, cause in (causes or {}).items() if cause}
+        said.append("has no " + ", no ".join(lacking) + "".join(f" ({cause})" for cause in causes.values()))
     if wrong:
         said.append(
             "holds neither whole numbers nor times in "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from extract.column_names import why_unusable
 from extract.column_types import KNOWN, arrow_type
 from extract.errors import ConfigurationError
 from extract.settings import PROJECT, mistakes_of
@@ -239,13 +241,19 @@ def _typed(model: str, listed: dict[str, dict[str, Any]], mistakes: list[str]) -
     where, columns = f"external_models.yaml: {model}", {}
     for name, written in listed.get(model, {}).items():
         try:
-            columns[name.lower()] = exp.DataType.build(str(written), dialect="redshift")
+            columns[str(name).lower()] = exp.DataType.build(str(written), dialect="redshift")
         except (SqlglotError, ValueError):
             mistakes.append(f"{where} has {name} as {written}, which is no type")
     columns.pop("landed_at", None)
     if not columns:
         mistakes.append(f"{where} has no columns")
     for name, kind in columns.items():
+        if why := why_unusable(name):
+            other = re.sub(r"\W", "_", name) + "_1"
+            mistakes.append(
+                f"{where} has a column '{name}', which is {why}: call it, say, {other}, and write {other}: {name} in "
+                "tables.yaml, under the table's columns"
+            )
         if arrow_type(kind) is None:
             mistakes.append(f"{where} has {name} as {kind.sql('redshift')}; an extract lands {KNOWN}")
     for name in ("order_id", next(mart.event_time for mart in marts() if mart.raw == model)):

@@ -155,11 +155,7 @@ def as_text(verdicts: list[Verdict]) -> str:
     from scripts.display import table
 
     differing = [verdict for verdict in verdicts if not verdict.equal]
-    lines = [
-        f"Nothing differs in {sum(verdict.hours for verdict in verdicts):,} hours of {len(verdicts)} tables."
-        if not differing
-        else f"The source and the warehouse differ in {', '.join(verdict.table for verdict in differing)}."
-    ]
+    lines = [_outcome(verdicts)]
     compared = [
         (verdict.table, _utc(verdict.since), _utc(verdict.until), verdict.hours, verdict.unequal_hours)
         for verdict in verdicts
@@ -181,6 +177,16 @@ def as_text(verdicts: list[Verdict]) -> str:
         if verdict.not_compared:
             lines.append(f"{verdict.table}: not compared by the hour: {', '.join(verdict.not_compared)}.")
     return "\n".join(lines)
+
+
+def _outcome(verdicts: list[Verdict]) -> str:
+    differing = [verdict.table for verdict in verdicts if not verdict.equal]
+    hours = sum(verdict.hours for verdict in verdicts)
+    if differing:
+        return f"The source and the warehouse differ in {', '.join(differing)}."
+    if not hours:
+        return "Nothing was compared: neither side has a row between these times. Give an earlier --since."
+    return f"Nothing differs in {hours:,} hours of {len(verdicts)} tables."
 
 
 def as_json_text(verdicts: list[Verdict]) -> str:

@@ -243,6 +243,23 @@ def test_a_read_that_cannot_be_halved_any_more_names_what_would_help(
         world.cycle(NIGHT, source=shop.url)
 
 
+def test_a_refresh_that_takes_too_long_names_the_index_that_finds_orders(
+    world: World, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.cycle(NIGHT, source=shop.url)
+
+    def slow(self: MySQLSource, *args: Any, **options: Any) -> Any:
+        raise TooLong("it took too long")
+        yield
+
+    monkeypatch.setattr(MySQLSource, "read", slow)
+    assert command(world, shop, "refresh", "3", "--table", "uni_tracking_spath") == 1
+    assert (
+        "it took too long No index begins with the order number: CREATE INDEX order_tracking_orders ON "
+        "`uni_tracking_spath` (`order_id`)"
+    ) in capsys.readouterr().err
+
+
 def test_counting_that_takes_too_long_counts_smaller_ranges(
     mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

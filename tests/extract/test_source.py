@@ -253,6 +253,36 @@ def test_hourly_counts_are_of_placeable_rows_and_survive_bad_keys(
     assert source.hourly_figures(SPATH, 3601, 7201) == {1: (1, 0, 7199, 0), 2: (2, 2**62 - 4, 14400, 0)}
 
 
+def test_an_event_time_beyond_a_bigint_stops_no_count(mysql_database: str) -> None:
+    table = SourceTable("t", "seen", ("order_id", "seen"))
+    with closing(Address.parse(mysql_database).connect(autocommit=True)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE TABLE t (order_id BIGINT, seen DECIMAL(65, 2))")
+        cursor.execute("INSERT INTO t VALUES (1, 7200), (2, 7201.5), (3, 1e60), (4, -1e60), (5, NULL)")
+    with closing(open_source(mysql_database)) as source:
+        figures = source.hourly_figures(table, None)
+        assert figures[2] == (2, 3, 14401, 0) and sum(each.rows for each in figures.values()) == 3
+        assert sum(batch.num_rows for batch in source.read(table, EVERYTHING)) == 5
+
+
+@pytest.mark.parametrize("kind", ["DATE", "DATETIME"])
+def test_a_day_that_is_none_is_no_event_time(mysql_database: str, kind: str) -> None:
+    """Servers keep a 31st of February under ALLOW_INVALID_DATES; it must not pass for a 3rd of March."""
+    table = SourceTable("t", "day", ("order_id", "seen"), event_time="seen", names={"seen": "day"})
+    with closing(Address.parse(mysql_database).connect(autocommit=True)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES'")
+        cursor.execute(f"CREATE TABLE t (order_id BIGINT, day {kind})")
+        cursor.execute(
+            "INSERT INTO t VALUES (1, '2025-02-28'), (2, '2025-02-31'), (3, '2025-00-10'), (4, '0000-00-00')"
+        )
+    with closing(open_source(mysql_database)) as source:
+        (batch,) = source.read(table, EVERYTHING)
+        first = 1_740_700_800  # 2025-02-28 00:00:00 UTC
+        assert batch["seen"].to_pylist() == [first, None, None, None]
+        assert source.hourly_figures(table, None) == {first // 3600: (1, 1, first, 0)}
+
+
 @pytest.mark.parametrize("oldest", [1, 1_700_003_599, 4_000_000_000])
 def test_counting_month_by_month_counts_every_row_once(
     database: Database, opened: Callable[[], Source], oldest: int
@@ -285,6 +315,22 @@ def test_everything_that_is_missing_is_named_at_once(database: Database, opened:
     assert "neither whole numbers nor times in uni_tracking_info.update_time" in str(caught.value)
     with pytest.raises(SourceError, match="traceseq"):
         list(opened().read(SPATH, EVERYTHING))
+
+
+def test_a_table_that_is_not_shown_is_told_in_the_servers_words(mysql_database: str) -> None:
+    with closing(Address.parse(mysql_database).connect(autocommit=True)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE TABLE base (order_id BIGINT, seen BIGINT, gone INT)")
+        cursor.execute("CREATE VIEW shown AS SELECT order_id, seen, gone FROM base")
+        cursor.execute("ALTER TABLE base DROP COLUMN gone")
+    tables = [SourceTable(name, "seen", ("order_id", "seen")) for name in ("shown", "other")]
+    with (
+        closing(open_source(mysql_database)) as source,
+        pytest.raises(
+            SourceError, match=r"no table shown, no table other \(View '.*shown' references .*\) \(Table '.*"
+        ),
+    ):
+        source.check(tables)
 
 
 def test_a_read_sees_the_moment_of_its_first_batch(mysql_database: str) -> None:

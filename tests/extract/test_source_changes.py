@@ -197,6 +197,17 @@ def test_a_status_that_went_back_is_told_and_the_newer_one_stays(loaded: World, 
     }
 
 
+@pytest.mark.parametrize("time", ["add_time * 1000", "NULL", "-add_time"])
+def test_metadata_whose_time_was_spoiled_is_not_taken_for_renewed(
+    loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str], time: str
+) -> None:
+    """No extract brings such a row, so what is held of the order differs from what the source shows."""
+    shop.run(f"UPDATE ecs_order_info SET add_time = {time} WHERE order_id = 3")
+    assert verified(loaded, shop, capsys)[1] == {"ecs_order_info": {"rows that the source no longer shows": 1}}
+    night(loaded, shop)
+    assert [table for table, _ in findings(loaded)] == ["ecs_order_info_raw"]
+
+
 def test_an_order_number_used_again_at_the_source_is_no_difference(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,6 +247,28 @@ def test_refresh_reads_orders_whatever_their_times_say(loaded: World, shop: Shop
     loaded.cycle(NIGHT + 30 * MINUTE, source=shop.url)
     assert {status for status, _ in loaded.uti().values()} == {7}
     assert command(loaded, shop, "refresh") == command(loaded, shop, "refresh", "1", "--since", "2025-09-01") == 2
+
+
+def test_refresh_names_the_orders_that_the_source_does_not_show(
+    loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.run("DELETE FROM ecs_order_info WHERE order_id = 3")
+    capsys.readouterr()
+    assert command(loaded, shop, "refresh", "3", "77", "78") == 0
+    said = capsys.readouterr().out
+    assert "warning: ecs_order_info has no row of 3 of these orders (3, 77, 78). What is held of them stays" in said
+    assert "warning: uni_tracking_spath has no row of 2 of these orders (77, 78)." in said
+    shop.run("ALTER TABLE ecs_order_info MODIFY order_id DECIMAL(20, 2)")  # 4 comes as 4.00
+    assert command(loaded, shop, "refresh", "4", "5") == 0 and "warning" not in capsys.readouterr().out
+
+
+def test_verify_of_a_time_without_rows_says_that_it_compared_nothing(
+    loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert command(loaded, shop, "verify", "--since", moment(NIGHT + 99 * DAY).isoformat()) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Nothing was compared: neither side has a row between these times.")
 
 
 def test_a_reconcile_that_fails_does_not_stop_the_marts(

@@ -7,17 +7,22 @@ import os
 import re
 import shutil
 import socket
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from bench.source_tables import SOURCE_TABLES
+from extract import source_mysql
 from extract.errors import SourceError
 from extract.mysql_address import Address
 from extract.source import SourceTable, TimeRange, open_source
+from extract.source_mysql import MySQLSource
+from extract.source_reads import Limits
 from tests.support.certificates import certificate
 from tests.support.mariadb_server import VARIABLE, MariaDB
 
@@ -142,6 +147,30 @@ def test_the_login_by_ed25519_names_what_it_needs(server: MariaDB) -> None:
         return
     with pytest.raises(SourceError, match=r"'pynacl' package is required.*pip install.*mysql_native_password"):
         cipher(url)
+
+
+def test_a_server_that_falls_silent_while_hands_are_shaken_is_given_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody in between lets the server's greeting through and nothing else, as a firewall that forgets does."""
+    monkeypatch.setattr(source_mysql, "SPARE_SECONDS", 1)
+    to = Address.parse(url)
+    ended = threading.Event()
+
+    def greet(silent: socket.socket) -> None:
+        with suppress(OSError):
+            client, _ = silent.accept()
+            with client, socket.create_connection((to.host, to.port)) as server:
+                client.sendall(server.recv(4096))
+                ended.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Thread(target=greet, args=[silent], daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(SourceError, match=r"cannot be reached.*timed out"):
+            MySQLSource(url.replace(f":{to.port}/", f":{silent.getsockname()[1]}/"), Limits(statement_seconds=1))
+        ended.set()
+    assert time.monotonic() - began < 15
 
 
 def has_ipv6() -> bool:
