@@ -380,9 +380,9 @@ def test_a_key_and_a_time_of_another_type_are_judged_row_by_row(
         assert all(any(reason.startswith(what) for reason in reasons) for what in refused), (case, reasons)
         with closing(open_source(setting.url)) as rows:
             counts = rows.hourly_figures(load_config().tables[0].source, None)
-        assert sum(count for count, _, _ in counts.values()) == len(case.held)
+        assert sum(figures.rows for figures in counts.values()) == len(case.held)
         if not refused:
-            assert sum(keys for _, keys, _ in counts.values()) == sum(case.held.values())
+            assert sum(figures.keys for figures in counts.values()) == sum(case.held.values())
 
 
 @pytest.mark.parametrize("gateway", ["local", "redshift"])
