@@ -8,8 +8,8 @@ from sqlglot.dialects.redshift import Redshift
 
 OWN_NAMES = frozenset(
     """
-    active archived_at first_arrival first_created is_held last_created last_status newest_first period place_of_row
-    rank_of_place recency_rank rejected_because rejected_row row_content source_id
+    active_order_id archived_at first_arrival first_created is_held last_created last_status newest_first period
+    place_of_row rank_of_place recency_rank rejected_because rejected_row row_content source_id
     """.split()  # noqa: SIM905
 )
 """What this project's SQL calls a column that it adds to those of a table. Of two columns of one name it would look at

@@ -73,7 +73,7 @@ def stale_status(found: Retention) -> exp.Expr:
 def stale_metadata(found: Retention) -> exp.Expr:
     """The metadata in history is an older version than the present one, or the same while its order is active."""
     not_newer = exp.not_(older("present", "history", found.identity))
-    active = exp.not_(exp.column("active", "present").is_(exp.null()))
+    active = exp.not_(exp.column("active_order_id", "present").is_(exp.null()))
     return exp.paren(exp.or_(older("history", "present", found.identity), exp.and_(not_newer, active)))
 
 
@@ -101,7 +101,7 @@ def present_metadata(found: Retention, period: str) -> exp.Query:
     """The mart's rows of the orders that came back from a period, and whether their order is active."""
     return query_from_template(
         """
-        SELECT :columns, CASE WHEN departed.order_id IS NULL THEN active.order_id END AS active
+        SELECT :columns, CASE WHEN departed.order_id IS NULL THEN active.order_id END AS active_order_id
         FROM returned JOIN mart ON mart.order_id = returned.order_id
         LEFT JOIN active ON active.order_id = mart.order_id
         LEFT JOIN departed ON departed.order_id = mart.order_id AND departed.update_time >= mart.add_time

@@ -89,7 +89,7 @@ def test_clean_deletes_of_a_returned_order_only_what_is_older_and_of_the_same_or
 def test_clean_deletes_metadata_of_an_active_order_also_where_it_is_the_same_version() -> None:
     (deletion,) = texts(clean(found("ecs", returned=("2025_h1",))))
     assert deletion.startswith("DELETE FROM h.hist_ecs_2025_h1 USING")
-    assert "NOT present.active IS NULL" in deletion
+    assert "NOT present.active_order_id IS NULL" in deletion
     assert "h.hist_ecs_2025_h1.add_time = present.add_time" in deletion, (
         "metadata of another creation is another order's"
     )
