@@ -1,4 +1,4 @@
-"""What one evaluation of a mart works on: one frozen object, and the queries that fill it and its temporary tables."""
+"""What is due: one frozen object, and the queries that fill it. The anchor rule and the half-years stand here, too."""
 
 from __future__ import annotations
 

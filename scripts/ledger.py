@@ -18,6 +18,7 @@ from extract.clock import QUARTER_HOUR
 from extract.extract_log import landed_in_all, stamp_literal
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
+from macros.checks import GRACE_SECONDS
 from macros.due import half_year
 from macros.history import history_view
 from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
@@ -122,7 +123,7 @@ def _table_ledger(warehouse: Warehouse, table: Table, landed: int, rejected: int
         for name_of_period, rows in warehouse.fetchall(query):
             setattr(_of(ledger, name_of_period), place, int(rows))
     reached = _reached(warehouse, table)
-    settled = now // QUARTER_HOUR * QUARTER_HOUR - 2 * QUARTER_HOUR
+    settled = now // QUARTER_HOUR * QUARTER_HOUR - GRACE_SECONDS
     engine = SimpleNamespace(fetchall=warehouse.fetchall, dialect="redshift" if warehouse.is_redshift else "duckdb")
     starts = range_starts(table.mart.name, engine)
     for start, end in zip([None, *starts], [*starts, None], strict=True):
