@@ -6,6 +6,7 @@ docs/operations.md, 'The source URL', explains each option for its reader.
 from __future__ import annotations
 
 import ssl
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from extract.errors import SourceError, SourceUrlError, in_words
 from extract.settings import in_project, without
 
 CONNECT_SECONDS = 10
+ROOM_SECONDS = 5
+"""So long a connection is asked for again where the server allows no more of them."""
 PORT = 3306
 LOCALHOST = "localhost"
 
@@ -102,26 +105,34 @@ class Address:
         return f"mysql://{self.user}@{host}:{self.port}/{self.database}"
 
     def connect(self, **options: Any) -> pymysql.connections.Connection:
-        """A connection with utf8mb4, otherwise set up by the server: MySQLSource pins the rest. Raises SourceError."""
-        try:
-            connection = pymysql.connect(
-                host=self.host,
-                port=self.port,
-                unix_socket=self.socket,
-                user=self.user,
-                password=self.password.encode(),  # as servers keep it; PyMySQL would write a text as Latin-1
-                database=self.database,
-                charset="utf8mb4",
-                connect_timeout=CONNECT_SECONDS,
-                **self._tls(),
-                **options,
-            )
-        except (pymysql.Error, OSError, RuntimeError) as error:  # RuntimeError: a package that a login needs
-            raise SourceError(
-                f"The source {self} cannot be reached: {self.in_one_line(error)}. Nothing was read or written. "
-                f"{_remedy(error)}, then run again."
-            ) from None
-        return connection
+        """A connection with utf8mb4, otherwise set up by the server: MySQLSource pins the rest. Raises SourceError.
+
+        Where the server allows no more connections for the moment it waits a little: it may not have noticed yet that
+        one of ours has ended.
+        """
+        given_up = time.monotonic() + ROOM_SECONDS
+        while True:
+            try:
+                return pymysql.connect(
+                    host=self.host,
+                    port=self.port,
+                    unix_socket=self.socket,
+                    user=self.user,
+                    password=self.password.encode(),  # as servers keep it; PyMySQL would write a text as Latin-1
+                    database=self.database,
+                    charset="utf8mb4",
+                    connect_timeout=CONNECT_SECONDS,
+                    **self._tls(),
+                    **options,
+                )
+            except (pymysql.Error, OSError, RuntimeError) as error:  # RuntimeError: a package that a login needs
+                if _has_no_room(error) and time.monotonic() < given_up:
+                    time.sleep(0.2)
+                    continue
+                raise SourceError(
+                    f"The source {self} cannot be reached: {self.in_one_line(error)}. Nothing was read or written. "
+                    f"{_remedy(error)}, then run again."
+                ) from None
 
     def _tls(self) -> dict[str, Any]:
         """What PyMySQL calls it. Told nothing, it takes TLS if the server offers it; given a context, it insists on it.
@@ -227,6 +238,12 @@ def _unverified() -> ssl.SSLContext:
 
 def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for a passphrase
+
+
+def _has_no_room(error: BaseException) -> bool:
+    """The server, or the limit of this user, allows no further connection now."""
+    code, words = (*error.args, "", "")[:2]
+    return code in (1040, 1203) or (code == 1226 and "max_user_connections" in str(words))
 
 
 def _remedy(error: BaseException) -> str:

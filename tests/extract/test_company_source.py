@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from extract.errors import TooLong
+from extract.errors import SourceError, TooLong
 from extract.mysql_address import Address
 from extract.source import SourceTable, TimeRange, open_source
 from extract.source_mysql import MySQLSource
@@ -291,7 +291,12 @@ def test_no_more_connections_are_open_than_are_allowed(
 ) -> None:
     """A DBA allows the user a single one: first load, reconcile and verify pass all the same."""
     reader = mariadb.reader_url(Address.parse(mysql_database).database, "alone", "WITH MAX_USER_CONNECTIONS 1")
-    with pytest.raises(Exception, match="max_user_connections"):
+    with (
+        pytest.MonkeyPatch.context() as impatient,
+        closing(Address.parse(reader).connect()),  # somebody else has it
+        pytest.raises(SourceError, match="max_user_connections"),
+    ):
+        impatient.setattr("extract.mysql_address.ROOM_SECONDS", 1)
         world.cycle(NIGHT, source=reader)
     import extract.tables
 
@@ -305,6 +310,19 @@ def test_no_more_connections_are_open_than_are_allowed(
     monkeypatch.setattr("scripts.run_cycle.load_config", limited)
     world.cycle(NIGHT, source=reader, reconcile_since=START)
     assert len(world.uti()) == 10
+
+
+def test_a_connection_that_ends_makes_room_for_the_next(mariadb: MariaDB, mysql_database: str, shop: Shop) -> None:
+    """A server counts one of ours for a moment after it was closed."""
+    reader = Address.parse(
+        mariadb.reader_url(Address.parse(mysql_database).database, "leaving", "WITH MAX_USER_CONNECTIONS 1")
+    )
+    before = reader.connect()
+    leaving = threading.Timer(0.5, before.close)
+    leaving.start()
+    with closing(reader.connect()) as after:
+        assert after.open
+    leaving.join()
 
 
 # Silent
