@@ -371,7 +371,7 @@ def test_a_thousand_findings_are_one_line_and_one_command(world: World, capsys: 
         "'2025-09-02', '2025-09-02', 1, NULL, NULL FROM range(1, 10001) AS orders (order_id)"
     )
     assert exceptions_command(["list"]) == 0
-    _, line, summary = capsys.readouterr().out.splitlines()
+    _, line, _, summary = capsys.readouterr().out.splitlines()
     assert "10,000" in line and "1 [found: 2025-09-01 00:01:01; expected" in line and summary.startswith("10,000 open.")
     assert exceptions_command(["list", "--check", "update_time_mismatch", "--limit", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
