@@ -179,6 +179,7 @@ def test_6_what_landed_may_be_in_history_or_replaced_by_a_newer_version_but_not_
     assert [row for row in failures(world) if row[0] == "landed_but_missing"] == [("landed_but_missing", UTI, 2)]
 
 
+@pytest.mark.slow
 def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World) -> None:
     world.order(1, at("2025-01-05T00:00:00"))
     world.order(9, START)

@@ -86,6 +86,7 @@ def test_where_a_month_is_shorter_the_line_waits_and_never_moves_back(make_world
         world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_line_that_was_moved_back_does_not_split_what_comes_again(
     make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

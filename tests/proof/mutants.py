@@ -348,7 +348,7 @@ MUTANTS = (
     Mutant(
         "no_dedup_in_the_landing",
         "extract/landing.py",
-        "WHERE place = 1",
+        "WHERE place_of_row = 1",
         "WHERE place > 0",
         "a scan that the source holds twice lands twice",
     ),
@@ -377,8 +377,8 @@ MUTANTS = (
     Mutant(
         "any_version_of_a_second_is_held",
         "extract/held.py",
-        "WHERE landed_before = 1",
-        "WHERE landed_before > 0",
+        'WHERE recency_rank = 1\n        """,\n        {"versions": within,',
+        'WHERE recency_rank > 0\n        """,\n        {"versions": within,',
         "a value that is changed and changed back stays changed",
         ("tests/extract/test_source_changes.py::test_a_value_that_is_changed_and_changed_back_comes_in_both_times",),
     ),

@@ -205,6 +205,7 @@ def test_what_a_cycle_that_died_had_archived_is_in_one_place_after_the_next(make
         assert [order for _, order in world.history("uti")] == [order for _, order in world.history("ecs")] == [1]
 
 
+@pytest.mark.slow
 def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make_world: Callable[..., World]) -> None:
     world = prepare(make_world)
     before = keep(world)

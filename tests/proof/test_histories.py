@@ -17,7 +17,7 @@ from tests.proof.histories import ACTIONS, EVENTS, KINDS, PASSAGES, History
 from tests.proof.play import Figures, Player, play_history
 from tests.proof.scenes import STORIES
 
-HISTORIES = int(os.environ.get("ORDER_TRACKING_TEST_HISTORIES", "8"))
+HISTORIES = int(os.environ.get("ORDER_TRACKING_TEST_HISTORIES", "5"))
 
 
 @pytest.fixture(scope="module")

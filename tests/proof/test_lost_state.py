@@ -78,6 +78,7 @@ def test_state_lost_after_orders_were_archived_is_made_good_from_whole_raw(world
     assert world.exceptions() == []
 
 
+@pytest.mark.slow
 def test_state_lost_after_raw_was_trimmed_refuses_and_changes_nothing(world: World) -> None:
     """SQLMesh would replace each mart by the 35 days that raw holds."""
     world.order(9, START - 60 * DAY)

@@ -85,6 +85,7 @@ def add_columns(project: Path) -> None:
     file.write_text(file.read_text().replace("    landed_at: TIMESTAMP\n", lines + "    landed_at: TIMESTAMP\n"))
 
 
+@pytest.mark.slow
 def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(
     redshift_world: RedshiftWorld, project: Path
 ) -> None:

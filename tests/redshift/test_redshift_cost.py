@@ -46,6 +46,7 @@ def test_a_steady_archiving_cycle_costs_little(redshift_world: RedshiftWorld) ->
     assert len(reads) <= CATALOG_READS
 
 
+@pytest.mark.slow
 def test_cycles_make_no_view_anew(redshift_world: RedshiftWorld) -> None:
     """Who reads one, or has built upon it, is in nobody's way, and a right stays: a view's interval is a year."""
     world = redshift_world
