@@ -52,10 +52,12 @@ WITH batch AS (
     1::INTEGER AS is_held
   FROM held
 ), ranked AS (
+  /* Of two same rows the batch's counts: where SQLMesh replaces the whole table (a lost state), what the mart holds
+     already must be among the rows. */
   SELECT
     @raw_columns(uti),
     is_held,
-    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY @newest_first(uti), is_held DESC) AS recency_rank
+    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY @newest_first(uti), is_held) AS recency_rank
   FROM versions
 )
 SELECT

@@ -89,7 +89,7 @@ MUTANTS = (
     Mutant(
         "older_replaces_newer",
         UTI,
-        "PARTITION BY order_id ORDER BY @newest_first(uti), is_held DESC",
+        "PARTITION BY order_id ORDER BY @newest_first(uti), is_held",
         "PARTITION BY order_id, is_held ORDER BY @newest_first(uti)",
         "a replay takes a status back",
     ),
@@ -465,12 +465,12 @@ MUTANTS = (
         ("tests/marts/test_production_only.py::test_a_dev_plan_of_a_changed_owner_never_writes_production",),
     ),
     Mutant(
-        "a_held_row_is_written_again",
+        "a_held_row_wins_a_tie",
         UTI,
-        "@newest_first(uti), is_held DESC",
-        "@newest_first(uti), is_held",
-        "a row that the mart holds already is replaced by itself in each cycle that looks back at it",
-        ("tests/marts/test_unit_tests.py::test_the_queries_do_what_their_unit_tests_say",),
+        "@newest_first(uti), is_held)",
+        "@newest_first(uti), is_held DESC)",
+        "where SQLMesh replaces the whole mart (a lost state) what the mart held already is gone",
+        ("tests/proof/test_lost_state.py::test_state_lost_before_anything_was_trimmed_is_made_good",),
     ),
     Mutant(
         "a_conflict_is_final",
