@@ -34,6 +34,19 @@ def test_old_status_never_replaces_newer(world: World) -> None:
     assert world.uti() == {1: (300, START - 10 * MINUTE)}
 
 
+def test_old_status_in_a_batch_of_newer_ones_never_replaces_what_the_mart_holds(world: World) -> None:
+    """The newer one landed long before, and the batch begins with the old one: held rows are looked for from there."""
+    world.order(1, START - HOUR)
+    world.scan(1, START - 10 * MINUTE, code=300)
+    for _ in range(3):
+        world.cycle()
+    world.status(1, 250, START - 20 * MINUTE)
+    world.order(2, world.now)
+    world.cycle()
+    assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_info_raw") == [(3,)]
+    assert world.uti()[1] == (300, START - 10 * MINUTE)
+
+
 def test_same_second_with_two_statuses_is_decided_by_arrival_then_by_value(world: World) -> None:
     world.status(1, 250, START)
     world.insert("uni_tracking_info", [(1, "T1", 240, START)])

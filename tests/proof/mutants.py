@@ -465,6 +465,14 @@ MUTANTS = (
         ("tests/marts/test_production_only.py::test_a_dev_plan_of_a_changed_owner_never_writes_production",),
     ),
     Mutant(
+        "held_rows_are_looked_for_from_the_batchs_newest",
+        "macros/batch.py",
+        "SELECT MIN(:time) AS oldest",
+        "SELECT MAX(:time) AS oldest",
+        "an old status in a batch of newer ones replaces the newer one that the mart holds",
+        ("tests/marts/test_marts.py::test_old_status_in_a_batch_of_newer_ones_never_replaces_what_the_mart_holds",),
+    ),
+    Mutant(
         "a_held_row_wins_a_tie",
         UTI,
         "@newest_first(uti), is_held)",

@@ -41,6 +41,8 @@ def test_a_steady_archiving_cycle_costs_little(redshift_world: RedshiftWorld) ->
     reads = [sql for sql in statements if CATALOG.search(sql)]
     listed = "\n".join(f"{number:3} {sql[:200]}" for number, sql in enumerate(statements, 1))
     print(f"{listed}\n{len(statements)} statements, {len(commits)} commits, {len(reads)} reads of the catalog")
+    bounds = [sql for sql in statements if re.search(r'"mart"\."(update|add)_time" >= CAST\(\d+ AS BIGINT\)', sql)]
+    assert len(bounds) == 2, "what the marts hold is looked for in a range whose bound is a literal"
     assert len(statements) <= STATEMENTS
     assert len(commits) <= COMMITS
     assert len(reads) <= CATALOG_READS
