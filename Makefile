@@ -47,7 +47,7 @@ prove: $(TOOLS) ## N random histories against the oracle (N=200); SEED=123 plays
 	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 mutants: $(TOOLS) ## Put the classic mistakes into a copy of the project, one by one: each must be caught
-	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.mutants $(ARGS)
+	@PYTHON_DOTENV_DISABLED=1 $(BIN)/python -m tests.proof.mutants --jobs $(JOBS) $(ARGS)
 
 SCALE ?= 0.1
 bench: $(TOOLS) ## Time whole cycles at SCALE (0.1; 1.0) of peak volume; results in docs/bench

@@ -41,6 +41,11 @@ def utc(epoch_seconds: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC)
 
 
+def moment_of(epoch_seconds: float) -> dt.datetime:
+    """A moment as the warehouse keeps it: UTC, without a zone."""
+    return utc(epoch_seconds).replace(tzinfo=None)
+
+
 def epoch_of(moment: dt.datetime) -> int:
     """Epoch seconds; a moment without a zone, as the warehouse keeps it, is UTC."""
     return int(as_utc(moment).timestamp())
@@ -71,5 +76,5 @@ def next_stamp(now: int, before: dt.datetime | None) -> dt.datetime:
         >>> str(first), str(next_stamp(901, first)), str(next_stamp(1800, first))
         ('1970-01-01 00:14:59', '1970-01-01 00:14:59.000001', '1970-01-01 00:29:59')
     """
-    stamp = utc(landing_stamp(now)).replace(tzinfo=None)
+    stamp = moment_of(landing_stamp(now))
     return stamp if before is None or before < stamp else before + dt.timedelta(microseconds=1)

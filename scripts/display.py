@@ -64,6 +64,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def cut(text: str, size: int) -> str:
+    """The beginning of a text that is longer than `size` characters."""
+    return text if len(text) <= size else f"{text[: size - 2]} …"
+
+
 def in_time(span: dt.timedelta | float) -> str:
     """A span of time in two words.
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from extract.clock import RECONCILE_DAYS, epoch_of, utc
+from extract.clock import RECONCILE_DAYS, epoch_of, moment_of
 from extract.compare import MISSING
 from extract.ensure_tables import EXTRACT_LOG, UNEQUAL_HOURS
 from extract.errors import ConfigurationError, WarehouseError
@@ -282,7 +282,7 @@ def judge(tables: Sequence[Arrivals], buffer_seconds: int, *, now: int, first: i
     choices = tuple(_choice(tables, size, buffer_seconds) for size in sizes)
     recommended, because = _recommended(tables, choices, buffer_seconds, reconciles)
     return LatenessReport(
-        at=utc(now).replace(tzinfo=None),
+        at=moment_of(now),
         days=(now - first) / DAY,
         buffer_seconds=buffer_seconds,
         tables=tuple(tables),

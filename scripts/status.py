@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, Clock
+from extract.clock import QUARTER_HOUR, Clock, epoch_of, moment_of
 from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG
 from extract.errors import ConfigurationError, WarehouseError
 from extract.freshness import Lateness, lateness
@@ -107,8 +107,8 @@ class Status:
 
     @property
     def next_half_year(self) -> tuple[str, dt.datetime]:
-        end = period_bounds(period_of(_epoch(self.at)))[1]
-        return period_of(end), _moment(end)
+        end = period_bounds(period_of(epoch_of(self.at)))[1]
+        return period_of(end), moment_of(end)
 
 
 def read_status(
@@ -130,7 +130,7 @@ def read_status(
 
 
 def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept: Sequence[dict[str, Any]]) -> Status:
-    at = clock.now_utc().replace(tzinfo=None)
+    at = moment_of(clock.now())
     late = {each.table: each for each in lateness(warehouse, config, clock.now())}
     checked_at, findings = last_checks(warehouse, clock.now())
     first, last_done = _first_and_last_done(warehouse, clock.now())
@@ -212,8 +212,8 @@ def _cycles(
             "SELECT :columns FROM log WHERE cycle_at >= :since AND cycle_at <= :now",
             {"log": CYCLE_LOG},
             columns=[sql_from_template(name, {}) for name in COLUMNS],
-            since=timestamp(_epoch(since)),
-            now=timestamp(_epoch(at)),
+            since=timestamp(epoch_of(since)),
+            now=timestamp(epoch_of(at)),
         )
     )
     found = {cycle.started_at: cycle for cycle in (LoggedCycle(*row) for row in rows)}
@@ -248,7 +248,7 @@ def _open(warehouse: Warehouse, at: dt.datetime) -> tuple[dict[str, int], int]:
             FROM exceptions WHERE resolved_at IS NULL GROUP BY check_name ORDER BY 2 DESC, 1
             """,
             {"exceptions": EXCEPTIONS},
-            yesterday=timestamp(_epoch(at - DAY)),
+            yesterday=timestamp(epoch_of(at - DAY)),
         )
     )
     return {check: count for check, count, _ in rows}, int(sum(opened for *_, opened in rows))
@@ -257,12 +257,4 @@ def _open(warehouse: Warehouse, at: dt.datetime) -> tuple[dict[str, int], int]:
 def _later(moment: dt.datetime, step: dt.timedelta) -> dt.datetime:
     """The next full step after a moment: the next quarter-hour, the next midnight."""
     seconds = int(step.total_seconds())
-    return _moment((_epoch(moment) // seconds + 1) * seconds)
-
-
-def _epoch(moment: dt.datetime) -> int:
-    return int(moment.replace(tzinfo=dt.UTC).timestamp())
-
-
-def _moment(epoch_seconds: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC).replace(tzinfo=None)
+    return moment_of((epoch_of(moment) // seconds + 1) * seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from extract.clock import moment_of
 from scripts.display import in_time
 from scripts.status import Status
 
@@ -33,7 +34,9 @@ def in_short(text: str) -> str:
 def lateness_rows(status: Status) -> list[tuple[str, str, str, str]]:
     """A row a table, under LATENESS_HEADER."""
     return [
-        (name, "-", "-", "-") if each is None else (name, _day(each.newest), in_time(each.late), in_time(each.allowed))
+        (name, "-", "-", "-")
+        if each is None
+        else (name, moment(moment_of(each.newest)), in_time(each.late), in_time(each.allowed))
         for name, each in status.tables.items()
     ]
 
@@ -60,10 +63,6 @@ def _archived(status: Status) -> str:
 
 def moment(at: dt.datetime | None) -> str:
     return "never" if at is None else f"{at:%Y-%m-%d %H:%M}"
-
-
-def _day(epoch_seconds: int) -> str:
-    return moment(dt.datetime.fromtimestamp(epoch_seconds, dt.UTC))
 
 
 def _last_cycle(status: Status) -> str:

@@ -40,10 +40,10 @@ def command(is_test: bool, overdue: bool, gateway: str | None, at: dt.datetime |
         )
     if is_test:
         return _test()
-    from extract.clock import Clock
+    from extract.clock import Clock, moment_of
     from scripts.news import tell_silence
 
-    said, warnings = tell_silence(gateway, Clock(at).now_utc().replace(tzinfo=None))
+    said, warnings = tell_silence(gateway, moment_of(Clock(at).now()))
     for line in (said, *(f"warning: {warning}" for warning in warnings)):
         tell(line)
     return 1 if warnings else 0

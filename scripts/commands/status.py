@@ -19,6 +19,9 @@ FINE, WRONG, CANNOT_SAY = 0, 1, 2
 LINES = 5
 """So many findings fit the screen."""
 
+FINDING = 160
+"""So many characters of a finding do."""
+
 STATUS_CODES = """
     \b
     Exit codes, for a monitor:
@@ -49,7 +52,7 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
       order-tracking status --json
       order-tracking status --html status.html
     """
-    from extract.clock import Clock
+    from extract.clock import Clock, moment_of
     from extract.errors import ConfigurationError, LockHeld, WarehouseError
     from extract.settings import without_secrets
     from extract.tables import load_config
@@ -73,7 +76,7 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
         from scripts.display import printable
         from scripts.status_text import in_short
 
-        known = last_of_kept(kept, clock.now_utc().replace(tzinfo=None))
+        known = last_of_kept(kept, moment_of(clock.now()))
         why = [without_secrets(" ".join(each.split())) for each in (str(error), known) if each]
         lines = "\n".join(["CANNOT SAY", *(f"  {printable(in_short(each))}" for each in why)])
         answer(json.dumps({"verdict": "cannot say", "why": why}, indent=2) if as_json else lines)
@@ -107,9 +110,9 @@ def as_text(status: Status) -> str:
 
 def _findings(status: Status) -> list[str]:
     """The first open findings, a line each."""
-    from scripts.display import printable
+    from scripts.display import cut, printable
 
-    shown = [f"  {_cut(printable(line.sentence))}" for line in status.open_lines[:LINES]]
+    shown = [f"  {cut(printable(line.sentence), FINDING)}" for line in status.open_lines[:LINES]]
     hidden = len(status.open_lines) - len(shown)
     more = [f"  {hidden} more line{'' if hidden == 1 else 's'}: order-tracking exceptions list"] if hidden else []
     return ["", "OPEN", *shown, *more] if shown else []
@@ -117,6 +120,7 @@ def _findings(status: Status) -> list[str]:
 
 def as_data(status: Status) -> dict[str, Any]:
     """The same for a machine. Times are UTC, spans are seconds."""
+    from extract.clock import moment_of
     from scripts.open_exceptions import as_data as line_as_data
 
     last = status.last
@@ -127,7 +131,7 @@ def as_data(status: Status) -> dict[str, Any]:
         "tables": [
             {
                 "table": name,
-                "newest": each and _moment(each.newest),
+                "newest": each and moment_of(each.newest),
                 "late_seconds": each and each.late,
                 "allowed_seconds": each and each.allowed,
             }
@@ -156,10 +160,6 @@ def as_data(status: Status) -> dict[str, Any]:
     }
 
 
-def _moment(epoch_seconds: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC)
-
-
 def _iso(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
@@ -169,7 +169,3 @@ def _by_outcome(status: Status) -> dict[str, int]:
     for cycle in status.day:
         counts[cycle.outcome] = counts.get(cycle.outcome, 0) + 1
     return counts
-
-
-def _cut(text: str, size: int = 160) -> str:
-    return text if len(text) <= size else f"{text[: size - 2]} …"

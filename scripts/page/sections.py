@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from scripts.cycle_log import DONE, LOCKED
+from scripts.display import cut
 from scripts.page import charts
 from scripts.page.facts import DAYS, Facts
 from scripts.page.lineage import Lineage
@@ -18,6 +19,9 @@ from scripts.status_text import moment
 
 LINES = 50
 """So many kinds of findings are shown at most, the largest first."""
+
+CELL = 240
+"""So many characters of a text stand in a cell."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def cycles(facts: Facts) -> Section:
                 round(cycle.seconds, 1),
                 cycle.rows_landed,
                 cycle.rows_archived,
-                _cut(" ".join([*cycle.warning_lines, *filter(None, [cycle.error])])),
+                cut(" ".join([*cycle.warning_lines, *filter(None, [cycle.error])]), CELL),
             )
             for cycle in reversed(day)
         ),
@@ -199,11 +203,11 @@ def findings(facts: Facts) -> list[Section]:
         tuple(
             (
                 line.check_name,
-                _cut(line.topic),
+                cut(line.topic, CELL),
                 line.table_name.split(".")[-1],
                 line.rows,
                 moment(line.first_seen_at),
-                _cut(line.told_examples),
+                cut(line.told_examples, CELL),
             )
             for line in lines[:LINES]
         ),
@@ -231,7 +235,3 @@ def _phases(text: str | None) -> list[dict[str, Any]]:
     with suppress(ValueError, KeyError, TypeError):
         return [phase for phase in json.loads(text or "[]") if phase["seconds"]]
     return []
-
-
-def _cut(text: str, size: int = 240) -> str:
-    return text if len(text) <= size else f"{text[: size - 2]} …"

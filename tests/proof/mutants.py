@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from itertools import chain
@@ -518,8 +519,9 @@ MUTANTS = (
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--jobs", default=1, show_default=True, help="So many copies at once.")
 @click.option("--play", is_flag=True, hidden=True)
-def main(names: tuple[str, ...], play: bool) -> None:
+def main(names: tuple[str, ...], jobs: int, play: bool) -> None:
     """Each mistake must be caught; with names, only these."""
     if play:
         print(json.dumps(astuple(what_fails())))
@@ -531,7 +533,9 @@ def main(names: tuple[str, ...], play: bool) -> None:
         if not unchanged_copy_passes(chosen, Path(folder)):
             print("The project fails unchanged, so that nothing can be said of any mutant.")
             raise SystemExit(1)
-        survivors = [mutant.name for mutant in chosen if not caught(mutant, Path(folder))]
+        with ThreadPoolExecutor(jobs) as copies:  # the work is done by the processes that each thread waits for
+            ends = list(copies.map(lambda mutant: caught(mutant, Path(folder)), chosen))
+    survivors = [mutant.name for mutant, was_caught in zip(chosen, ends, strict=True) if not was_caught]
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants caught.")
     if survivors:
         print(f"Not caught: {', '.join(survivors)}")
