@@ -328,6 +328,7 @@ def test_a_connection_that_ends_makes_room_for_the_next(mariadb: MariaDB, mysql_
 # Silent
 
 
+@pytest.mark.slow
 def test_a_source_that_falls_silent_is_told_once_and_again_after_it_spoke(world: World, shop: Shop) -> None:
     def speak(now: int) -> None:
         shop.run(f"INSERT INTO ecs_order_info VALUES ({now}, 1, {now - 60})")

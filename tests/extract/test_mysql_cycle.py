@@ -30,6 +30,7 @@ def contents(warehouse: Path) -> dict[str, list[tuple[object, ...]]]:
         return {table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in TABLES}
 
 
+@pytest.mark.slow
 def test_mysql_and_the_embedded_source_end_in_the_same_tables(
     world: World, mysql_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

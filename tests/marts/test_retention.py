@@ -236,6 +236,7 @@ def test_an_older_copy_between_rows_that_leave_is_no_copy_either(world: World) -
     assert (1, 300, AGED) in [row[1:] for row in world.history("uti", "order_id, status, update_time")]
 
 
+@pytest.mark.slow
 def test_rows_before_history_start_stay_and_become_exceptions(make_world: Callable[..., World]) -> None:
     world = make_world(history_start="2025_h1")
     world.order(9, START)

@@ -281,10 +281,8 @@ def test_a_plan_that_broke_off_is_told_and_planning_again_mends_it(world: World)
     assert set(world.uti()) == {1, 2}
 
 
-@pytest.mark.parametrize(
-    "mart",
-    ["uni_tracking_info", *(pytest.param(m, marks=pytest.mark.slow) for m in ("uni_tracking_spath", "ecs_order_info"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mart", ["uni_tracking_info", "uni_tracking_spath", "ecs_order_info"])
 def test_a_mart_that_is_gone_is_told_and_made_good_by_the_runbook(world: World, mart: str) -> None:
     """SQLMesh would make it anew and fill it with what landed last."""
     world.order(1, AGED)

@@ -176,7 +176,7 @@ def test_a_failure_at_any_statement_is_all_or_nothing_and_the_next_run_mends_it(
     world.assert_whole()
 
 
-@pytest.mark.parametrize("mart", MARTS)
+@pytest.mark.parametrize("mart", [MARTS[0], *(pytest.param(mart, marks=pytest.mark.slow) for mart in MARTS[1:])])
 def test_of_two_runs_at_once_one_is_refused_and_no_row_is_doubled(
     ready: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, mart: str
 ) -> None:
