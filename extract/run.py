@@ -254,7 +254,7 @@ class _Worker:
     def _land_together(self, read: Sequence[_Read]) -> dict[str, TableRun | BaseException]:
         """Lands tables that were read whole, in one transaction; if it fails, each by itself, so that the others land.
 
-        Table -> its run, or what it failed of.
+        Table -> its run, or what it failed of. Where all land in the end, a warning says why they did not together.
         """
         if not read:
             return {}
@@ -264,7 +264,12 @@ class _Worker:
                 results = again_after_conflicts(lambda: land_together(session, readings, self._moment()))
         except Exception as error:
             if len(read) > 1:
-                return {name: outcome for each in read for name, outcome in self._land_together([each]).items()}
+                alone = {name: outcome for each in read for name, outcome in self._land_together([each]).items()}
+                if all(isinstance(outcome, TableRun) for outcome in alone.values()):
+                    read[0].job.warnings.append(
+                        f"The tables did not land together ({in_words(error)}). Each has landed by itself."
+                    )
+                return alone
             with suppress(Exception):
                 self._log_failure(read[0].job, in_words(error), time.monotonic() - read[0].began)
             return {read[0].job.table.name: error}

@@ -210,7 +210,7 @@ def test_a_statement_that_redshift_refuses_is_told(
     redshift_world: RedshiftWorld, capsys: pytest.CaptureFixture[str], statement: str
 ) -> None:
     redshift_world.order(1, START)
-    redshift_world.standin.fail_when(statement, message=TEXT)
+    redshift_world.standin.fail_when(statement, message=TEXT, times=2)  # for all tables together, and for one
     command = ["--gateway", "redshift", "--source", redshift_world.source_url, "--at", AT]
     assert extract_command(command) == 1
     assert TEXT in capsys.readouterr().err

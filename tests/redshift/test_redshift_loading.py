@@ -119,6 +119,17 @@ def test_a_table_lands_whole_or_not_at_all(either_world: RedshiftWorld, what: st
     assert world.query(f"SELECT COUNT(*) FROM {table}") == [(2,)]
 
 
+def test_what_kept_the_tables_from_landing_together_is_told_although_each_lands_by_itself(
+    either_world: RedshiftWorld,
+) -> None:
+    world = either_world
+    world.standin.fail_when(f"^insert into {RAW}", message="disk full")
+    runs = extract(world)
+    assert [run.landed.rows_landed for run in runs] == [2, 2, 2]
+    (told,) = [warning for run in runs for warning in run.warnings]
+    assert "disk full" in told and "Each has landed by itself." in told
+
+
 def test_a_connection_lost_in_the_landing_lands_nothing_and_the_next_run_does(either_world: RedshiftWorld) -> None:
     world = either_world
     world.standin.fail_when(f"^insert into {RAW}", drop_connection=True, times=2)
