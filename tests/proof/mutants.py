@@ -63,11 +63,11 @@ EVERY_ORDER = (
 
 
 def trim_by_age(cutoff: str, since: str = "0") -> str:
-    """An item for a step's list that deletes by age alone, what is older than the one and not older than the other."""
+    """A list before a step's that deletes by age alone, what is older than the one and not older than the other."""
     return (
-        '        *([] if found.mart.follows_anchor else [sql_from_template("DELETE FROM mart WHERE :time >= :since '
+        '([] if found.mart.follows_anchor else [sql_from_template("DELETE FROM mart WHERE :time >= :since '
         'AND :time < :cutoff", {"mart": found.table}, time=exp.column(found.mart.event_time), '
-        f"since={since}, cutoff={cutoff})]),\n"
+        f"since={since}, cutoff={cutoff})]) + "
     )
 
 
@@ -135,16 +135,16 @@ MUTANTS = (
         "trim_before_archive",
         STEPS,
         '    return [\n        sql_from_template(\n            "INSERT INTO history',
-        "    return [\n" + trim_by_age("found.cutoff") + '        sql_from_template(\n            "INSERT INTO history',
+        "    return " + trim_by_age("found.cutoff") + '[\n        sql_from_template(\n            "INSERT INTO history',
         "trim runs before archive",
     ),
     Mutant(
         "cutoff_recomputed_for_the_trim",
         STEPS,
         '    return [\n        sql_from_template(\n            "DELETE FROM mart USING copied',
-        "    from macros.periods import months_before\n    return [\n"
+        "    from macros.periods import months_before\n    return "
         + trim_by_age("months_before(found.end, 6)", "found.cutoff")
-        + '        sql_from_template(\n            "DELETE FROM mart USING copied',
+        + '[\n        sql_from_template(\n            "DELETE FROM mart USING copied',
         "trim draws its line later than archive drew it, and takes what lies between",
     ),
     Mutant(
