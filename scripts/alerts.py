@@ -86,13 +86,15 @@ def deliver(by_name: Mapping[str, tuple[str, Sequence[Alert]]]) -> dict[str, tup
 
     Gives for each name how many it took, and what was wrong with the next one; empty if nothing was.
     """
-    results: dict[str, tuple[int, str]] = {}
+    late = f"did not answer within {SECONDS:.0f} s"
+    results = {name: (0, late if alerts else "") for name, (_, alerts) in by_name.items()}
 
     def work(name: str, url: str, alerts: Sequence[Alert]) -> None:
         for taken, alert in enumerate(alerts):
             if fault := _send(url, alert):
                 results[name] = taken, fault
                 return
+            results[name] = taken + 1, late  # if the next one hangs, this one is not sent again
         results[name] = len(alerts), ""
 
     # Daemons: one that hangs does not keep the process from ending.
@@ -106,8 +108,7 @@ def deliver(by_name: Mapping[str, tuple[str, Sequence[Alert]]]) -> dict[str, tup
     end = time.monotonic() + SECONDS
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    late = (0, f"did not answer within {SECONDS:.0f} s")
-    return {name: results.get(name, late if alerts else (0, "")) for name, (_, alerts) in by_name.items()}
+    return dict(results)
 
 
 def scheme(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -62,6 +63,15 @@ def printable(text: str) -> str:
         ('A\\\\n\\\\x1b[2J中', '1\\\\u202e2')
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_text(data: Any) -> str:
+    """For a machine. Times are UTC, with or without a zone."""
+
+    def told(value: Any) -> str:
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, dt.datetime) else str(value)
+
+    return json.dumps(data, indent=2, default=told)
 
 
 def cut(text: str, size: int) -> str:

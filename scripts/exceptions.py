@@ -16,10 +16,9 @@ from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
 from extract.extract_log import Landed, log, log_state, refuse_to_go_back, stamp_literal
 from extract.lock import run_lock
-from extract.settings import PROJECT
+from extract.settings import PROJECT, warehouse_file
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, open_warehouse, stands
-from extract.warehouse_duckdb import warehouse_file
 from macros.details import ACCEPTED, topic
 from macros.history import history_view
 from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI

@@ -46,8 +46,6 @@ ENOUGH_CYCLES = 96
 class Landing:
     """One extract or reconcile of a table, by its log. Epoch seconds."""
 
-    stamp: dt.datetime
-    """The `landed_at` of its rows."""
     kind: str
     at: int
     newest_before: int | None
@@ -187,7 +185,7 @@ def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
     cycles, again, bytes_again, by_hand = set(), 0, 0, 0
     for kind, stamp, finished, watermark, read, landed, rejected, size in log:
         if landed and stamp not in landings:  # a run that lands nothing leaves its stamp to the next
-            landings[stamp] = Landing(stamp, kind, epoch_of(finished), newest)
+            landings[stamp] = Landing(kind, epoch_of(finished), newest)
         if kind == "extract" and read is not None:
             cycles.add(finished)
             held = max(read - landed - rejected, 0)

@@ -28,7 +28,7 @@ from macros.versions import identical, older
 EXAMPLES = 10
 """So many orders are named of a half-year in which rows are missing."""
 
-MART, HISTORY, SUPERSEDED, WAITING, MISSING = "mart", "history", "superseded", "waiting", "missing"
+MART, HISTORY, WAITING, MISSING = "mart", "history", "waiting", "missing"
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""What the checks found and nobody has closed, and when they last looked.
+"""What the checks found and nobody has closed, what was accepted, and when they last looked.
 
 What is found a thousand times is one line: `open_lines` groups the exceptions by check, table and topic, with a count
-and a few examples. Every command and alert that tells of findings shows these.
+and a few examples. Alerts have lines of their own (scripts/news.py), for they tell what is new.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from sqlglot import exp
 
 from extract.warehouse import Warehouse, stands
-from macros.details import COUNTED, VALUES
+from macros.details import ACCEPTED, COUNTED, VALUES
 from macros.details import topic as topic_in_sql
 from macros.marts import CHECK_LOG, EXCEPTIONS
 from macros.sql import sql_from_template, table_node, timestamp
@@ -117,10 +117,13 @@ def open_exceptions(
     """What is open, by check, table and order; of some orders, or of one check, alone; at most `limit`."""
     wanted: list[exp.Expr] = [exp.column("resolved_at").is_(exp.null())]
     wanted += [exp.column("order_id").isin(*orders)] if orders is not None else []
-    wanted += [exp.column("check_name").eq(check)] if check is not None else []
     columns = [exp.column(name) for name in OpenException.__dataclass_fields__]
-    query = exp.select(*columns).from_(table_node(EXCEPTIONS)).where(*wanted).order_by(*"1234")
+    query = exp.select(*columns).from_(table_node(EXCEPTIONS)).where(*wanted, _of(check)).order_by(*"1234")
     return [OpenException(*row) for row in warehouse.fetchall(query if limit is None else query.limit(limit))]
+
+
+def _of(check: str | None) -> exp.Expr:
+    return exp.true() if check is None else exp.column("check_name").eq(check)
 
 
 def open_lines(warehouse: Warehouse, check: str | None = None) -> list[OpenLine]:
@@ -141,7 +144,7 @@ def open_lines(warehouse: Warehouse, check: str | None = None) -> list[OpenLine]
             """,
             {"found": EXCEPTIONS},
             columns=[exp.column(name) for name in OpenException.__dataclass_fields__],
-            of_check=exp.true() if check is None else exp.column("check_name").eq(check),
+            of_check=_of(check),
             examples=EXAMPLES,
         )
     )
@@ -205,3 +208,55 @@ def last_checks(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, int
         )
     )
     return rows[0] if rows else (None, None)
+
+
+# What an operator has accepted: known findings that stay quiet until they change
+
+
+@dataclass(frozen=True)
+class AcceptedLine:
+    """All accepted exceptions of one check, table, topic and note."""
+
+    check_name: str
+    table_name: str
+    topic: str
+    note: str
+    count: int
+    accepted_at: dt.datetime
+    """When the last of them was; UTC, without a zone."""
+    first_order: int | None
+
+
+def accepted_lines(warehouse: Warehouse, check: str | None = None) -> list[AcceptedLine]:
+    """What is accepted, of all checks or of one, by check, table and topic."""
+    rows = warehouse.fetchall(
+        sql_from_template(
+            f"""
+            SELECT check_name, table_name, topic, resolution, COUNT(*), MAX(resolved_at), MIN(order_id) FROM (
+              SELECT closed.*, {topic_in_sql("closed")} AS topic FROM closed
+              WHERE closed.resolution LIKE :accepted AND :of_check
+            ) AS known
+            GROUP BY check_name, table_name, topic, resolution ORDER BY check_name, table_name, topic, resolution
+            """,
+            {"closed": EXCEPTIONS},
+            accepted=f"{ACCEPTED}%",
+            of_check=_of(check),
+        )
+    )
+    return [
+        AcceptedLine(name, table, topic, resolution.removeprefix(ACCEPTED), int(count), accepted_at, order)
+        for name, table, topic, resolution, count, accepted_at, order in rows
+    ]
+
+
+def accepted_as_data(line: AcceptedLine) -> dict[str, Any]:
+    """A line for a machine. Times are UTC."""
+    return {
+        "check": line.check_name,
+        "table": line.table_name,
+        "what": line.topic,
+        "count": line.count,
+        "accepted_at": line.accepted_at,
+        "note": line.note,
+        "first_order": line.first_order,
+    }

@@ -16,6 +16,7 @@ from extract.settings import PROJECT, share_warehouse_file
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from scripts.alerts import alert_of_failure
+from scripts.display import tell
 from scripts.guards import production_stands, refuse_environment_of_others, refuse_without_the_marts
 from scripts.sqlmesh_session import bounded_waits, first_day, open_context
 
@@ -35,7 +36,7 @@ def plan(
     share_warehouse_file(gateway)
     name = EnvironmentNamingInfo.sanitize_name(environment).lower()
     with (
-        alert_of_failure("a plan", gateway, print),
+        alert_of_failure("a plan", gateway, tell),
         run_lock(gateway),
         closing(open_warehouse(gateway)) as warehouse,
     ):
@@ -46,7 +47,7 @@ def plan(
             with closing(open_context(gateway, PROJECT, first_day(log_state(warehouse, held), clock.now()))) as context:
                 refuse_environment_of_others(context.state_reader.get_environment(name))
                 for warning in ensure_tables(warehouse, config, clock.now(), held):
-                    print(f"warning: {warning}")
+                    tell(f"warning: {warning}")
                 if production_stands(context.state_reader.get_environment("prod")):
                     refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
                 with bounded_waits(context, gateway, asks=not yes):

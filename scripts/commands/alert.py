@@ -6,6 +6,7 @@ import datetime as dt
 
 import click
 
+from scripts.display import tell
 from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_option
 
 
@@ -29,7 +30,6 @@ def command(is_test: bool, overdue: bool, gateway: str | None, at: dt.datetime |
     gateway = chosen_gateway(gateway)
     from extract.errors import ConfigurationError
     from scripts.alerts import alert_urls
-    from scripts.display import tell
 
     if is_test == overdue:
         raise ConfigurationError("Give --test or --overdue; nothing was sent.")
@@ -54,7 +54,6 @@ def _test() -> int:
     import platform
 
     from scripts.alerts import Alert, alert_urls, deliver, scheme
-    from scripts.display import tell
 
     test = Alert("a test", f"Alerts of order-tracking on {platform.node()} arrive here. Nothing has happened.")
     urls = alert_urls()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from extract.clock import reconcile_start
+from scripts.display import tell
 from scripts.options import (
     EXIT_CODES,
     Time,
@@ -46,7 +47,7 @@ class Since(Time):
     "--statements",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write every statement with its seconds and rows there, as CSV.",
+    help="Write every statement with its seconds there, as CSV.",
 )
 def command(
     source: str | None,
@@ -72,7 +73,6 @@ def command(
     """
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
     from extract.errors import ConfigurationError
-    from scripts.display import tell
     from scripts.progress import table_progress
     from scripts.run_cycle import run_cycle
     from scripts.statement_times import write_statements

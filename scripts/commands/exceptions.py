@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.display import answer, json_text, printable, table, tell
 from scripts.options import EXIT_CODES, InOrder, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
-    from scripts.accepted import AcceptedLine
-    from scripts.open_exceptions import OpenException, OpenLine
+    from scripts.open_exceptions import AcceptedLine, OpenException, OpenLine
 
 STAYS_QUIET = "Each stays quiet until it changes."
 RESTORE_HINT = "Orders that came back: order-tracking exceptions restore ORDER ... (or --all)"
@@ -74,10 +74,8 @@ def list_open(
         raise click.UsageError("What is accepted fails nothing: give --accepted or --fail, not both.")
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
-    from scripts.accepted import accepted_lines
-    from scripts.display import answer
-    from scripts.exceptions import checked_warehouse_to_read, open_exceptions, refuse_unknown_check
-    from scripts.open_exceptions import last_checks, open_lines
+    from scripts.exceptions import checked_warehouse_to_read, refuse_unknown_check
+    from scripts.open_exceptions import accepted_lines, last_checks, open_exceptions, open_lines
 
     clock = Clock(at)
     with checked_warehouse_to_read(gateway) as warehouse:
@@ -85,9 +83,14 @@ def list_open(
         known = accepted_lines(warehouse, check) if accepted else []
         if check and not lines and not known:
             refuse_unknown_check(check)
-        singles = open_exceptions(warehouse, check=check, limit=limit) if check else None
+        singles = open_exceptions(warehouse, check=check, limit=limit) if check else []
         checked_at, _ = last_checks(warehouse, clock.now())
-    found = Accepted(known, check, limit) if accepted else Found(lines, singles, limit, checked_at, check)
+    if accepted:
+        found = of_accepted(known, check, limit)
+    elif check:
+        found = of_check(check, sum(line.count for line in lines), singles, checked_at)
+    else:
+        found = of_lines(lines, limit, checked_at)
     answer(found.as_json() if as_json else found.as_markdown() if markdown else found.as_text())
     return 1 if fail and (lines or checked_at is None) else 0
 
@@ -114,7 +117,6 @@ def restore(orders: tuple[int, ...], every: bool, gateway: str | None, at: dt.da
     from extract.clock import Clock
     from extract.errors import ConfigurationError
     from extract.tables import load_config
-    from scripts.display import tell
     from scripts.exceptions import checked_warehouse, restorable_orders
     from scripts.exceptions import restore as restore_orders
 
@@ -175,7 +177,6 @@ def _close(what: str, note: str, gateway: str | None, at: dt.datetime | None, *,
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
     from extract.tables import load_config
-    from scripts.display import tell
     from scripts.exceptions import checked_warehouse, close_exceptions
 
     clock = Clock(at)
@@ -191,148 +192,145 @@ def last_run(checked_at: dt.datetime | None) -> str:
     return f"The daily checks last ran for {checked_at:%Y-%m-%d %H:%M} UTC."
 
 
-class Found:
-    """What is open, as lines or, of one check, exception by exception; to print at most `limit` of them."""
+@dataclass(frozen=True)
+class Listing:
+    """What a list shows, as text, Markdown or JSON."""
 
-    def __init__(
-        self,
-        lines: Sequence[OpenLine],
-        singles: Sequence[OpenException] | None,
-        limit: int,
-        checked_at: dt.datetime | None,
-        check: str | None,
-    ):
-        self._lines = lines
-        self._singles = singles
-        self._shown: Sequence[OpenLine | OpenException] = lines[:limit] if singles is None else singles
-        self._checked_at = checked_at
-        self._nothing = f"No exception {f'of {check} ' if check else ''}is open"
-        self._open = sum(line.count for line in lines)
+    what: str
+    """Which exceptions these are: open, or accepted."""
+    check: str | None
+    """The only check that was asked for."""
+    count: int
+    """How many exceptions there are; shown or not."""
+    header: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    hidden: int
+    """So many lines or exceptions are left out."""
+    data: dict[str, Any]
+    """The shown ones for a machine."""
+    said: str = ""
+    """What there is to say besides, also where there are none."""
+    hint: str = ""
+    """What can be done about those that are shown."""
 
     @property
-    def _header(self) -> tuple[str, ...]:
-        if self._singles is None:
-            return ("KEY", "CHECK", "COUNT", "SINCE", "TABLE", "WHAT", "FOR EXAMPLE")
-        return ("KEY", "ORDER", "SEEN", "SINCE", "TABLE", "WHAT", "FIGURES")
-
-    def _rows(self) -> list[tuple[Any, ...]]:
-        return [_line_cells(each) if self._singles is None else _single_cells(each) for each in self._shown]  # type: ignore[arg-type]
+    def _nothing(self) -> str:
+        return f"No exception {f'of {self.check} ' if self.check else ''}is {self.what}"
 
     @property
     def _more(self) -> str:
-        """What is not shown, in a sentence that begins with a space; empty where all is."""
-        whole = len(self._lines) if self._singles is None else self._open
-        hidden = whole - len(self._shown)
-        if hidden <= 0:
-            return ""
-        things = "lines" if self._singles is None else "exceptions"
-        return f" {hidden:,} more {things} are not shown: give a greater --limit."
+        things = "exceptions" if "exceptions" in self.data else "lines"
+        return f"{self.hidden:,} more {things} are not shown: give a greater --limit." if self.hidden else ""
 
     def as_text(self) -> str:
-        """The lines, what to do about the restorable ones, and when the checks last ran."""
-        from scripts.display import table
-        from scripts.open_exceptions import RESTORABLE_CHECK
-
-        if not self._lines:
-            return f"{self._nothing}. {last_run(self._checked_at)}"
-        told = [table(self._header, self._rows()), "", f"{self._open:,} open.{self._more} {last_run(self._checked_at)}"]
-        if any(line.check_name == RESTORABLE_CHECK for line in self._lines):
-            told.append(RESTORE_HINT)
-        return "\n".join(told)
+        if not self.count:
+            return in_one(f"{self._nothing}.", self.said)
+        told = [table(self.header, self.rows), "", in_one(f"{self.count:,} {self.what}.", self._more, self.said)]
+        return "\n".join([*told, *([self.hint] if self.hint else [])])
 
     def as_markdown(self) -> str:
         """A table for a CI summary."""
-        if not self._lines:
-            return f"### {self._nothing}\n\n{last_run(self._checked_at)}"
-        title = f"### {self._open:,} open exception{'' if self._open == 1 else 's'}"
-        table = _markdown_table(self._header, self._rows())
-        return "\n".join([title, "", *table, "", f"{last_run(self._checked_at)}{self._more}"])
+        if not self.count:
+            return "\n\n".join(filter(None, (f"### {self._nothing}", self.said)))
+        title = f"### {self.count:,} {self.what} exception{'' if self.count == 1 else 's'}"
+        return "\n".join([title, "", *_markdown_table(self.header, self.rows), "", in_one(self.said, self._more)])
 
     def as_json(self) -> str:
-        """The same for a machine: `lines` of all checks, `exceptions` of one. Times are UTC."""
-        from scripts.open_exceptions import as_data, finding_as_data
-
-        data: dict[str, Any] = {"open": self._open, "checked_at": self._checked_at}
-        if self._singles is None:
-            data["lines"] = [as_data(line) for line in self._lines[: len(self._shown)]]
-        else:
-            data["exceptions"] = [finding_as_data(exception) for exception in self._singles]
-        return _json(data)
+        return json_text({self.what: self.count, **self.data, "hidden": self.hidden})
 
 
-class Accepted:
-    """What was accepted and stays quiet; to print at most `limit` lines of it."""
+def in_one(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
 
-    HEADER = ("CHECK", "COUNT", "ACCEPTED", "TABLE", "WHAT", "FIRST ORDER", "NOTE")
 
-    def __init__(self, lines: Sequence[AcceptedLine], check: str | None, limit: int):
-        self._lines = lines
-        self._shown = lines[:limit]
-        self._count = sum(line.count for line in lines)
-        self._nothing = f"No exception {f'of {check} ' if check else ''}is accepted"
-        hidden = len(lines) - len(self._shown)
-        self._more = f" {hidden:,} more lines are not shown: give a greater --limit." if hidden else ""
+def of_lines(lines: Sequence[OpenLine], limit: int, checked_at: dt.datetime | None) -> Listing:
+    """What is open, a line for each check, table and topic."""
+    from scripts.open_exceptions import RESTORABLE_CHECK, as_data
 
-    def _rows(self) -> list[tuple[Any, ...]]:
-        return [
+    shown = lines[:limit]
+    return Listing(
+        "open",
+        None,
+        sum(line.count for line in lines),
+        ("KEY", "CHECK", "COUNT", "SINCE", "TABLE", "WHAT", "FOR EXAMPLE"),
+        [
+            (
+                line.key,
+                line.check_name,
+                line.rows,
+                minute(line.first_seen_at),
+                line.table_name,
+                line.topic,
+                line.told_examples or None,
+            )
+            for line in shown
+        ],
+        len(lines) - len(shown),
+        {"checked_at": checked_at, "lines": [as_data(line) for line in shown]},
+        said=last_run(checked_at),
+        hint=RESTORE_HINT if any(line.check_name == RESTORABLE_CHECK for line in lines) else "",
+    )
+
+
+def of_check(check: str, count: int, shown: Sequence[OpenException], checked_at: dt.datetime | None) -> Listing:
+    """What is open of one check, exception by exception: these of `count`."""
+    from scripts.open_exceptions import RESTORABLE_CHECK, finding_as_data
+
+    return Listing(
+        "open",
+        check,
+        count,
+        ("KEY", "ORDER", "SEEN", "SINCE", "TABLE", "WHAT", "FIGURES"),
+        [
+            (
+                exception.key,
+                # An order number takes no thousands: it is copied.
+                None if exception.order_id is None else str(exception.order_id),
+                exception.times_seen,
+                minute(exception.first_seen_at),
+                exception.table_name,
+                exception.topic,
+                exception.figures or None,
+            )
+            for exception in shown
+        ],
+        count - len(shown),
+        {"checked_at": checked_at, "exceptions": [finding_as_data(exception) for exception in shown]},
+        said=last_run(checked_at),
+        hint=RESTORE_HINT if check == RESTORABLE_CHECK else "",
+    )
+
+
+def of_accepted(lines: Sequence[AcceptedLine], check: str | None, limit: int) -> Listing:
+    """What was accepted and stays quiet."""
+    from scripts.open_exceptions import accepted_as_data
+
+    shown = lines[:limit]
+    return Listing(
+        "accepted",
+        check,
+        sum(line.count for line in lines),
+        ("CHECK", "COUNT", "ACCEPTED", "TABLE", "WHAT", "FIRST ORDER", "NOTE"),
+        [
             (
                 line.check_name,
                 line.count,
-                f"{line.accepted_at:%Y-%m-%d %H:%M}",
+                minute(line.accepted_at),
                 line.table_name,
                 line.topic,
                 None if line.first_order is None else str(line.first_order),
                 line.note,
             )
-            for line in self._shown
-        ]
-
-    def as_text(self) -> str:
-        from scripts.display import table
-
-        if not self._lines:
-            return f"{self._nothing}."
-        return f"{table(self.HEADER, self._rows())}\n\n{self._count:,} accepted.{self._more} {STAYS_QUIET}"
-
-    def as_markdown(self) -> str:
-        if not self._lines:
-            return f"### {self._nothing}"
-        title = f"### {self._count:,} accepted exception{'' if self._count == 1 else 's'}"
-        return "\n".join([title, "", *_markdown_table(self.HEADER, self._rows()), "", f"{STAYS_QUIET}{self._more}"])
-
-    def as_json(self) -> str:
-        from scripts.accepted import as_data
-
-        return _json({"accepted": self._count, "lines": [as_data(line) for line in self._shown]})
-
-
-def _json(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=2, default=lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-
-
-def _line_cells(line: OpenLine) -> tuple[Any, ...]:
-    return (
-        line.key,
-        line.check_name,
-        line.rows,
-        f"{line.first_seen_at:%Y-%m-%d %H:%M}",
-        line.table_name,
-        line.topic,
-        line.told_examples or None,
+            for line in shown
+        ],
+        len(lines) - len(shown),
+        {"lines": [accepted_as_data(line) for line in shown]},
+        said=STAYS_QUIET if lines else "",
     )
 
 
-def _single_cells(exception: OpenException) -> tuple[Any, ...]:
-    return (
-        exception.key,
-        # An order number takes no thousands: it is copied.
-        None if exception.order_id is None else str(exception.order_id),
-        exception.times_seen,
-        f"{exception.first_seen_at:%Y-%m-%d %H:%M}",
-        exception.table_name,
-        exception.topic,
-        exception.figures or None,
-    )
+def minute(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -344,8 +342,6 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> lis
 def _markdown(cell: Any) -> str:
     """A value as text that Markdown shows as it is: no tag, no bar, no line's end, nothing that steers a terminal."""
     import html
-
-    from scripts.display import printable
 
     text = "-" if cell is None else f"{cell:,}" if isinstance(cell, int) else printable(" ".join(str(cell).split()))
     return html.escape(text, quote=False).replace("|", "\\|")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from scripts.display import table, tell
 from scripts.options import (
     EXIT_CODES,
     Time,
@@ -77,7 +78,6 @@ def extract_tables(
     from extract.source import open_source
     from extract.tables import load_config
     from extract.warehouse import open_warehouse
-    from scripts.display import table, tell
     from scripts.progress import table_progress
 
     config = load_config()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.display import answer, in_time, json_text, table
 from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
@@ -37,18 +37,16 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> None:
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
     from extract.tables import load_config
-    from scripts.display import answer
     from scripts.lateness import read_lateness
     from scripts.reading import warehouse_to_read
 
     with warehouse_to_read(gateway) as warehouse:
         report = read_lateness(warehouse, load_config(), Clock(at).now())
-    answer(json.dumps(as_data(report), indent=2) if as_json else as_text(report))
+    answer(json_text(as_data(report)) if as_json else as_text(report))
 
 
 def as_text(report: LatenessReport) -> str:
     """The recommendation first, then ages, the drawing, and what each buffer would cost and leave."""
-    from scripts.display import in_time, table
     from scripts.lateness import PERCENTILES, percentile
 
     def minutes(seconds: int | None) -> str:
@@ -77,7 +75,6 @@ def as_text(report: LatenessReport) -> str:
 
 def _drawing(report: LatenessReport) -> list[str]:
     """Rows by how late they were, a column a table; a bar grows with the logarithm of its rows."""
-    from scripts.display import in_time
     from scripts.lateness import REACH, by_step, steps
 
     ends = steps(report)
@@ -102,7 +99,6 @@ def _heads(report: LatenessReport) -> str:
 def _choices(report: LatenessReport) -> str:
     """A line a buffer: what is read again for it, and what it would have left to the reconcile."""
     from macros.marts import mart_of
-    from scripts.display import table
 
     names = list(report.choices[0].left)
     aliases = [mart_of(f"order_tracking.mart_{name}").alias for name in names]  # whole names fit no terminal

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.display import answer, json_text, printable, table
 from scripts.options import EXIT_CODES, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
     from scripts.order import Order, Row
-
-EVENT_TIMES = ("update_time", "add_time", "pathtime")
 
 
 @click.command(short_help="Show all that is known of an order.", epilog=EXIT_CODES)
@@ -35,7 +33,6 @@ def command(numbers: tuple[str, ...], as_json: bool, gateway: str | None) -> int
     """
     gateway = chosen_gateway(gateway)
     from extract.tables import load_config
-    from scripts.display import answer
     from scripts.order import find_orders
     from scripts.reading import warehouse_to_read
 
@@ -43,7 +40,7 @@ def command(numbers: tuple[str, ...], as_json: bool, gateway: str | None) -> int
         found = find_orders(warehouse, load_config(), numbers)
     unknown = [number for number, orders in found.items() if not any(order.known for order in orders)]
     if as_json:
-        answer(json.dumps({number: as_data(orders) for number, orders in found.items()}, indent=2, default=str))
+        answer(json_text({number: as_data(orders) for number, orders in found.items()}))
     else:
         answer("\n\n\n".join(as_text(number, orders) for number, orders in found.items()))
     return 1 if unknown else 0
@@ -51,6 +48,8 @@ def command(numbers: tuple[str, ...], as_json: bool, gateway: str | None) -> int
 
 def as_data(orders: Sequence[Order]) -> list[dict[str, Any]]:
     """The orders under a number for a machine; empty if there are none."""
+    from scripts.open_exceptions import finding_as_data
+
     return [
         {
             "order_id": order.order_id,
@@ -59,7 +58,7 @@ def as_data(orders: Sequence[Order]) -> list[dict[str, Any]]:
             "statuses": order.statuses,
             "metadata": order.metadata,
             "scans": order.scans,
-            "exceptions": [{"key": e.key, **vars(e)} for e in order.exceptions],
+            "exceptions": [finding_as_data(exception) for exception in order.exceptions],
             "rejected": order.rejected,
             "last_landed": order.landed,
         }
@@ -71,15 +70,11 @@ def as_data(orders: Sequence[Order]) -> list[dict[str, Any]]:
 def as_text(number: str, orders: Sequence[Order]) -> str:
     """What is known of a number, an order after another."""
     if not any(order.known for order in orders):
-        from scripts.display import printable
-
         return f"{printable(number)}: unknown. No table holds it as an order number or as a tracking number."
     return "\n\n\n".join(_order_as_text(order) for order in orders)
 
 
 def _order_as_text(order: Order) -> str:
-    from scripts.display import printable, table
-
     parts = ["\n".join([f"Order {order.order_id}: {order.state}", *order.notes])]
     several = len(order.statuses) > 1
     for title, rows in (("Status", order.statuses), ("Metadata", order.metadata)):
@@ -116,10 +111,10 @@ def _block(title: str, row: Row, several: bool) -> str:
 
 def _cell(name: str, value: Any) -> str:
     """A value to be copied: no thousands. An event time is shown as a time, too."""
-    from scripts.display import printable
+    from macros.marts import marts
 
     if value is None:
         return "-"
-    if name in EVENT_TIMES:
+    if name in {mart.event_time for mart in marts()}:
         return f"{value} ({dt.datetime.fromtimestamp(value, dt.UTC):%Y-%m-%d %H:%M:%S})"
     return printable(str(value))

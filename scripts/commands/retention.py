@@ -6,6 +6,7 @@ import datetime as dt
 
 import click
 
+from scripts.display import tell
 from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_option
 
 
@@ -31,7 +32,6 @@ def command(dry_run: bool, gateway: str | None, at: dt.datetime | None) -> None:
     from extract.errors import ConfigurationError
     from extract.settings import PROJECT, share_warehouse_file
     from extract.tables import load_config
-    from scripts.display import tell
     from scripts.exceptions import checked_warehouse
     from scripts.planned_retention import planned_retention, report
     from scripts.sqlmesh_session import first_day, sqlmesh_session

@@ -7,6 +7,7 @@ import datetime as dt
 import click
 
 from extract.clock import Clock
+from scripts.display import table, tell
 from scripts.options import EXIT_CODES, at_option, remember_source
 
 
@@ -38,7 +39,6 @@ def command(source: str, orders: int, months: int, seed: int, at: dt.datetime | 
     from bench.simulate import shown, simulate
     from bench.source_writer import SourceWriteError
     from extract.errors import ConfigurationError
-    from scripts.display import table, tell
     from scripts.progress import with_progress
 
     moment = Clock(at).now_utc()

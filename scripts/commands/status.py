@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from scripts.display import answer, cut, json_text, printable, table
 from scripts.options import at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
     from extract.settings import without_secrets
     from extract.tables import load_config
     from scripts.cycle_log import kept_rows
-    from scripts.display import answer
     from scripts.reading import warehouse_to_read
     from scripts.status import last_of_kept, read_status
 
@@ -73,15 +73,14 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
 
                 html = render_page(warehouse, status)
     except (ConfigurationError, LockHeld, WarehouseError) as error:
-        from scripts.display import printable
         from scripts.status_text import in_short
 
         known = last_of_kept(kept, moment_of(clock.now()))
         why = [without_secrets(" ".join(each.split())) for each in (str(error), known) if each]
         lines = "\n".join(["CANNOT SAY", *(f"  {printable(in_short(each))}" for each in why)])
-        answer(json.dumps({"verdict": "cannot say", "why": why}, indent=2) if as_json else lines)
+        answer(json_text({"verdict": "cannot say", "why": why}) if as_json else lines)
         return CANNOT_SAY
-    answer(json.dumps(as_data(status), indent=2, default=_iso) if as_json else as_text(status))
+    answer(json_text(as_data(status)) if as_json else as_text(status))
     if page and html:
         from extract.settings import read_settings
         from scripts.page.place import write_page
@@ -92,7 +91,6 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
 
 def as_text(status: Status) -> str:
     """One screen, the verdict first."""
-    from scripts.display import printable, table
     from scripts.status_text import LATENESS_HEADER, facts, in_short, lateness_rows, verdict
 
     wrong = [f"  {printable(in_short(each))}" for each in status.wrong]
@@ -110,8 +108,6 @@ def as_text(status: Status) -> str:
 
 def _findings(status: Status) -> list[str]:
     """The first open findings, a line each."""
-    from scripts.display import cut, printable
-
     shown = [f"  {cut(printable(line.sentence), FINDING)}" for line in status.open_lines[:LINES]]
     hidden = len(status.open_lines) - len(shown)
     more = [f"  {hidden} more line{'' if hidden == 1 else 's'}: order-tracking exceptions list"] if hidden else []
@@ -148,7 +144,7 @@ def as_data(status: Status) -> dict[str, Any]:
             "error": last.error,
         },
         "last_done_at": status.last_done,
-        "cycles_in_24_hours": _by_outcome(status),
+        "cycles_in_24_hours": Counter(cycle.outcome for cycle in status.day),
         "checked_at": status.checked_at,
         "findings_of_last_checks": status.findings,
         "open": status.open_by_check,
@@ -158,14 +154,3 @@ def as_data(status: Status) -> dict[str, Any]:
         "archived_in_24_hours": dict(status.archived),
         "next": {"cycle": status.next_cycle, "checks": status.checks_due, "half_year": status.next_half_year[1]},
     }
-
-
-def _iso(moment: dt.datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _by_outcome(status: Status) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for cycle in status.day:
-        counts[cycle.outcome] = counts.get(cycle.outcome, 0) + 1
-    return counts

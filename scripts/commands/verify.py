@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extract.clock import Clock, reconcile_start, utc
+from scripts.display import answer, json_text, table
 from scripts.options import Time, at_option, chosen_gateway, exit_codes, gateway_option, source_option, table_option
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def command(
     from extract.tables import load_config
     from extract.verify import verify
     from extract.warehouse import open_warehouse
-    from scripts.display import answer
 
     config, clock = load_config(), Clock(at)
     config.select(tables)
@@ -84,7 +83,6 @@ def command(
 def _ledger(as_json: bool, tables: tuple[str, ...], gateway: str | None, at: dt.datetime | None) -> int:
     gateway = chosen_gateway(gateway)
     from extract.tables import load_config
-    from scripts.display import answer
     from scripts.exceptions import checked_warehouse
     from scripts.ledger import read_ledger
 
@@ -98,8 +96,6 @@ def _ledger(as_json: bool, tables: tuple[str, ...], gateway: str | None, at: dt.
 
 def ledger_as_text(ledgers: list[TableLedger]) -> str:
     """Whether it balances, all that ever landed, where it lives by half-year, and whose rows are missing."""
-    from scripts.display import table
-
     wrong = [each.table for each in ledgers if not each.balances]
     lines = [f"The ledger does not balance: {', '.join(wrong)}." if wrong else "The ledger balances."]
     columns = ("landed", "mart", "history", "superseded", "waiting", "difference", "rejected")
@@ -148,12 +144,10 @@ def ledger_as_json(ledgers: list[TableLedger]) -> str:
         return {"table": ledger.table, "balances": ledger.balances, **figures, "half_years": halves}
 
     balances = all(ledger.balances for ledger in ledgers)
-    return json.dumps({"balances": balances, "tables": [of(ledger) for ledger in ledgers]}, indent=2)
+    return json_text({"balances": balances, "tables": [of(ledger) for ledger in ledgers]})
 
 
 def as_text(verdicts: list[Verdict]) -> str:
-    from scripts.display import table
-
     differing = [verdict for verdict in verdicts if not verdict.equal]
     lines = [_outcome(verdicts)]
     compared = [
@@ -207,7 +201,7 @@ def as_json_text(verdicts: list[Verdict]) -> str:
         }
 
     equal = all(verdict.equal for verdict in verdicts)
-    return json.dumps({"equal": equal, "tables": [of(verdict) for verdict in verdicts]}, indent=2)
+    return json_text({"equal": equal, "tables": [of(verdict) for verdict in verdicts]})
 
 
 def _utc(epoch_seconds: int | None) -> str | None:

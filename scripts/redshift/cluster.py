@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from extract.s3_parts import S3Parts
-from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, Probe, fetch_if_known, region_in
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, fetch_if_known, probe, region_in
 
 
+@probe(
+    "Which Redshift answers.",
+    judges=False,
+)
 def version(cluster: Cluster) -> str:
     ((text,),) = cluster.warehouse.fetchall("SELECT VERSION()")
     if "redshift" not in str(text).lower():
@@ -13,6 +17,11 @@ def version(cluster: Cluster) -> str:
     return str(text)
 
 
+@probe(
+    "Both levels are fine. With SERIALIZABLE Redshift reports two writers that cross; with SNAPSHOT only the run "
+    "lock keeps two landings apart.",
+    judges=False,
+)
 def isolation_level(cluster: Cluster) -> str:
     query = "SELECT isolation_level FROM stv_db_isolation_level WHERE db_name = CURRENT_DATABASE()"
     rows = fetch_if_known(cluster.warehouse, query)
@@ -21,6 +30,7 @@ def isolation_level(cluster: Cluster) -> str:
     return str(rows[0][0]).strip()
 
 
+@probe("Names fold to lower case, quoted ones too: the project relies on it.")
 def case_setting(cluster: Cluster) -> str:
     rows = fetch_if_known(cluster.warehouse, "SHOW enable_case_sensitive_identifier")
     if str(rows[0][0]).lower() not in ("off", "false"):
@@ -28,6 +38,7 @@ def case_setting(cluster: Cluster) -> str:
     return "off"
 
 
+@probe("COPY reads Parquet only from a bucket in the cluster's own region.")
 def bucket_region(cluster: Cluster) -> str:
     of_cluster = region_in(cluster.settings.host) or cluster.settings.region
     if of_cluster is None:
@@ -44,14 +55,8 @@ def bucket_region(cluster: Cluster) -> str:
 
 
 PROBES = (
-    Probe("version", "Which Redshift answers.", version, judges=False),
-    Probe(
-        "isolation_level",
-        "Both levels are fine. With SERIALIZABLE Redshift reports two writers that cross; with SNAPSHOT only the run "
-        "lock keeps two landings apart.",
-        isolation_level,
-        judges=False,
-    ),
-    Probe("case_setting", "Names fold to lower case, quoted ones too: the project relies on it.", case_setting),
-    Probe("bucket_region", "COPY reads Parquet only from a bucket in the cluster's own region.", bucket_region),
+    version,
+    isolation_level,
+    case_setting,
+    bucket_region,
 )

@@ -11,7 +11,7 @@ from sqlglot import exp
 from extract.column_types import arrow_type
 from extract.errors import TransactionConflict
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
-from scripts.redshift.probe import Cluster, NotAsNeeded, Probe, plural, seconds_of
+from scripts.redshift.probe import Cluster, NotAsNeeded, plural, probe, seconds_of
 
 ROWS = 1000
 TIMES = 5
@@ -29,6 +29,7 @@ OF_EACH_TYPE = {
 }
 
 
+@probe("Rows of every type come back from S3 and COPY as they were sent.")
 def load(cluster: Cluster) -> str:
     kinds = {f"c{number}": exp.DataType.build(kind, dialect="redshift") for number, kind in enumerate(OF_EACH_TYPE)}
     kinds = {"order_id": exp.DataType.build("BIGINT"), **kinds}
@@ -49,6 +50,7 @@ def load(cluster: Cluster) -> str:
     return plural(landed, "row")
 
 
+@probe("CREATE, INSERT, UPDATE and DELETE take database.schema.table, as SQLMesh writes it.")
 def three_part_names(cluster: Cluster) -> str:
     warehouse = cluster.warehouse
     ((database,),) = warehouse.fetchall("SELECT CURRENT_DATABASE()")
@@ -66,6 +68,10 @@ def three_part_names(cluster: Cluster) -> str:
     return "as they should be"
 
 
+@probe(
+    "Two transactions of which each reads what the other writes: a conflict is recognised as one, and then tried "
+    "again.",
+)
 def two_at_once(cluster: Cluster) -> str:
     """Each reads what the other writes."""
     left, right = f"{cluster.schema}.left_one", f"{cluster.schema}.right_one"
@@ -84,6 +90,10 @@ def two_at_once(cluster: Cluster) -> str:
     return "no conflict (snapshot isolation); the run lock alone keeps two runs apart"
 
 
+@probe(
+    "What each costs before it does anything: put these into the formula of docs/redshift.md, 'What it costs'.",
+    judges=False,
+)
 def seconds(cluster: Cluster) -> str:
     warehouse, table = cluster.warehouse, f"{cluster.schema}.timed"
     warehouse.execute(f"CREATE TABLE {table} (order_id BIGINT)")
@@ -106,22 +116,8 @@ def seconds(cluster: Cluster) -> str:
 
 
 PROBES = (
-    Probe("load", "Rows of every type come back from S3 and COPY as they were sent.", load),
-    Probe(
-        "three_part_names",
-        "CREATE, INSERT, UPDATE and DELETE take database.schema.table, as SQLMesh writes it.",
-        three_part_names,
-    ),
-    Probe(
-        "two_at_once",
-        "Two transactions of which each reads what the other writes: a conflict is recognised as one, and then tried "
-        "again.",
-        two_at_once,
-    ),
-    Probe(
-        "seconds",
-        "What each costs before it does anything: put these into the formula of docs/redshift.md, 'What it costs'.",
-        seconds,
-        judges=False,
-    ),
+    load,
+    three_part_names,
+    two_at_once,
+    seconds,
 )

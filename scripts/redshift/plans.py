@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 
 from scripts.redshift.explain import NOTHING_MOVES, is_of_redshift, kinds_of
-from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, Probe, fetch_if_known
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, fetch_if_known, probe
 
 JOINED = ("uti", "ecs", "uts")
 
 
+@probe("A join of the three marts on order_id sends no row to another slice.")
 def join_plan(cluster: Cluster) -> str:
     warehouse, schema = cluster.warehouse, cluster.schema
     for name in JOINED:
@@ -34,6 +35,10 @@ def stays_on_its_slices(plan: list[str]) -> str:
     return NOTHING_MOVES
 
 
+@probe(
+    "A range of the sort key whose bound is a literal skips the blocks outside of it; what a cycle reads of the "
+    "marts depends on it.",
+)
 def pruning_by_literal(cluster: Cluster) -> str:
     read, whole = _rows_read(cluster, "moment >= 7900000")
     if read * 2 > whole:
@@ -41,6 +46,10 @@ def pruning_by_literal(cluster: Cluster) -> str:
     return f"{read:,} of {whole:,} rows read"
 
 
+@probe(
+    "The same if the bound is a subquery; the marts' queries have literals instead.",
+    judges=False,
+)
 def pruning_by_subquery(cluster: Cluster) -> str:
     read, whole = _rows_read(cluster, f"moment >= (SELECT MIN(moment) FROM {cluster.schema}.bound)")
     return f"{read:,} of {whole:,} rows read: {'it skips blocks, too' if read * 2 <= whole else 'it skips none'}"
@@ -84,17 +93,7 @@ def _fill_once(cluster: Cluster, table: str) -> None:
 
 
 PROBES = (
-    Probe("join_plan", "A join of the three marts on order_id sends no row to another slice.", join_plan),
-    Probe(
-        "pruning_by_literal",
-        "A range of the sort key whose bound is a literal skips the blocks outside of it; what a cycle reads of the "
-        "marts depends on it.",
-        pruning_by_literal,
-    ),
-    Probe(
-        "pruning_by_subquery",
-        "The same if the bound is a subquery; the marts' queries have literals instead.",
-        pruning_by_subquery,
-        judges=False,
-    ),
+    join_plan,
+    pruning_by_literal,
+    pruning_by_subquery,
 )

@@ -78,6 +78,11 @@ class Probe:
         return (Mark.OK if self.judges else Mark.TOLD), told
 
 
+def probe(meaning: str, *, judges: bool = True) -> Callable[[Callable[[Cluster], str]], Probe]:
+    """Makes a Probe of a function; the function's name is its word in the report."""
+    return lambda run: Probe(run.__name__, meaning, run, judges)
+
+
 @contextmanager
 def scratch(warehouse: Warehouse, settings: RedshiftSettings, left: list[str]) -> Iterator[Cluster]:
     """Two schemas for the probes, dropped in the end, with all else that was made.

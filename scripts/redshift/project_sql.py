@@ -21,7 +21,7 @@ from macros.steps import steps_by_name
 from macros.suspects import comparisons, no_suspects, range_starts, reach
 from scripts.redshift.copies import Copies, make_copies, plain_name, production_names, renamed
 from scripts.redshift.explain import LARGE, is_of_redshift, moves
-from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, Probe, plural
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, plural, probe
 from scripts.sqlmesh_session import open_context
 
 AT = dt.datetime(2025, 9, 1, tzinfo=dt.UTC)
@@ -29,6 +29,7 @@ AT = dt.datetime(2025, 9, 1, tzinfo=dt.UTC)
 FINDINGS = "order_tracking.consistency_failures"
 
 
+@probe("All that marts, retention and checks can send is sent to empty copies: Redshift takes it, types and all.")
 def statements(cluster: Cluster) -> str:
     copies = cluster.shared["copies"] = sent_to_copies(cluster)
     if copies.refused:
@@ -100,6 +101,7 @@ def unsaved_snapshots(context: Any) -> dict[str, Any]:
     return made
 
 
+@probe(f"EXPLAIN of the same over the marts as they are: no join sends more than {LARGE:,} rows to other slices.")
 def plans(cluster: Cluster) -> str:
     """EXPLAIN, which executes nothing, of each statement as production would send it."""
     physical = production_names(cluster.warehouse)
@@ -139,14 +141,6 @@ def _as_in_production(copies: Copies, physical: Mapping[str, str]) -> Iterator[e
 
 
 PROBES = (
-    Probe(
-        "statements",
-        "All that marts, retention and checks can send is sent to empty copies: Redshift takes it, types and all.",
-        statements,
-    ),
-    Probe(
-        "plans",
-        f"EXPLAIN of the same over the marts as they are: no join sends more than {LARGE:,} rows to other slices.",
-        plans,
-    ),
+    statements,
+    plans,
 )

@@ -10,12 +10,13 @@ from pydantic import SecretStr
 from extract.errors import WarehouseError, in_words
 from extract.settings import PasswordLogin
 from extract.warehouse_redshift import RedshiftWarehouse
-from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, Probe
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, probe
 
 PATIENCE_MS = 3000
 """So long a statement waits for the idle reader before the server ends it."""
 
 
+@probe("A view over views is read on while the lower one is made anew with one more column.")
 def late_binding(cluster: Cluster) -> str:
     warehouse, view, table = cluster.warehouse, f"{cluster.schema}.lower_view", f"{cluster.schema}.period"
     upper = f"{cluster.schema}.upper_view"
@@ -34,6 +35,7 @@ def late_binding(cluster: Cluster) -> str:
     return "as it should be"
 
 
+@probe("A reader with the rights of docs/redshift.md reads what it may, also a view that was made anew, and no more.")
 def second_user(cluster: Cluster) -> str:
     """A user of its own with a random password, which is printed nowhere; it goes with its rights in the end."""
     warehouse, user = cluster.warehouse, cluster.schema.replace("smoke", "reader")
@@ -78,6 +80,11 @@ def second_user(cluster: Cluster) -> str:
     return "reads the view, also when it was made anew, and nothing else"
 
 
+@probe(
+    "A reader stands idle in a transaction after reading a view. What waits for it makes a plan, or the cycle that "
+    "meets a new half-year, wait: let readers end their transactions (autocommit).",
+    judges=False,
+)
 def idle_reader(cluster: Cluster) -> str:
     table, view = f"{cluster.schema}.read_table", f"{cluster.schema}.read_view"
     definition = f"VIEW {view} AS SELECT order_id FROM {table} WITH NO SCHEMA BINDING"
@@ -102,6 +109,7 @@ def idle_reader(cluster: Cluster) -> str:
     return ", ".join(found)
 
 
+@probe("What waits for a lock is ended after a set time (REDSHIFT_LOCK_SECONDS), and the error names the holder.")
 def lock_holder(cluster: Cluster) -> str:
     """What waits for an idle reader, through the project's own watch, with little patience."""
     table, view = f"{cluster.schema}.locked_table", f"{cluster.schema}.locked_view"
@@ -129,26 +137,8 @@ def lock_holder(cluster: Cluster) -> str:
 
 
 PROBES = (
-    Probe(
-        "late_binding",
-        "A view over views is read on while the lower one is made anew with one more column.",
-        late_binding,
-    ),
-    Probe(
-        "second_user",
-        "A reader with the rights of docs/redshift.md reads what it may, also a view that was made anew, and no more.",
-        second_user,
-    ),
-    Probe(
-        "idle_reader",
-        "A reader stands idle in a transaction after reading a view. What waits for it makes a plan, or the cycle that "
-        "meets a new half-year, wait: let readers end their transactions (autocommit).",
-        idle_reader,
-        judges=False,
-    ),
-    Probe(
-        "lock_holder",
-        "What waits for a lock is ended after a set time (REDSHIFT_LOCK_SECONDS), and the error names the holder.",
-        lock_holder,
-    ),
+    late_binding,
+    second_user,
+    idle_reader,
+    lock_holder,
 )

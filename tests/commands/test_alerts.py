@@ -375,6 +375,27 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time(world: World, monkey
     assert "URL 1" in warning and "did not answer" in warning and len(received) == 1
 
 
+def test_what_was_taken_before_the_server_hung_is_not_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends, taken, hanging = Event(), list[str](), [True]
+
+    def send(url: str, alert: Alert) -> str:
+        if alert.title == "2" and hanging[0]:
+            ends.wait(30)
+            return "did not take it"
+        taken.append(alert.title)
+        return ""
+
+    monkeypatch.setattr(alerts, "SECONDS", 0.5)
+    monkeypatch.setattr(alerts, "_send", send)
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:9")
+    (warning,) = send_alerts("local", [Alert("1", "x"), Alert("2", "x")])
+    assert "did not answer" in warning
+    hanging[0] = False
+    ends.set()
+    assert send_alerts("local", [Alert("3", "x")]) == []
+    assert taken == ["1", "2", "3"]
+
+
 def test_without_a_place_to_remember_alerts_are_sent_all_the_same(
     world: World, received: Received, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

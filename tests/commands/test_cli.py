@@ -330,7 +330,9 @@ def test_ctrl_c_ends_a_real_process_in_one_line(world: World, busy_with: str) ->
     time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert (process.returncode, error) == (1, f"{outcome.INTERRUPTED}\n")
+    # Python's own decimal says this when its first import was interrupted, and it is imported again.
+    told = [line for line in error.splitlines() if line and "mpd_setminalloc" not in line]
+    assert (process.returncode, told) == (1, [outcome.INTERRUPTED])
 
 
 def test_extract_shows_a_line_a_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,7 +195,14 @@ def test_what_was_accepted_is_listed_with_its_note(world: World, capsys: pytest.
                 "first_order": 3,
             }
         ],
+        "hidden": 0,
     }
+    world.execute(f"{found} ('order_without_ecs', 't', 2, 'no row', {times})")
+    exceptions_command(["accept", "order_without_ecs", "--note", "ticket 13"])
+    capsys.readouterr()
+    exceptions_command(["list", "--accepted", "--limit", "1", "--json"])
+    assert json.loads(capsys.readouterr().out)["hidden"] == 1, "a program is told what a limit left out"
+    world.execute("DELETE FROM order_tracking_history.order_tracking_exceptions WHERE order_id = 2")
     exceptions_command(["list", "--accepted"])
     text = capsys.readouterr().out
     assert "2025-09-02 03:00" in text and "ticket 12" in text and "2 accepted. Each stays quiet until" in text

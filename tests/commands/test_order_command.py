@@ -125,7 +125,7 @@ def test_an_order_that_came_back_says_how_to_restore_it(world: World, capsys: py
     order = show_one(capsys, "1")
     assert (order["state"], homes(order, "statuses"), homes(order, "metadata")) == ("active", ["mart"], [HALF])
     assert order["notes"] == ["It came back; history has its metadata: order-tracking exceptions restore 1"]
-    assert [each["check_name"] for each in order["exceptions"]] == ["order_without_ecs"]
+    assert [each["check"] for each in order["exceptions"]] == ["order_without_ecs"]
     assert len(order["exceptions"][0]["key"]) == 10
     assert view_agrees(world, order)
 

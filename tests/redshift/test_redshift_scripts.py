@@ -266,12 +266,12 @@ def test_a_bucket_in_another_region_is_told(monkeypatch: pytest.MonkeyPatch, hos
         monkeypatch.setattr(S3Parts, "region", lambda parts, found=of_bucket: found)
         if region is None:
             with pytest.raises(NotKnownHere):
-                bucket_region(place)
+                bucket_region.run(place)
         elif of_bucket == region:
-            assert bucket_region(place) == region
+            assert bucket_region.run(place) == region
         else:
             with pytest.raises(NotAsNeeded, match=f"ap-south-2, the cluster in {region}"):
-                bucket_region(place)
+                bucket_region.run(place)
 
 
 # Roles
