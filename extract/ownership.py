@@ -18,9 +18,9 @@ from sqlglot import exp, parse_one
 from extract.errors import NameTaken
 from extract.settings import PROJECT
 from extract.tables import Table
-from extract.warehouse import Standing
+from extract.warehouse import Standing, Warehouse
 from macros.history import history_view
-from macros.marts import HISTORY_SCHEMA
+from macros.marts import HISTORY_SCHEMA, UTI, marts
 from macros.ownership import plain, shows_versioned_table
 from macros.periods import is_period
 
@@ -90,7 +90,7 @@ def project_models(project: Path = PROJECT) -> tuple[str, ...]:
     """schema.name of every model that SQLMesh shows under its name, as the files in models/ say."""
     names = []
     for file in sorted((project / "models").rglob("*.sql")):
-        header = file.read_text().partition("MODEL (")[2]
+        header = file.read_text(encoding="utf-8").partition("MODEL (")[2]
         name = re.search(r"^\s*name\s+([\w.]+)", header, re.MULTILINE)
         if name and not re.search(r"^\s*kind\s+EMBEDDED\b", header, re.MULTILINE):
             names.append(name.group(1).lower())
@@ -133,6 +133,13 @@ def table_below(definition: str) -> str | None:
     """
     below = re.search(r'(sqlmesh__\w+)"?\."?(\w+)', definition)
     return f"{below[1]}.{below[2]}" if below else None
+
+
+def production_names(warehouse: Warehouse) -> Mapping[str, str]:
+    """Plain name of a mart -> the table (schema.name) that its view reads; {} before the first plan."""
+    standing = warehouse.objects_of_schemas([UTI.split(".")[0]])
+    shown = {mart.name: table_below(standing[mart.name].definition) for mart in marts() if mart.name in standing}
+    return {name.split(".")[-1]: below for name, below in shown.items() if below}
 
 
 # Tables, and the views over history

@@ -162,7 +162,7 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
 
 def project_variables(project: Path = PROJECT) -> dict[str, Any]:
     """The variables of config.yaml, read the way SQLMesh reads them."""
-    text = _template((project / "config.yaml").read_text()).render(
+    text = _template((project / "config.yaml").read_text(encoding="utf-8")).render(
         env_var=lambda name, default="": os.environ.get(name) or default
     )
     return dict(_parsed(text)["variables"])
@@ -268,7 +268,7 @@ class _Unreadable(Exception):
 
 def _read_yaml(file: Path) -> Any:
     try:
-        return _parsed(file.read_text())
+        return _parsed(file.read_text(encoding="utf-8"))
     except (OSError, YAMLError) as error:
         raise _Unreadable(f"{file} cannot be read: {' '.join(str(error).split())}") from error
 

@@ -173,7 +173,7 @@ def _show_cycle(demo: Demo, moment: dt.datetime, **options: Any) -> None:
     """A line a cycle: moment, seconds, rows landed, rows archived."""
     before = _archived(demo)
     cycle = demo.cycle(moment, **options)
-    landed = sum(run.landed.rows_landed for run in cycle.extracted)
+    landed = sum(phase.rows.get("landed", 0) for phase in cycle.phases)
     archived = max(_archived(demo) - before, 0)
     tell(f"{moment:%H:%M}  {cycle.seconds:5.1f} s  {landed:4,} landed  {archived:4,} archived")
 
@@ -239,7 +239,7 @@ def _restore(demo: Demo) -> None:
 def _show_what_next(demo: Demo, order: int, settings: dict[str, str]) -> None:
     """Commands to paste into a shell in the project's folder."""
     own = demo.warehouse_file.with_name("settings")
-    own.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    own.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
     tell("Paste each line in the project's folder.")
     for what, sql in QUERIES:
         python = (

@@ -117,7 +117,7 @@ def slowest(statements: list[TimedStatement]) -> str:
 
 def write_statements(statements: list[TimedStatement], file: Path) -> None:
     """All of them as CSV, in the order in which they began."""
-    with file.open("w", newline="") as out:
+    with file.open("w", newline="", encoding="utf-8") as out:
         lines = csv.writer(out)
         lines.writerow(["seconds", "what", "sql"])
         lines.writerows([f"{each.seconds:.4f}", each.label, each.sql] for each in statements)

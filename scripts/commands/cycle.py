@@ -79,6 +79,11 @@ def command(
 
     if statements and not statements.parent.is_dir():
         raise ConfigurationError(f"There is no folder {statements.parent} for --statements; nothing was done.")
+    if statements:
+        try:
+            statements.touch()
+        except OSError as error:
+            raise ConfigurationError(f"{statements} cannot be written ({error.strerror}); nothing was done.") from error
     reconcile_since = None if since is None else reconcile_start(None if since == dt.datetime.min else since, at)
     with table_progress() as progress:
 

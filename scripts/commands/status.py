@@ -28,7 +28,7 @@ STATUS_CODES = """
     Exit codes, for a monitor:
       0  fine
       1  something is wrong, and the first lines say what
-      2  cannot say: no warehouse, no log of cycles yet, or a cycle holds the file
+      2  cannot say: no warehouse, no log of cycles yet, or a cycle holds the file; or the page was not written
 """
 
 
@@ -61,17 +61,13 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
     from scripts.reading import warehouse_to_read
     from scripts.status import last_of_kept, read_status
 
-    html, kept = None, []
+    kept: list[dict[str, Any]] = []
     clock = Clock(at)
     try:
         gateway = chosen_gateway(gateway)
         kept = kept_rows(gateway)
         with warehouse_to_read(gateway) as warehouse:
             status = read_status(warehouse, load_config(), clock, kept)
-            if page:
-                from scripts.page.render import render_page
-
-                html = render_page(warehouse, status)
     except (ConfigurationError, LockHeld, WarehouseError) as error:
         from scripts.status_text import in_short
 
@@ -81,12 +77,27 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
         answer(json_text({"verdict": "cannot say", "why": why}) if as_json else lines)
         return CANNOT_SAY
     answer(json_text(as_data(status)) if as_json else as_text(status))
-    if page and html:
-        from extract.settings import read_settings
-        from scripts.page.place import write_page
+    written = page is None or _page_is_written(page, status, gateway)
+    return WRONG if status.wrong else FINE if written else CANNOT_SAY
 
+
+def _page_is_written(page: str, status: Status, gateway: str) -> bool:
+    """What keeps the page from being written is said after the verdict, and hides none."""
+    from extract.errors import PageNotWritten, in_words
+    from extract.settings import read_settings, without_secrets
+    from scripts.page.place import write_page
+    from scripts.page.render import render_page
+    from scripts.reading import warehouse_to_read
+
+    try:
+        with warehouse_to_read(gateway) as warehouse:
+            html = render_page(warehouse, status)
         write_page(html, page if page.startswith("s3:") else Path(page).absolute(), read_settings(gateway).redshift)
-    return WRONG if status.wrong else FINE
+    except Exception as error:
+        cause = without_secrets(" ".join(in_words(error).split()))
+        click.echo(cause if isinstance(error, PageNotWritten) else f"The page was not written: {cause}", err=True)
+        return False
+    return True
 
 
 def as_text(status: Status) -> str:

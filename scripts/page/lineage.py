@@ -65,7 +65,8 @@ def lineage(config: ExtractConfig, project: Path = PROJECT) -> Lineage:
 
 def _of_models(folder: Path) -> Iterator[tuple[str, str]]:
     """Who feeds whom, by the models' files. The checks and their parts are no tables: CHECKS stands for all of them."""
-    tokens_of = {file: Redshift.Tokenizer().tokenize(file.read_text()) for file in sorted(folder.rglob("*.sql"))}
+    texts = {file: file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*.sql"))}
+    tokens_of = {file: Redshift.Tokenizer().tokenize(text) for file, text in texts.items()}
     named_in = {file: list(_names(tokens)) for file, tokens in tokens_of.items()}  # a model names itself first
     inner = {named[0] for file, named in named_in.items() if folder / "checks" in file.parents}
     for file, named in named_in.items():

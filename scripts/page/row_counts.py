@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from extract.ensure_tables import standing_periods
 from extract.errors import WarehouseError
+from extract.ownership import production_names
 from extract.warehouse import Warehouse
 from macros.history import history_table
 from macros.marts import HISTORY_SCHEMA, Mart, marts
@@ -73,15 +74,15 @@ def _tables(warehouse: Warehouse, mart: Mart) -> Iterator[tuple[str, str]]:
 
 
 def _rows_in_catalog(warehouse: Warehouse) -> dict[tuple[str, str], int]:
-    """As svv_table_info has them. A mart's rows stand in the table below its view, which SQLMesh names."""
+    """As svv_table_info has them. A mart's rows stand in the table below its view; older ones of it may still stand."""
+    shown = production_names(warehouse)
     schema, table, rows = (exp.column(exp.to_identifier(name, quoted=True)) for name in ("schema", "table", "tbl_rows"))
     counts = {(mart.alias, IN_MART): 0 for mart in marts()}
     for held_in, name, held in warehouse.fetchall(exp.select(schema, table, rows).from_("svv_table_info")):
         for mart in marts():
-            below_view = f"{mart.name.replace('.', '__')}__"
             history = history_table(mart.alias, "").split(".")[1]
             if held_in == HISTORY_SCHEMA and name.startswith(history) and is_period(name.removeprefix(history)):
                 counts[mart.alias, name.removeprefix(history)] = int(held)
-            elif name.startswith(below_view) and name.removeprefix(below_view).isdigit():  # a dev copy ends otherwise
-                counts[mart.alias, IN_MART] = max(counts[mart.alias, IN_MART], int(held))
+            elif f"{held_in}.{name}" == shown.get(mart.name.split(".")[-1]):
+                counts[mart.alias, IN_MART] = int(held)
     return counts

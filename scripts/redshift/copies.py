@@ -12,11 +12,9 @@ from sqlglot import exp, parse_one
 from extract.clock import epoch_of
 from extract.ensure_tables import missing_objects
 from extract.errors import WarehouseError, in_words
-from extract.ownership import table_below
 from extract.tables import ExtractConfig
 from extract.warehouse import Warehouse
 from macros.history import create_table
-from macros.marts import UTI, marts
 from macros.sql import DIALECT
 
 LONG_AGO = dt.datetime(2025, 1, 10)
@@ -145,10 +143,3 @@ def _made_up(column: exp.Expr) -> Any:
     if name in ("period", "half_year"):
         return "2025_h1"
     return LONG_AGO if name.endswith(("_at", "landed_at)")) else epoch_of(LONG_AGO)
-
-
-def production_names(warehouse: Warehouse) -> Mapping[str, str]:
-    """Plain name of a mart -> the table (schema.name) that its view reads; {} before the first plan."""
-    standing = warehouse.objects_of_schemas([UTI.split(".")[0]])
-    shown = {mart.name: table_below(standing[mart.name].definition) for mart in marts() if mart.name in standing}
-    return {name.split(".")[-1]: below for name, below in shown.items() if below}

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from extract.clock import QUARTER_HOUR
 from extract.errors import WarehouseError, in_words
+from extract.ownership import production_names
 from extract.settings import PROJECT
 from extract.tables import load_config, project_variables
 from macros.exceptions import close_cleared_exceptions, log_checks, record_exceptions
@@ -19,7 +20,7 @@ from macros.retention import read_retention
 from macros.sql import execute
 from macros.steps import steps_by_name
 from macros.suspects import comparisons, no_suspects, range_starts, reach
-from scripts.redshift.copies import Copies, make_copies, plain_name, production_names, renamed
+from scripts.redshift.copies import Copies, make_copies, plain_name, renamed
 from scripts.redshift.explain import LARGE, is_of_redshift, moves
 from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, plural, probe
 from scripts.sqlmesh_session import open_context

@@ -108,7 +108,23 @@ def test_the_command_writes_it_beside_its_answer(
     assert capsys.readouterr().out.startswith("FINE")
     assert "FINE" in (tmp_path / "here.html").read_text()
     assert status_command(["--html", "no/folder/here.html", *at]) == 2
-    assert "No such file or directory" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert told.out.startswith("FINE") and "No such file or directory" in told.err
+
+
+def test_what_keeps_the_page_from_being_drawn_hides_no_verdict(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> str:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("scripts.page.render.render_page", fail)
+    at = ["--html", str(tmp_path / "page.html"), "--at"]
+    assert status_command([*at, f"{moment(world.now + 60):%Y-%m-%dT%H:%M:%S}"]) == 2
+    told = capsys.readouterr()
+    assert told.out.startswith("FINE") and "The page was not written: no room" in told.err
+    assert status_command([*at, f"{moment(world.now + DAY):%Y-%m-%dT%H:%M:%S}"]) == 1, "the verdict counts"
+    assert capsys.readouterr().out.startswith("WRONG")
 
 
 def test_on_redshift_it_goes_to_s3_and_counts_by_the_catalog(
@@ -122,3 +138,9 @@ def test_on_redshift_it_goes_to_s3_and_counts_by_the_catalog(
     assert held["ContentType"] == "text/html; charset=utf-8" and held["ServerSideEncryption"] == "AES256"
     text = held["Body"].read().decode()
     assert ": 3 landed, 0 archived" in text and "3 rows live in the marts, 0 in history" in text
+    # A version of the mart that the view no longer shows, as a plan leaves it until SQLMesh's janitor has run.
+    replaced = "sqlmesh__order_tracking.order_tracking__mart_uni_tracking_info__1"
+    world.execute(f"CREATE TABLE {replaced} AS SELECT order_id FROM generate_series(1, 50) AS s(order_id)")
+    world.cycle()
+    text = s3_server.client.get_object(Bucket=s3_server.bucket, Key="pages/status.html")["Body"].read().decode()
+    assert "3 rows live in the marts, 0 in history" in text
