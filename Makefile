@@ -30,7 +30,7 @@ test: $(TOOLS) mariadb chromium ## The tests that are quick; what could not run,
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 BUDGET ?= 600
-test-slow: $(TOOLS) mariadb chromium ## The slow tests, as many as begin within BUDGET seconds (600): others with each commit
+test-slow: $(TOOLS) mariadb chromium ## Slow tests, as many as fit into BUDGET seconds (600): others with each commit
 	@$(PYTEST) -m slow --budget $(BUDGET) $(ARGS)
 
 soak: $(TOOLS) mariadb chromium ## All tests, and in full what they only sample: a crash at every statement, 629 weekly cycles

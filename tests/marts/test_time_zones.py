@@ -26,7 +26,7 @@ ZONES = ("UTC", "America/New_York", "Asia/Shanghai")
 NOW = at("2025-07-01T03:00:00")  # still June in New York; a half-year, a month and a day have just ended
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_results_do_not_depend_on_the_time_zone(tmp_path: Path) -> None:
     processes = {}
     for zone in ZONES:
@@ -83,7 +83,7 @@ def rows_after_cycles(folder: Path) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_any_rhythm_of_cycles_ends_with_the_same_rows_in_the_same_places(make_world: Callable[..., World]) -> None:
     """Every quarter-hour for an hour, every day for four, and a month at a time; some scans come days late."""
     last = NOW + HOUR

@@ -136,7 +136,7 @@ def watched_extract(crash: Crash) -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_a_crash_at_any_statement_of_the_marts_loses_nothing_and_the_next_cycle_mends_it(
     make_world: Callable[..., World],
 ) -> None:
@@ -172,7 +172,7 @@ def decisive_statements(watching: Crash) -> list[int]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_what_a_cycle_that_died_had_archived_is_in_one_place_after_the_next(make_world: Callable[..., World]) -> None:
     """It dies at midnight before 31 October, between archive and trim; there is no 31 April, and the line waits."""
     world = make_world(now=at("2025-10-30T12:00:00"))
@@ -205,7 +205,7 @@ def test_what_a_cycle_that_died_had_archived_is_in_one_place_after_the_next(make
         assert [order for _, order in world.history("uti")] == [order for _, order in world.history("ecs")] == [1]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make_world: Callable[..., World]) -> None:
     world = prepare(make_world)
     before = keep(world)
@@ -229,7 +229,7 @@ def test_a_crash_at_any_statement_of_the_extract_leaves_nothing_half_landed(make
         world.assert_whole()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_a_cycle_killed_at_any_moment_is_made_good_by_the_next(make_world: Callable[..., World]) -> None:
     """A real process and SIGKILL, at moments spread over the time that an undisturbed one takes."""
     world = prepare(make_world)

@@ -29,7 +29,7 @@ and rows are rejected."""
 CYCLES = 9
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_a_history_ends_in_the_same_tables_as_through_real_cycles(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ WITHOUT_IT = "DELETE FROM staging WHERE order_id IN (SELECT order_id FROM batch)
 TWICE = "SELECT COUNT(*) FROM (SELECT order_id FROM staging GROUP BY 1 HAVING COUNT(*) > 1)"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_a_window_in_the_delete_doubles_orders_and_ours_has_none(make_world: Callable[..., World]) -> None:
     trace = simulated_trace(orders=1200, months=12, seed=4, until=UNTIL)
     orders = pc.count_distinct(trace["order_id"]).as_py()

@@ -141,7 +141,7 @@ def test_where_a_month_is_shorter_an_order_stays_in_one_place(redshift_world: Re
     world.assert_whole()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:
@@ -173,7 +173,7 @@ def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     assert ours.query("SELECT order_id FROM order_tracking.mart_ecs_order_info WHERE order_id = 1") == [(1,)]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=12)
 def test_the_recorded_traces_end_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:

@@ -118,7 +118,7 @@ def ready(redshift_world: RedshiftWorld) -> RedshiftWorld:
     return world
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=5)
 def test_a_failure_at_any_statement_is_all_or_nothing_and_the_next_run_mends_it(
     ready: RedshiftWorld, redshift_databases: Databases
 ) -> None:
