@@ -79,7 +79,7 @@ def strike(standin: RedshiftStandin, name: str) -> Fault:
     short, what = name.split()
     mart = MARTS[SHORTS.index(short)]
     if what == "archive":
-        return standin.fail_when(rf'^INSERT INTO "order_tracking_history"\."hist_{short}_', **ERROR)
+        return standin.fail_when(rf'^INSERT INTO "dev"\."order_tracking_history"\."hist_{short}_', **ERROR)
     if what == "trim":
         return standin.fail_when(
             rf'^DELETE FROM "dev"\."sqlmesh__order_tracking"\."order_tracking__{mart}__.* USING', **LOST
