@@ -190,7 +190,7 @@ def test_what_a_cycle_that_died_had_archived_is_in_one_place_after_the_next(make
     archived = [
         number
         for number, sql in enumerate(watching.statements)
-        if "INSERT INTO" in sql and any(f"hist_{short}_2025_h1" in sql for short in ("uti", "uts"))
+        if re.match(r'INSERT INTO \S*"hist_(uti|uts)_2025_h1"', without_comments(sql))
     ]
     assert len(archived) == 2
     for number in archived:  # uti, and uts once uti is done
