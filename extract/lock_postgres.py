@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg2
 
+from extract.clock import as_utc
 from extract.errors import LockHeld, WarehouseError, first_line
 from extract.settings import APPLICATION, RedshiftSettings
 
@@ -100,4 +101,4 @@ def _holder(cursor: Any, key: int) -> str:
     if not row:
         return "it has just ended"
     name, since = row  # of another user's connection PostgreSQL does not tell since when
-    return f"{name}, since {since:%Y-%m-%d %H:%M}" if since else str(name)
+    return f"{name}, since {as_utc(since):%Y-%m-%d %H:%M} UTC" if since else str(name)

@@ -92,6 +92,8 @@ class DuckDBSource:
             column: exp.Expr = exp.column(spelling, quoted=True)
             if table.is_event_time(name) and kind in _TEMPORAL_TYPES:
                 column = exp.maybe_parse(self._time(table).seconds, dialect="duckdb")
+            elif kind == "TIMESTAMP WITH TIME ZONE":
+                column = exp.maybe_parse(_in_utc(_quoted(spelling)), dialect="duckdb")
             texts.append(canonical(exp.TryCast(this=column, to=landed.copy()), landed))
         return fingerprint(texts, redshift=False).sql("duckdb")
 
@@ -186,6 +188,11 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _in_utc(column: str) -> str:
+    """A TIMESTAMPTZ as a TIMESTAMP; a mere cast would be in this machine's time zone."""
+    return f"({column} AT TIME ZONE 'UTC')"
+
+
 def _output(spelling: str, kind: str, alias: str) -> str:
     """Integers, floats and bytes as they are, any other type as DuckDB's own text of it; a BIT is a number."""
     column = _quoted(spelling)
@@ -196,8 +203,8 @@ def _output(spelling: str, kind: str, alias: str) -> str:
     elif kind == "BIT":
         number = f"CAST(CAST({column} AS UBIGINT) AS VARCHAR)"
         column = f"CASE WHEN bit_length({column}) <= 64 THEN {number} ELSE '0b' || CAST({column} AS VARCHAR) END"
-    elif kind == "TIMESTAMP WITH TIME ZONE":  # its text would be of this machine's time zone
-        column = f"CAST({column} AT TIME ZONE 'UTC' AS VARCHAR)"
+    elif kind == "TIMESTAMP WITH TIME ZONE":
+        column = f"CAST({_in_utc(column)} AS VARCHAR)"
     elif kind not in _AS_THEY_ARE:
         column = f"left(CAST({column} AS VARCHAR), {LONGEST})"
     return f"{column} AS {_quoted(alias)}"

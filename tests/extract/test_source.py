@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -251,6 +254,31 @@ def test_hourly_counts_are_of_placeable_rows_and_survive_bad_keys(
     }
     assert source.hourly_figures(SPATH, 3601) == {1: (1, 0, 7199, 0), 2: (3, 2**63 - 4, 21601, 0)}
     assert source.hourly_figures(SPATH, 3601, 7201) == {1: (1, 0, 7199, 0), 2: (2, 2**62 - 4, 14400, 0)}
+
+
+FIGURES = """
+import sys
+from contextlib import closing
+from sqlglot import exp
+from extract.source import SourceTable, open_source
+types = {"order_id": exp.DataType.build("BIGINT"), "changed": exp.DataType.build("TIMESTAMP")}
+table = SourceTable("t", "add_time", ("order_id", "add_time", "changed"), types=types)
+with closing(open_source(sys.argv[1])) as source:
+    print(source.hourly_figures(table, None, content=True))
+"""
+
+
+def test_the_figures_of_an_hour_are_the_same_in_every_time_zone(tmp_path: Path) -> None:
+    path = tmp_path / "source.duckdb"
+    with duckdb.connect(str(path)) as held:
+        held.execute("CREATE TABLE t (order_id BIGINT, add_time BIGINT, changed TIMESTAMPTZ)")
+        held.execute("INSERT INTO t VALUES (1, 7200, '2026-01-02 03:04:05+01'), (2, 7201, NULL)")
+    command = [sys.executable, "-c", FIGURES, f"duckdb:///{path}"]
+    told = {
+        subprocess.run(command, env={**os.environ, "TZ": zone}, check=True, capture_output=True, text=True).stdout
+        for zone in ("UTC", "America/Vancouver", "Asia/Tokyo")
+    }
+    assert len(told) == 1 and "rows=2, keys=3" in told.pop()
 
 
 def test_an_event_time_beyond_a_bigint_stops_no_count(mysql_database: str) -> None:

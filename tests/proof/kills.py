@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from extract.crc32 import add_crc32
 from tests.proof.engine import Engine
 from tests.proof.histories import History, Step
 from tests.proof.oracle import Row
@@ -102,7 +103,7 @@ class FileWorld(Player):
             {"ORDER_TRACKING_HISTORY_START": self.history_start},
         )
         self.engine.reached = Reached(self, self.engine.reached)
-        self.connection = duckdb.connect(str(self.folder / "source"))
+        self.connection = self._source_file()
         make_tables(self.connection, wide=True)
         self.source = FailingSource(self.connection)
 
@@ -113,9 +114,14 @@ class FileWorld(Player):
         self.engine.connection = Watched(
             duckdb.connect(str(self.folder / "warehouse"), config=config), self.statements, kill_at
         )  # type: ignore[assignment]
-        self.connection = duckdb.connect(str(self.folder / "source"), config=config)
+        self.connection = self._source_file(config=config)
         self.source._connection = self.connection
         self.engine.reached.read()  # type: ignore[attr-defined]
+
+    def _source_file(self, **options: Any) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(str(self.folder / "source"), **options)
+        add_crc32(connection)
+        return connection
 
     @contextmanager
     def opened(self) -> Iterator[None]:
