@@ -76,6 +76,8 @@ def _tables(warehouse: Warehouse, mart: Mart) -> Iterator[tuple[str, str]]:
 def _rows_in_catalog(warehouse: Warehouse) -> dict[tuple[str, str], int]:
     """As svv_table_info has them. A mart's rows stand in the table below its view; older ones of it may still stand."""
     shown = production_names(warehouse)
+    if len(shown) < len(marts()):
+        raise WarehouseError("This user does not see which tables the marts' views show.")
     schema, table, rows = (exp.column(exp.to_identifier(name, quoted=True)) for name in ("schema", "table", "tbl_rows"))
     counts = {(mart.alias, IN_MART): 0 for mart in marts()}
     for held_in, name, held in warehouse.fetchall(exp.select(schema, table, rows).from_("svv_table_info")):
