@@ -160,15 +160,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout
         items.sort(key=lambda item: hashlib.sha256(f"{commit}{item.nodeid}".encode()).digest())
     else:
-        items.sort(key=lambda item: item.path.name != "test_traces.py")
+        items.sort(key=lambda item: -max(1, minutes(item)))
+
+
+def minutes(item: pytest.Item) -> float:
+    """How long a slow test takes, more or less, on a slow machine; 0 of a quick one."""
+    slow = item.get_closest_marker("slow")
+    return slow.kwargs.get("minutes", 1) if slow else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     budget = item.config.getoption("--budget")
-    if budget and (slow := item.get_closest_marker("slow")):
-        needed = 60 * slow.kwargs.get("minutes", 1)  # more or less, on a slow machine
-        if time.monotonic() - BEGUN + needed > budget:
-            pytest.skip("there was no time left for this slow test; make soak runs all of them")
+    if budget and minutes(item) and time.monotonic() - BEGUN + 60 * minutes(item) > budget:
+        pytest.skip("there was no time left for this slow test; make soak runs all of them")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

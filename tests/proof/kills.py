@@ -1,4 +1,4 @@
-"""A process killed before and after every statement of a cycle: what the next run of the same cycle makes of it.
+"""A process killed before and after every different statement: what the next run of the same cycle makes of it.
 
 The cycle runs in a child process on a DuckDB file, which kills itself with SIGKILL at one statement. Then the cycle is
 run again, and the warehouse must be the same as where nothing was ever interrupted, `archived_at` included. Which
@@ -11,9 +11,9 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -176,11 +176,10 @@ def history_of(story: Story) -> tuple[int, str, list[Step]]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A step of a history, and the statements that it executes: how many, and their shapes."""
+    """A step of a history, and the shapes of the statements that it executes."""
 
     history: Story
     step: int
-    statements: int
     shapes: frozenset[str]
 
 
@@ -196,7 +195,7 @@ def scenes(stories: Sequence[Story]) -> list[Scene]:
             player.engine.connection = Watched(plain, statements)  # type: ignore[assignment]
             player.apply(step)
             if step[0] in CYCLES:
-                found.append(Scene(story, number, len(statements), frozenset(map(shape, statements))))
+                found.append(Scene(story, number, frozenset(map(shape, statements))))
         player.close()
     return found
 
@@ -212,34 +211,61 @@ def covering(candidates: Sequence[Scene]) -> list[Scene]:
     return chosen
 
 
-def kill_everywhere(scene: Scene, folder: Path, every: int = 1, first: int = 0) -> int:
-    """Kills the scene's step at every so many-th point, and runs it again; gives how many points that were.
+@dataclass
+class Killer:
+    """Kills steps of histories before and after every different statement; or at every so many-th of these points.
 
-    Raises AssertionError where the end differs from that of the step that nobody killed.
+    points: at how many it has killed
     """
-    started, history_start, steps = history_of(scene.history)
-    folder.mkdir()
-    world = FileWorld(folder, started, history_start)
-    for step in steps[: scene.step]:
-        world.apply(step)
-    world.close()
-    world.keep()
-    step = steps[scene.step]
-    with world.opened():
-        world.apply(step)
-        statements = list(world.statements)
-        undisturbed = observed(world.engine.connection)
-    possible = [point for point in range(2 * len(statements)) if not point % 2 or statements[point // 2].done]
-    points = possible[first % every :: every]
-    for point in points:
-        world.put_back()
-        when = "after" if point % 2 else "before"
-        told = f"history {scene.history}, step {scene.step} {step}, killed {when} {statements[point // 2][:300]}"
-        assert world.killed_in(step, point), f"nobody was killed: {told}"
+
+    folder: Path
+    every: int = 1
+    points: int = 0
+    _met: int = 0
+    _shapes: set[str] = field(default_factory=set)
+
+    def play(self, story: Story, chosen: Collection[int]) -> None:
+        """Plays a history once; each step that is chosen by its number is killed, and run again, point by point.
+
+        Raises AssertionError where the end differs from that of the step that nobody killed.
+        """
+        started, history_start, steps = history_of(story)
+        (folder := self.folder / str(story).replace(" ", "_")).mkdir()
+        world = FileWorld(folder, started, history_start)
+        for number, step in enumerate(steps[: max(chosen) + 1]):
+            if number in chosen:
+                world.close()
+                self._kill_in(world, step, f"history {story}, step {number} {step}")
+                world.open()
+            else:
+                world.apply(step)
+        world.close()
+
+    def _kill_in(self, world: FileWorld, step: Step, told: str) -> None:
+        world.keep()
         with world.opened():
             world.apply(step)
-            assert_same(observed(world.engine.connection), undisturbed, told)
-    return len(points)
+            statements = list(world.statements)
+            undisturbed = observed(world.engine.connection)
+        for point in self._points_of(statements):
+            when = "after" if point % 2 else "before"
+            at = f"{told}, killed {when} {statements[point // 2][:300]}"
+            world.put_back()
+            assert world.killed_in(step, point), f"nobody was killed: {at}"
+            with world.opened():
+                world.apply(step)
+                assert_same(observed(world.engine.connection), undisturbed, at)
+            self.points += 1
+
+    def _points_of(self, statements: Sequence[Sent]) -> Iterator[int]:
+        """Before each statement of a shape that was not met before, and after it."""
+        for number, sent in enumerate(statements):
+            if (seen := shape(sent)) not in self._shapes:
+                self._shapes.add(seen)
+                for point in (2 * number, 2 * number + 1) if sent.done else (2 * number,):
+                    if self._met % self.every == 0:
+                        yield point
+                    self._met += 1
 
 
 def assert_same(seen: Observed, undisturbed: Observed, told: str) -> None:
