@@ -32,39 +32,31 @@ CYCLES = ("cycle", "extract", "run", "repeat", "restore")
 READS = ("SELECT", "WITH", "EXPLAIN", "PRAGMA", "SET", "SHOW", "FROM", "DESCRIBE")
 
 
-class Sent(str):
-    """A statement that was sent. One that failed (the source gave up while its rows were staged) has no after."""
-
-    done = False
-
-
 class Watched:
     """A connection that keeps the statements which change something, and may kill its process at one of them."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, statements: list[Sent], kill_at: int | None = None):
-        self._connection, self._statements, self._kill_at = connection, statements, kill_at
+    def __init__(self, connection: duckdb.DuckDBPyConnection, statements: list[str], kill_after: int | None = None):
+        self._connection, self._statements, self._kill_after = connection, statements, kill_after
 
     def execute(self, sql: str, *args: Any) -> Watched:
-        """Kills before the n-th changing statement at 2n, and after it at 2n + 1."""
+        """Kills once so many changing statements were executed; one that failed (the source gave up) counts too."""
         if re.sub(r"/\*.*?\*/", "", sql).split(None, 1)[0].upper() in READS:
             self._connection.execute(sql, *args)
             return self
-        point = 2 * len(self._statements)
-        self._statements.append(Sent(sql))
-        self._kill(point)
+        self._kill()
+        self._statements.append(sql)
         self._connection.execute(sql, *args)
-        self._statements[point // 2].done = True
-        self._kill(point + 1)
+        self._kill()
         return self
 
     def cursor(self) -> Watched:
-        return Watched(self._connection.cursor(), self._statements, self._kill_at)
+        return Watched(self._connection.cursor(), self._statements, self._kill_after)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    def _kill(self, point: int) -> None:
-        if point == self._kill_at:
+    def _kill(self) -> None:
+        if len(self._statements) == self._kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -91,7 +83,7 @@ class FileWorld(Player):
 
     def __init__(self, folder: Path, started: int, history_start: str):
         self.folder = folder
-        self.statements: list[Sent] = []
+        self.statements: list[str] = []
         super().__init__(started, history_start)
 
     def __post_init__(self) -> None:
@@ -107,12 +99,12 @@ class FileWorld(Player):
         make_tables(self.connection, wide=True)
         self.source = FailingSource(self.connection)
 
-    def open(self, kill_at: int | None = None) -> None:
+    def open(self, kill_after: int | None = None) -> None:
         """Opens both files, and finds how far the models have come."""
         config = {"threads": 1}
         self.statements = []
         self.engine.connection = Watched(
-            duckdb.connect(str(self.folder / "warehouse"), config=config), self.statements, kill_at
+            duckdb.connect(str(self.folder / "warehouse"), config=config), self.statements, kill_after
         )  # type: ignore[assignment]
         self.connection = self._source_file(config=config)
         self.source._connection = self.connection
@@ -136,12 +128,12 @@ class FileWorld(Player):
         (self.folder / "warehouse.wal").unlink(missing_ok=True)
         shutil.copy(self.folder / "kept", self.folder / "warehouse")
 
-    def killed_in(self, step: Step, point: int) -> bool:
-        """Runs a step in a child process that kills itself there; False when the step ended before."""
+    def killed_in(self, step: Step, after: int) -> bool:
+        """Runs a step in a child process that kills itself after so many statements; False when it ended before."""
         child = os.fork()
         if child == 0:
             try:
-                self.open(point)
+                self.open(after)
                 self.apply(step)
             finally:
                 os._exit(0)
@@ -191,7 +183,7 @@ def scenes(stories: Sequence[Story]) -> list[Scene]:
         player = Player(started, history_start)
         plain = player.engine.connection
         for number, step in enumerate(steps):
-            statements: list[Sent] = []
+            statements: list[str] = []
             player.engine.connection = Watched(plain, statements)  # type: ignore[assignment]
             player.apply(step)
             if step[0] in CYCLES:
@@ -248,8 +240,7 @@ class Killer:
             statements = list(world.statements)
             undisturbed = observed(world.engine.connection)
         for point in self._points_of(statements):
-            when = "after" if point % 2 else "before"
-            at = f"{told}, killed {when} {statements[point // 2][:300]}"
+            at = f"{told}, killed after {point} of its statements, the last {[*statements, ''][point - 1][:300]}"
             world.put_back()
             assert world.killed_in(step, point), f"nobody was killed: {at}"
             with world.opened():
@@ -257,15 +248,17 @@ class Killer:
                 assert_same(observed(world.engine.connection), undisturbed, at)
             self.points += 1
 
-    def _points_of(self, statements: Sequence[Sent]) -> Iterator[int]:
-        """Before each statement of a shape that was not met before, and after it."""
+    def _points_of(self, statements: Sequence[str]) -> Iterator[int]:
+        """Before each statement of a shape that was not met before, and after it: by how many were executed."""
+        found = set()
         for number, sent in enumerate(statements):
             if (seen := shape(sent)) not in self._shapes:
                 self._shapes.add(seen)
-                for point in (2 * number, 2 * number + 1) if sent.done else (2 * number,):
-                    if self._met % self.every == 0:
-                        yield point
-                    self._met += 1
+                found |= {number, number + 1}
+        for point in sorted(found):
+            if self._met % self.every == 0:
+                yield point
+            self._met += 1
 
 
 def assert_same(seen: Observed, undisturbed: Observed, told: str) -> None:

@@ -12,7 +12,7 @@ from tests.support.thorough import THOROUGH
 
 HISTORIES = (*range(3), *(name for name in STORIES if "line" in name or "just then" in name))
 """Random ones, and the short ones of the night before a shorter month: no random one has it."""
-EVERY = 1 if THOROUGH else 24
+EVERY = 1 if THOROUGH else 16
 
 HISTORY, RAW = "order_tracking_history", "order_tracking_raw"
 TABLES = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")

@@ -12,7 +12,7 @@ SAMPLED = (
     "replays of the recorded traces: weekly and four-weekly, by the proof's engine (make soak: weekly, whole cycles)",
     "the traces on both engines: a cycle every two and four years (make soak: every one and two)",
     "crashes of a whole cycle: before every twelfth statement and around the trims (make soak: before every one)",
-    "kills of the cycles of random histories: at every 24th point (make soak: at every different statement)",
+    "kills of the cycles of random histories: at every 16th point (make soak: at every different statement)",
     "kills of a whole cycle at random moments: three (make soak: six)",
     "failures on the Redshift stand-in: at every third write (make soak: at every one)",
 )
