@@ -13,14 +13,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from extract.clock import QUARTER_HOUR
-from extract.ensure_tables import CYCLE_LOG
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
 from extract.settings import without_secrets
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
 from macros.sql import sql_from_template, timestamp
 from scripts.alerts import Alert, alert_urls, remembered, send_alerts
-from scripts.cycle_log import DONE, FAILED, LOCKED, CycleSoFar, kept_rows, outcome_of
+from scripts.cycle_log import (
+    DONE,
+    FAILED,
+    LOCKED,
+    CycleSoFar,
+    LoggedCycle,
+    first_and_last_done,
+    kept_rows,
+    logged_cycles,
+    outcome_of,
+    with_kept,
+)
 from scripts.display import in_time
 from scripts.reading import warehouse_to_read
 
@@ -30,23 +40,7 @@ OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
 EXAMPLES = 10
 """So many findings are named in one alert."""
 
-INTERRUPTED = "KeyboardInterrupt"
-"""A cycle that somebody ended by hand says nothing about the next."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a cycle ended. Times are UTC, without a zone."""
-
-    cycle_at: dt.datetime
-    started_at: dt.datetime
-    outcome: str
-    error: str | None = None
-
-    @property
-    def counts(self) -> bool:
-        """It tried to work: it neither found the lock held nor was interrupted."""
-        return self.outcome != LOCKED and self.error != INTERRUPTED
+LONG_AGO = dt.datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -61,37 +55,10 @@ class Findings:
 # What is read
 
 
-def ended_before(warehouse: Warehouse, at: dt.datetime, kept: Sequence[dict[str, Any]] = ()) -> list[Ended]:
-    """The last cycle that ended well until `at` (UTC, no zone) and all since, the oldest first.
-
-    Args:
-        kept: Rows of cycles that are not in the log yet, or ended otherwise than it says (`kept_rows`).
-    """
-    rows = warehouse.fetchall(
-        sql_from_template(
-            """
-            SELECT cycle_at, started_at, outcome, error FROM log
-            WHERE cycle_at <= :at AND cycle_at >= (
-              SELECT COALESCE(MAX(done.cycle_at), TIMESTAMP '1970-01-01') FROM done
-              WHERE done.outcome = :done AND done.cycle_at <= :at
-            )
-            """,
-            {"log": CYCLE_LOG, "done": CYCLE_LOG},
-            at=timestamp(int(at.replace(tzinfo=dt.UTC).timestamp())),
-            done=DONE,
-        )
-    )
-    return in_order([Ended(*row) for row in rows], kept, at)
-
-
-def in_order(logged: Sequence[Ended], kept: Sequence[dict[str, Any]], at: dt.datetime) -> list[Ended]:
-    """What is logged and what is kept until `at`: a kept row knows better how its cycle ended."""
-    found = {each.started_at: each for each in logged}
-    for row in kept:
-        cycle_at, started_at = (dt.datetime.fromisoformat(row[name]) for name in ("cycle_at", "started_at"))
-        if cycle_at <= at:
-            found[started_at] = Ended(cycle_at, started_at, row["outcome"], row.get("error"))
-    return sorted(found.values(), key=lambda each: (each.cycle_at, each.started_at))
+def cycles_before(warehouse: Warehouse, at: dt.datetime, kept: Sequence[dict[str, Any]]) -> list[LoggedCycle]:
+    """The last cycle that ended well until `at` (UTC, no zone) and all since, the oldest first. kept: `kept_rows`."""
+    _, last_done = first_and_last_done(warehouse, at)
+    return logged_cycles(warehouse, last_done or LONG_AGO, at, kept)
 
 
 def findings_since(warehouse: Warehouse, since: dt.datetime) -> Findings:
@@ -140,7 +107,7 @@ def findings_lines(rows: Sequence[tuple[Any, ...]]) -> list[str]:
 
 
 def news_of_cycle(
-    before: Sequence[Ended], cycle: Ended, findings: Findings | None, stale: Sequence[str]
+    before: Sequence[LoggedCycle], cycle: LoggedCycle, findings: Findings | None, stale: Sequence[str]
 ) -> list[Alert]:
     """What has changed with a cycle.
 
@@ -174,7 +141,7 @@ def news_of_cycle(
     return news
 
 
-def news_of_silence(before: Sequence[Ended], at: dt.datetime) -> tuple[dt.datetime, Alert] | None:
+def news_of_silence(before: Sequence[LoggedCycle], at: dt.datetime) -> tuple[dt.datetime, Alert] | None:
     """That no cycle has ended for three quarter-hours, and since when; None if one has, or none is known."""
     ended = [each for each in before if each.counts]
     locked = [each for each in before if each.outcome == LOCKED]
@@ -197,7 +164,7 @@ def news_of_silence(before: Sequence[Ended], at: dt.datetime) -> tuple[dt.dateti
 CODES = "More: docs/operations.md, 'Exit codes of a cycle'."
 
 
-def _begins_to_fail(cycle: Ended, last_good: Ended | None) -> Alert:
+def _begins_to_fail(cycle: LoggedCycle, last_good: LoggedCycle | None) -> Alert:
     said = "failed" if cycle.outcome == FAILED else "was refused"
     good = (
         "No earlier one is known that ended well."
@@ -211,7 +178,7 @@ def _begins_to_fail(cycle: Ended, last_good: Ended | None) -> Alert:
     )
 
 
-def _recovered(cycle: Ended, broken: Sequence[Ended]) -> Alert:
+def _recovered(cycle: LoggedCycle, broken: Sequence[LoggedCycle]) -> Alert:
     return Alert(
         "cycles end well again",
         f"The cycle of {_utc(cycle.cycle_at)} ended well. {_cycles(len(broken))} before it did not, since "
@@ -220,7 +187,7 @@ def _recovered(cycle: Ended, broken: Sequence[Ended]) -> Alert:
     )
 
 
-def _runs_again(cycle: Ended, last_good: Ended, before: Sequence[Ended]) -> Alert:
+def _runs_again(cycle: LoggedCycle, last_good: LoggedCycle, before: Sequence[LoggedCycle]) -> Alert:
     locked = sum(each.outcome == LOCKED for each in before)
     why = f"{_cycles(locked)} found the lock held." if locked else "None was started, or each was killed: look at cron."
     return Alert(
@@ -264,7 +231,7 @@ class CycleNews:
         self._gateway = gateway
         self._source = source
         self._at = cycle.at.replace(tzinfo=None)
-        self._before: list[Ended] | None = None
+        self._before: list[LoggedCycle] | None = None
         self._findings: Findings | None = None
         self.stale: list[str] = []
         """A line for each table of the source that has just fallen silent."""
@@ -277,11 +244,11 @@ class CycleNews:
         except BaseException:
             with suppress(Exception):  # there may be no log yet; then the kept rows will do
                 if alert_urls():
-                    self._before = ended_before(warehouse, self._at, kept_rows(self._gateway))
+                    self._before = cycles_before(warehouse, self._at, kept_rows(self._gateway))
             raise
         if alert_urls():
             with self._as_warning("what the alerts are about could not be read"):
-                self._before = ended_before(warehouse, self._at, kept_rows(self._gateway))
+                self._before = cycles_before(warehouse, self._at, kept_rows(self._gateway))
                 self._findings = findings_since(warehouse, last_good_of(self._before))
 
     @contextmanager
@@ -309,7 +276,7 @@ class CycleNews:
             if self._before is None:
                 self._before = known_before(self._gateway, self._at)
             words = None if error is None else " ".join(in_words(error).split())
-            this = Ended(self._at, dt.datetime.max, outcome, words)
+            this = LoggedCycle(self._at, dt.datetime.max, outcome, words)
             news = news_of_cycle(self._before, this, self._findings, self.stale)
             self._cycle.warnings += send_alerts(self._gateway, news, self._source)
 
@@ -322,17 +289,17 @@ class CycleNews:
             self._cycle.warnings.append(f"{what}: {without_secrets(in_words(fault), self._source)}")
 
 
-def known_before(gateway: str, at: dt.datetime) -> list[Ended]:
-    """The same as `ended_before`, by a connection of its own; of the kept rows alone where there is none."""
+def known_before(gateway: str, at: dt.datetime) -> list[LoggedCycle]:
+    """The same as `cycles_before`, by a connection of its own; of the kept rows alone where there is none."""
     kept = kept_rows(gateway)
     with suppress(ConfigurationError, LockHeld, WarehouseError), warehouse_to_read(gateway) as warehouse:
-        return ended_before(warehouse, at, kept)
-    return in_order([], kept, at)
+        return cycles_before(warehouse, at, kept)
+    return with_kept([], kept, at)
 
 
-def last_good_of(before: Sequence[Ended]) -> dt.datetime:
+def last_good_of(before: Sequence[LoggedCycle]) -> dt.datetime:
     """The moment of the last cycle that ended well; long ago if none has."""
-    return max((each.cycle_at for each in before if each.outcome == DONE), default=dt.datetime(1970, 1, 1))
+    return max((each.cycle_at for each in before if each.outcome == DONE), default=LONG_AGO)
 
 
 def tell_silence(gateway: str, at: dt.datetime) -> tuple[str, list[str]]:
