@@ -12,11 +12,11 @@ import fcntl
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlglot import exp
 
@@ -29,6 +29,7 @@ from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse, insert_rows
 from macros.marts import mart_of
 from macros.sql import columns_of, sql_from_template, table_node, timestamp
+from scripts.cycle import Cycle
 
 DONE, FAILED, REFUSED, LOCKED = "done", "failed", "refused", "locked"
 """How a cycle ends, by its exit code: 0, 1, 2 and 75."""
@@ -87,29 +88,11 @@ class LoggedCycle:
 COLUMNS = tuple(LoggedCycle.__dataclass_fields__)
 
 
-class PhaseDone(Protocol):
-    name: str
-    seconds: float
-    rows: dict[str, int]
-
-
-class CycleSoFar(Protocol):
-    """What is known of a cycle: of one that fails, the phases that had ended."""
-
-    at: dt.datetime
-    warnings: list[str]
-
-    @property
-    def phases(self) -> Sequence[PhaseDone]: ...
-
-
 class CycleEntry:
     """The row of one cycle, from its start on."""
 
-    def __init__(self, cycle: CycleSoFar, gateway: str, source: str | None):
+    def __init__(self, cycle: Cycle):
         self._cycle = cycle
-        self._gateway = gateway
-        self._source = source
         self._started_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         self._began = time.monotonic()
         self._written: tuple[str, int] | None = None
@@ -117,40 +100,19 @@ class CycleEntry:
         self.log_stands = False
         """The warehouse has the table, and it is ours."""
 
-    @contextmanager
-    def written_to(self, warehouse: Warehouse) -> Iterator[None]:
-        """When the work inside ends, well or not, its row is written; so are those that earlier cycles left behind."""
-        error: BaseException | None = None
-        try:
-            yield
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            if self.log_stands:
-                try:
-                    enter(warehouse, self._row(error))
-                    self._written = self._state(error)
-                    enter_kept(warehouse, self._gateway)
-                except Exception as fault:
-                    told = without_secrets(in_words(fault), self._source)
-                    self._cycle.warnings.append(f"{CYCLE_LOG} could not be written, the next cycle does it: {told}")
+    def write(self, warehouse: Warehouse, error: BaseException | None) -> None:
+        """Writes the row of the cycle that ends, and those that earlier cycles left behind."""
+        if self.log_stands:
+            with self._cycle.as_warning(f"{CYCLE_LOG} could not be written, the next cycle does it"):
+                enter(warehouse, self._row(error))
+                self._written = self._state(error)
+                enter_kept(warehouse, self._cycle.gateway)
 
-    @contextmanager
-    def kept(self, report: Callable[[str], None]) -> Iterator[None]:
-        """Around the whole cycle: a row that was not written goes to the file, or one that has changed since."""
-        error: BaseException | None = None
-        try:
-            yield
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            if self._written != self._state(error):
-                try:
-                    keep(self._gateway, self._row(error))
-                except Exception as fault:
-                    report(f"warning: {CYCLE_LOG} lacks this cycle: {_not_kept(kept_file(self._gateway), fault)}")
+    def keep(self, error: BaseException | None) -> None:
+        """A row that was not written goes to the file, or one that has changed since."""
+        if self._written != self._state(error):
+            with self._cycle.as_warning(f"{CYCLE_LOG} lacks this cycle"):
+                keep(self._cycle.gateway, self._row(error))
 
     def _state(self, error: BaseException | None) -> tuple[str, int]:
         return outcome_of(error), len(self._cycle.warnings)
@@ -175,7 +137,7 @@ class CycleEntry:
         }
 
     def _plain(self, text: str) -> str:
-        return without_secrets(text, self._source)
+        return without_secrets(text, self._cycle.source)
 
 
 def outcome_of(error: BaseException | None) -> str:
@@ -286,12 +248,6 @@ def with_kept(logged: Iterable[LoggedCycle], kept: Iterable[dict[str, Any]], at:
     known = [each for each in map(LoggedCycle.of, kept) if each.cycle_at <= at]
     found = {each.started_at: each for each in (*logged, *known)}
     return sorted(found.values(), key=lambda each: (each.cycle_at, each.started_at))
-
-
-def _not_kept(file: Path, fault: Exception) -> str:
-    return (
-        f"{file} cannot be written ({fault.strerror})" if isinstance(fault, OSError) and fault.strerror else str(fault)
-    )
 
 
 def kept_file(gateway: str) -> Path:

@@ -7,23 +7,22 @@ first cycle that ends well after they were opened or closed. A silent source is 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from extract.clock import QUARTER_HOUR
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
-from extract.settings import without_secrets
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
 from macros.sql import sql_from_template, timestamp
 from scripts.alerts import Alert, alert_urls, remembered, send_alerts
+from scripts.cycle import Cycle
 from scripts.cycle_log import (
     DONE,
     FAILED,
     LOCKED,
-    CycleSoFar,
     LoggedCycle,
     first_and_last_done,
     kept_rows,
@@ -224,69 +223,41 @@ def _utc(moment: dt.datetime) -> str:
 
 
 class CycleNews:
-    """Around one cycle: what it must tell is read before its own row is logged, and sent when it has ended."""
+    """What one cycle must tell: read before its own row is logged, and sent when it has ended."""
 
-    def __init__(self, cycle: CycleSoFar, gateway: str, source: str | None):
+    def __init__(self, cycle: Cycle):
         self._cycle = cycle
-        self._gateway = gateway
-        self._source = source
         self._at = cycle.at.replace(tzinfo=None)
         self._before: list[LoggedCycle] | None = None
         self._findings: Findings | None = None
         self.stale: list[str] = []
         """A line for each table of the source that has just fallen silent."""
 
-    @contextmanager
-    def read_from(self, warehouse: Warehouse) -> Iterator[None]:
-        """When the work inside ends, well or not, what was before it is read."""
-        try:
-            yield
-        except BaseException:
-            with suppress(Exception):  # there may be no log yet; then the kept rows will do
-                if alert_urls():
-                    self._before = cycles_before(warehouse, self._at, kept_rows(self._gateway))
-            raise
-        if alert_urls():
-            with self._as_warning("what the alerts are about could not be read"):
-                self._before = cycles_before(warehouse, self._at, kept_rows(self._gateway))
-                self._findings = findings_since(warehouse, last_good_of(self._before))
-
-    @contextmanager
-    def sent(self, report: Callable[[str], None] | None) -> Iterator[None]:
-        """When the work inside ends, well or not, what has changed is sent."""
-        try:
-            yield
-        except Exception as error:
-            told = len(self._cycle.warnings)
-            self._send(error)
-            for warning in self._cycle.warnings[told:]:  # no summary follows that would show it
-                if report:
-                    report(f"warning: {warning}")
-            raise
-        else:
-            self._send(None)
-
-    def _send(self, error: Exception | None) -> None:
+    def read(self, warehouse: Warehouse, error: BaseException | None) -> None:
+        """Reads what was before the cycle that ends and, if it ends well, which findings are new."""
         if not alert_urls():
             return
-        outcome = outcome_of(error)
-        if outcome == LOCKED:
+        if error is not None:
+            with suppress(Exception):  # there may be no log yet; then the kept rows will do
+                self._before = cycles_before(warehouse, self._at, kept_rows(self._cycle.gateway))
             return
-        with self._as_warning("the alerts of this cycle could not be sent"):
+        with self._cycle.as_warning("what the alerts are about could not be read"):
+            self._before = cycles_before(warehouse, self._at, kept_rows(self._cycle.gateway))
+            self._findings = findings_since(warehouse, last_good_of(self._before))
+
+    def send(self, error: BaseException | None) -> None:
+        """Sends what has changed. A cycle that was locked out or interrupted tells nothing."""
+        interrupted = error is not None and not isinstance(error, Exception)
+        outcome = outcome_of(error)
+        if not alert_urls() or interrupted or outcome == LOCKED:
+            return
+        with self._cycle.as_warning("the alerts of this cycle could not be sent"):
             if self._before is None:
-                self._before = known_before(self._gateway, self._at)
+                self._before = known_before(self._cycle.gateway, self._at)
             words = None if error is None else " ".join(in_words(error).split())
             this = LoggedCycle(self._at, dt.datetime.max, outcome, words)
             news = news_of_cycle(self._before, this, self._findings, self.stale)
-            self._cycle.warnings += send_alerts(self._gateway, news, self._source)
-
-    @contextmanager
-    def _as_warning(self, what: str) -> Iterator[None]:
-        """No alert, and nothing that it needs, fails a cycle."""
-        try:
-            yield
-        except Exception as fault:
-            self._cycle.warnings.append(f"{what}: {without_secrets(in_words(fault), self._source)}")
+            self._cycle.warnings += send_alerts(self._cycle.gateway, news, self._cycle.source)
 
 
 def known_before(gateway: str, at: dt.datetime) -> list[LoggedCycle]:
