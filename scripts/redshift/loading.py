@@ -113,11 +113,3 @@ def seconds(cluster: Cluster) -> str:
         "look at the catalog": seconds_of(lambda: warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))),
     }
     return ", ".join(f"{what} {value:.2f} s" for what, value in found.items())
-
-
-PROBES = (
-    load,
-    three_part_names,
-    two_at_once,
-    seconds,
-)

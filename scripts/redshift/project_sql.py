@@ -139,9 +139,3 @@ def _as_in_production(copies: Copies, physical: Mapping[str, str]) -> Iterator[e
         tree = sent.expression if isinstance(sent, exp.Create) else sent
         if isinstance(tree, (exp.Query, exp.DML)) and len(list(tree.find_all(exp.Table))) > 1:
             yield renamed(tree, rename)
-
-
-PROBES = (
-    statements,
-    plans,
-)
