@@ -10,7 +10,7 @@ from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock, epoch_of, moment_of
 from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG
-from extract.errors import ConfigurationError, WarehouseError
+from extract.errors import WarehouseError
 from extract.freshness import Lateness, lateness
 from extract.tables import EXTRACTED, ExtractConfig
 from extract.warehouse import Warehouse
@@ -30,6 +30,7 @@ from scripts.cycle_log import (
 from scripts.display import in_time
 from scripts.news import OVERDUE
 from scripts.open_exceptions import OpenLine, last_checks, open_lines
+from scripts.reading import nothing_yet
 
 DAY = dt.timedelta(days=1)
 BLOCKS = 48
@@ -102,7 +103,7 @@ def read_status(
     except WarehouseError as error:
         if CYCLE_LOG in warehouse.columns_of_schemas([CYCLE_LOG.split(".")[0]]):
             raise
-        raise ConfigurationError(f"There is no {CYCLE_LOG} yet, which a cycle makes. Run a cycle first.") from error
+        raise nothing_yet(f"There is no {CYCLE_LOG} yet, which a cycle makes") from error
 
 
 def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept: Sequence[dict[str, Any]]) -> Status:
