@@ -30,7 +30,7 @@ from scripts.cycle_log import (
     outcome_of,
     with_kept,
 )
-from scripts.display import in_time
+from scripts.display import in_time, plural
 from scripts.reading import warehouse_to_read
 
 OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
@@ -151,8 +151,8 @@ def news_of_silence(before: Sequence[LoggedCycle], at: dt.datetime) -> tuple[dt.
         return None
     later = [each for each in locked if each.cycle_at > since] if ended else locked
     why = (
-        f"{_cycles(len(later))} found the lock held since then: find the command that holds it, and end it if it "
-        "hangs; the lock goes with it. A first load or a maintenance may just take long."
+        f"{plural(len(later), 'cycle')} found the lock held since then: find the command that holds it, and end it if "
+        "it hangs; the lock goes with it. A first load or a maintenance may just take long."
         if later
         else "None was started, or each was killed: look at cron and at the machine. Then run: order-tracking cycle."
     )
@@ -180,7 +180,7 @@ def _begins_to_fail(cycle: LoggedCycle, last_good: LoggedCycle | None) -> Alert:
 def _recovered(cycle: LoggedCycle, broken: Sequence[LoggedCycle]) -> Alert:
     return Alert(
         "cycles end well again",
-        f"The cycle of {_utc(cycle.cycle_at)} ended well. {_cycles(len(broken))} before it did not, since "
+        f"The cycle of {_utc(cycle.cycle_at)} ended well. {plural(len(broken), 'cycle')} before it did not, since "
         f"{_utc(broken[0].cycle_at)}. The last of them said: {broken[-1].error}\nNothing is to be done: what they did "
         "not do is done.",
     )
@@ -188,7 +188,11 @@ def _recovered(cycle: LoggedCycle, broken: Sequence[LoggedCycle]) -> Alert:
 
 def _runs_again(cycle: LoggedCycle, last_good: LoggedCycle, before: Sequence[LoggedCycle]) -> Alert:
     locked = sum(each.outcome == LOCKED for each in before)
-    why = f"{_cycles(locked)} found the lock held." if locked else "None was started, or each was killed: look at cron."
+    why = (
+        f"{plural(locked, 'cycle')} found the lock held."
+        if locked
+        else "None was started, or each was killed: look at cron."
+    )
     return Alert(
         "cycles run again",
         f"No cycle ended well from {_utc(last_good.cycle_at)} to {_utc(cycle.cycle_at)}, "
@@ -209,10 +213,6 @@ def _findings(findings: Findings) -> Alert:
     what_to_do = "What each means and what to do: docs/operations.md, 'What the checks report'."
     listed = ["All that is open: order-tracking exceptions list"] if findings.opened else []
     return Alert(f"findings: {title}", "\n".join([*lines, *findings.examples, *rest, what_to_do, *listed]))
-
-
-def _cycles(count: int) -> str:
-    return f"{count:,} cycle{'' if count == 1 else 's'}"
 
 
 def _utc(moment: dt.datetime) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from extract.settings import RedshiftSettings
 from extract.warehouse import Warehouse
-from scripts.display import tell
+from scripts.display import plural, tell
 from scripts.redshift import cluster, loading, plans, project_sql, views
-from scripts.redshift.probe import Mark, Probe, plural, scratch
+from scripts.redshift.probe import Mark, Probe, scratch
 
 PROBES = tuple(
     each

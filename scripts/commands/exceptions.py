@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.display import answer, json_text, printable, table, tell
+from scripts.display import answer, json_text, plural, printable, table, tell
 from scripts.options import EXIT_CODES, InOrder, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _close(what: str, note: str, gateway: str | None, at: dt.datetime | None, *,
     clock = Clock(at)
     with checked_warehouse(gateway, load_config(), clock, asks=False) as warehouse:
         closed = close_exceptions(warehouse, what, note, clock, accept=accept)
-    tell(f"{'Accepted' if accept else 'Resolved'} {closed:,} exception{'' if closed == 1 else 's'} of {what}.")
+    tell(f"{'Accepted' if accept else 'Resolved'} {plural(closed, 'exception')} of {what}.")
 
 
 def last_run(checked_at: dt.datetime | None) -> str:
@@ -236,7 +236,7 @@ class Listing:
         """A table for a CI summary."""
         if not self.count:
             return "\n\n".join(filter(None, (f"### {self._nothing}", self.said)))
-        title = f"### {self.count:,} {self.what} exception{'' if self.count == 1 else 's'}"
+        title = f"### {plural(self.count, f'{self.what} exception')}"
         return "\n".join([title, "", *_markdown_table(self.header, self.rows), "", in_one(self.said, self._more)])
 
     def as_json(self) -> str:

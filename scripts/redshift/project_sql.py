@@ -20,9 +20,10 @@ from macros.retention import read_retention
 from macros.sql import execute
 from macros.steps import steps_by_name
 from macros.suspects import comparisons, no_suspects, range_starts, reach
+from scripts.display import plural
 from scripts.redshift.copies import Copies, make_copies, plain_name, renamed
 from scripts.redshift.explain import LARGE, is_of_redshift, moves
-from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, plural, probe
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, probe
 from scripts.sqlmesh_session import open_context
 
 AT = dt.datetime(2025, 9, 1, tzinfo=dt.UTC)
