@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,9 +101,15 @@ def _at_its_end(*steps: Callable[[BaseException | None], None]) -> Iterator[None
         error = raised
         raise
     finally:
-        with ExitStack() as last_first:
-            for step in reversed(steps):
-                last_first.callback(step, error)
+        _in_turn(steps, error)
+
+
+def _in_turn(steps: Sequence[Callable[[BaseException | None], None]], error: BaseException | None) -> None:
+    if steps:
+        try:
+            steps[0](error)
+        finally:
+            _in_turn(steps[1:], error)
 
 
 def _write_page(cycle: Cycle, clock: Clock) -> None:
