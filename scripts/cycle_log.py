@@ -11,13 +11,16 @@ import datetime as dt
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlglot import exp
 
+from extract.clock import epoch_of
 from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG, OWN_TABLES
 from extract.errors import ConfigurationError, LockHeld, SourceUrlError, in_words, within
 from extract.ownership import columns_of_own
@@ -25,37 +28,71 @@ from extract.settings import in_project, warehouse_file, without_secrets
 from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse, insert_rows
 from macros.marts import mart_of
-from macros.sql import sql_from_template, table_node
+from macros.sql import columns_of, sql_from_template, table_node, timestamp
+from scripts.cycle import Cycle
 
 DONE, FAILED, REFUSED, LOCKED = "done", "failed", "refused", "locked"
 """How a cycle ends, by its exit code: 0, 1, 2 and 75."""
 
+INTERRUPTED = "KeyboardInterrupt"
+"""A cycle that somebody ended by hand says nothing about the next."""
+
 SIZES = {"phases": 4096, "warnings": 65535, "error": 4096}
 
 
-class PhaseDone(Protocol):
-    name: str
-    seconds: float
-    rows: dict[str, int]
+@dataclass(frozen=True)
+class LoggedCycle:
+    """A row of cycle_log. Times are UTC, without a zone."""
 
+    cycle_at: dt.datetime
+    started_at: dt.datetime
+    outcome: str
+    error: str | None = None
+    warnings: str | None = None
+    phases: str | None = None
+    seconds: float = 0.0
+    rows_landed: int = 0
+    rows_archived: int = 0
 
-class CycleSoFar(Protocol):
-    """What is known of a cycle: of one that fails, the phases that had ended."""
-
-    at: dt.datetime
-    warnings: list[str]
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> LoggedCycle:
+        """From a row as it waits in the file."""
+        times = {name: dt.datetime.fromisoformat(row[name]) for name in ("cycle_at", "started_at")}
+        return cls(**{**{name: row[name] for name in COLUMNS if name in row}, **times})
 
     @property
-    def phases(self) -> Sequence[PhaseDone]: ...
+    def counts(self) -> bool:
+        """It tried to work: it neither found the lock held nor was interrupted."""
+        return self.outcome != LOCKED and self.error != INTERRUPTED
+
+    @property
+    def warning_lines(self) -> list[str]:
+        return (self.warnings or "").splitlines()
+
+    @property
+    def timed_phases(self) -> list[dict[str, Any]]:
+        """Each with `phase`, `seconds` and its rows by name; none if the log's text was cut."""
+        with suppress(ValueError):
+            return list(json.loads(self.phases or "[]"))
+        return []
+
+    @property
+    def archived(self) -> Counter[str]:
+        """Mart's alias -> rows."""
+        rows: Counter[str] = Counter()
+        for phase in self.timed_phases:
+            rows.update({k.removeprefix("archived_"): n for k, n in phase.items() if k.startswith("archived_")})
+        return rows
+
+
+COLUMNS = tuple(LoggedCycle.__dataclass_fields__)
 
 
 class CycleEntry:
     """The row of one cycle, from its start on."""
 
-    def __init__(self, cycle: CycleSoFar, gateway: str, source: str | None):
+    def __init__(self, cycle: Cycle):
         self._cycle = cycle
-        self._gateway = gateway
-        self._source = source
         self._started_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         self._began = time.monotonic()
         self._written: tuple[str, int] | None = None
@@ -63,40 +100,19 @@ class CycleEntry:
         self.log_stands = False
         """The warehouse has the table, and it is ours."""
 
-    @contextmanager
-    def written_to(self, warehouse: Warehouse) -> Iterator[None]:
-        """When the work inside ends, well or not, its row is written; so are those that earlier cycles left behind."""
-        error: BaseException | None = None
-        try:
-            yield
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            if self.log_stands:
-                try:
-                    enter(warehouse, self._row(error))
-                    self._written = self._state(error)
-                    enter_kept(warehouse, self._gateway)
-                except Exception as fault:
-                    told = without_secrets(in_words(fault), self._source)
-                    self._cycle.warnings.append(f"{CYCLE_LOG} could not be written, the next cycle does it: {told}")
+    def write(self, warehouse: Warehouse, error: BaseException | None) -> None:
+        """Writes the row of the cycle that ends, and those that earlier cycles left behind."""
+        if self.log_stands:
+            with self._cycle.as_warning(f"{CYCLE_LOG} could not be written, the next cycle does it"):
+                enter(warehouse, self._row(error))
+                self._written = self._state(error)
+                enter_kept(warehouse, self._cycle.gateway)
 
-    @contextmanager
-    def kept(self, report: Callable[[str], None]) -> Iterator[None]:
-        """Around the whole cycle: a row that was not written goes to the file, or one that has changed since."""
-        error: BaseException | None = None
-        try:
-            yield
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            if self._written != self._state(error):
-                try:
-                    keep(self._gateway, self._row(error))
-                except Exception as fault:
-                    report(f"warning: {CYCLE_LOG} lacks this cycle: {_not_kept(kept_file(self._gateway), fault)}")
+    def keep(self, error: BaseException | None) -> None:
+        """A row that was not written goes to the file, or one that has changed since."""
+        if self._written != self._state(error):
+            with self._cycle.as_warning(f"{CYCLE_LOG} lacks this cycle"):
+                keep(self._cycle.gateway, self._row(error))
 
     def _state(self, error: BaseException | None) -> tuple[str, int]:
         return outcome_of(error), len(self._cycle.warnings)
@@ -121,7 +137,7 @@ class CycleEntry:
         }
 
     def _plain(self, text: str) -> str:
-        return without_secrets(text, self._source)
+        return without_secrets(text, self._cycle.source)
 
 
 def outcome_of(error: BaseException | None) -> str:
@@ -138,6 +154,35 @@ def outcome_of(error: BaseException | None) -> str:
 
 
 # In the warehouse
+
+
+def logged_cycles(
+    warehouse: Warehouse, since: dt.datetime, at: dt.datetime, kept: Iterable[dict[str, Any]]
+) -> list[LoggedCycle]:
+    """The cycles from one moment to another (UTC, no zone), in their order. kept: `kept_rows`."""
+    rows = warehouse.fetchall(
+        sql_from_template(
+            "SELECT :columns FROM log WHERE cycle_at >= :since AND cycle_at <= :at",
+            {"log": CYCLE_LOG},
+            columns=columns_of(COLUMNS, "log"),
+            since=timestamp(epoch_of(since)),
+            at=timestamp(epoch_of(at)),
+        )
+    )
+    return with_kept([LoggedCycle(*row) for row in rows], kept, at)
+
+
+def first_and_last_done(warehouse: Warehouse, at: dt.datetime) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """The moments of the first and of the last cycle until `at` (UTC, no zone) that ended well, by the log."""
+    (row,) = warehouse.fetchall(
+        sql_from_template(
+            "SELECT MIN(cycle_at), MAX(cycle_at) FROM log WHERE outcome = :done AND cycle_at <= :at",
+            {"log": CYCLE_LOG},
+            done=DONE,
+            at=timestamp(epoch_of(at)),
+        )
+    )
+    return row[0], row[1]
 
 
 def enter(warehouse: Warehouse, row: dict[str, Any]) -> None:
@@ -198,10 +243,11 @@ def _typed(row: dict[str, Any]) -> dict[str, exp.Expr]:
 # In the file
 
 
-def _not_kept(file: Path, fault: Exception) -> str:
-    return (
-        f"{file} cannot be written ({fault.strerror})" if isinstance(fault, OSError) and fault.strerror else str(fault)
-    )
+def with_kept(logged: Iterable[LoggedCycle], kept: Iterable[dict[str, Any]], at: dt.datetime) -> list[LoggedCycle]:
+    """What is logged and what is kept until `at` (UTC, no zone): a kept row knows better how its cycle ended."""
+    known = [each for each in map(LoggedCycle.of, kept) if each.cycle_at <= at]
+    found = {each.started_at: each for each in (*logged, *known)}
+    return sorted(found.values(), key=lambda each: (each.cycle_at, each.started_at))
 
 
 def kept_file(gateway: str) -> Path:

@@ -27,9 +27,10 @@ from extract.lock import run_lock
 from extract.settings import PROJECT
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
+from scripts.cycle import Cycle
 from scripts.display import table, tell
 from scripts.exceptions import restorable_orders, restore
-from scripts.run_cycle import Cycle, run_cycle
+from scripts.run_cycle import run_cycle
 
 FOLDER = PROJECT / "demo"
 ORDERS, MONTHS, SEED = 3_000, 8, 6

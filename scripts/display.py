@@ -94,6 +94,16 @@ def in_time(span: dt.timedelta | float) -> str:
     return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
+def plural(number: int, what: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> plural(1, "statement"), plural(1200, "row")
+        ('1 statement', '1,200 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def answer(text: str) -> None:
     """Prints what was asked for. Who has read enough (`| head`) may leave; what else fails is the command's failure."""
     with suppress(BrokenPipeError):

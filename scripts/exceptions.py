@@ -6,30 +6,21 @@ As `order-tracking exceptions`: scripts/commands/exceptions.py.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
 
 from sqlglot import exp
 
 from extract.clock import Clock, next_stamp
-from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
 from extract.extract_log import Landed, log, log_state, refuse_to_go_back, stamp_literal
-from extract.lock import run_lock
-from extract.settings import PROJECT, warehouse_file
+from extract.settings import PROJECT
 from extract.tables import ExtractConfig, Table
-from extract.warehouse import Warehouse, open_warehouse, stands
+from extract.warehouse import Warehouse
 from macros.details import ACCEPTED, topic
 from macros.history import history_view
 from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, sql_from_template, table_node, timestamp
 from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, OpenLine, open_exceptions, open_lines
-from scripts.reading import warehouse_to_read
-
-NOTHING_CHECKED = (
-    "{}, so nothing has been checked; nothing was done. "
-    "Run a cycle first, or correct ORDER_TRACKING_DUCKDB or --gateway."
-)
 
 
 def restorable_orders(warehouse: Warehouse) -> list[int]:
@@ -172,44 +163,6 @@ def _meant(warehouse: Warehouse, what: str) -> exp.Expr:
         order = exp.column("order_id")
         parts.append(order.is_(exp.null()) if one.order_id is None else order.eq(one.order_id))
     return exp.and_(*parts)
-
-
-@contextmanager
-def checked_warehouse_to_read(gateway: str) -> Iterator[Warehouse]:
-    """The warehouse for questions about what was checked: no lock is taken and nothing is written.
-
-    Raises ConfigurationError where nothing has been checked yet, LockHeld where a cycle holds the DuckDB file for long.
-    """
-    _refuse_without_file(gateway)
-    with warehouse_to_read(gateway) as warehouse:
-        _refuse_unchecked(warehouse)
-        yield warehouse
-
-
-def _refuse_without_file(gateway: str) -> None:
-    if gateway == "local" and not warehouse_file().is_file():
-        raise ConfigurationError(NOTHING_CHECKED.format(f"There is no warehouse file {warehouse_file()}"))
-
-
-def _refuse_unchecked(warehouse: Warehouse) -> None:
-    if not stands(warehouse, UTI):
-        raise ConfigurationError(NOTHING_CHECKED.format("This warehouse has no marts yet"))
-
-
-@contextmanager
-def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks: bool) -> Iterator[Warehouse]:
-    """The warehouse, under the run lock, with the exceptions' table in place.
-
-    What only asks takes no lock on Redshift, so that it need not wait for a cycle. A DuckDB file has one user.
-    Raises ConfigurationError where nothing has been checked yet.
-    """
-    _refuse_without_file(gateway)
-    asks = asks and gateway != "local"
-    with nullcontext() if asks else run_lock(gateway), closing(open_warehouse(gateway)) as warehouse:
-        _refuse_unchecked(warehouse)
-        if not asks:
-            ensure_tables(warehouse, config, clock.now())
-        yield warehouse
 
 
 if __name__ == "__main__":

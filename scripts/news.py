@@ -7,21 +7,30 @@ first cycle that ends well after they were opened or closed. A silent source is 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from extract.clock import QUARTER_HOUR
-from extract.ensure_tables import CYCLE_LOG
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
-from extract.settings import without_secrets
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
 from macros.sql import sql_from_template, timestamp
 from scripts.alerts import Alert, alert_urls, remembered, send_alerts
-from scripts.cycle_log import DONE, FAILED, LOCKED, CycleSoFar, kept_rows, outcome_of
-from scripts.display import in_time
+from scripts.cycle import Cycle
+from scripts.cycle_log import (
+    DONE,
+    FAILED,
+    LOCKED,
+    LoggedCycle,
+    first_and_last_done,
+    kept_rows,
+    logged_cycles,
+    outcome_of,
+    with_kept,
+)
+from scripts.display import in_time, plural
 from scripts.reading import warehouse_to_read
 
 OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
@@ -30,23 +39,7 @@ OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
 EXAMPLES = 10
 """So many findings are named in one alert."""
 
-INTERRUPTED = "KeyboardInterrupt"
-"""A cycle that somebody ended by hand says nothing about the next."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a cycle ended. Times are UTC, without a zone."""
-
-    cycle_at: dt.datetime
-    started_at: dt.datetime
-    outcome: str
-    error: str | None = None
-
-    @property
-    def counts(self) -> bool:
-        """It tried to work: it neither found the lock held nor was interrupted."""
-        return self.outcome != LOCKED and self.error != INTERRUPTED
+LONG_AGO = dt.datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -61,37 +54,10 @@ class Findings:
 # What is read
 
 
-def ended_before(warehouse: Warehouse, at: dt.datetime, kept: Sequence[dict[str, Any]] = ()) -> list[Ended]:
-    """The last cycle that ended well until `at` (UTC, no zone) and all since, the oldest first.
-
-    Args:
-        kept: Rows of cycles that are not in the log yet, or ended otherwise than it says (`kept_rows`).
-    """
-    rows = warehouse.fetchall(
-        sql_from_template(
-            """
-            SELECT cycle_at, started_at, outcome, error FROM log
-            WHERE cycle_at <= :at AND cycle_at >= (
-              SELECT COALESCE(MAX(done.cycle_at), TIMESTAMP '1970-01-01') FROM done
-              WHERE done.outcome = :done AND done.cycle_at <= :at
-            )
-            """,
-            {"log": CYCLE_LOG, "done": CYCLE_LOG},
-            at=timestamp(int(at.replace(tzinfo=dt.UTC).timestamp())),
-            done=DONE,
-        )
-    )
-    return in_order([Ended(*row) for row in rows], kept, at)
-
-
-def in_order(logged: Sequence[Ended], kept: Sequence[dict[str, Any]], at: dt.datetime) -> list[Ended]:
-    """What is logged and what is kept until `at`: a kept row knows better how its cycle ended."""
-    found = {each.started_at: each for each in logged}
-    for row in kept:
-        cycle_at, started_at = (dt.datetime.fromisoformat(row[name]) for name in ("cycle_at", "started_at"))
-        if cycle_at <= at:
-            found[started_at] = Ended(cycle_at, started_at, row["outcome"], row.get("error"))
-    return sorted(found.values(), key=lambda each: (each.cycle_at, each.started_at))
+def cycles_before(warehouse: Warehouse, at: dt.datetime, kept: Sequence[dict[str, Any]]) -> list[LoggedCycle]:
+    """The last cycle that ended well until `at` (UTC, no zone) and all since, the oldest first. kept: `kept_rows`."""
+    _, last_done = first_and_last_done(warehouse, at)
+    return logged_cycles(warehouse, last_done or LONG_AGO, at, kept)
 
 
 def findings_since(warehouse: Warehouse, since: dt.datetime) -> Findings:
@@ -140,7 +106,7 @@ def findings_lines(rows: Sequence[tuple[Any, ...]]) -> list[str]:
 
 
 def news_of_cycle(
-    before: Sequence[Ended], cycle: Ended, findings: Findings | None, stale: Sequence[str]
+    before: Sequence[LoggedCycle], cycle: LoggedCycle, findings: Findings | None, stale: Sequence[str]
 ) -> list[Alert]:
     """What has changed with a cycle.
 
@@ -174,7 +140,7 @@ def news_of_cycle(
     return news
 
 
-def news_of_silence(before: Sequence[Ended], at: dt.datetime) -> tuple[dt.datetime, Alert] | None:
+def news_of_silence(before: Sequence[LoggedCycle], at: dt.datetime) -> tuple[dt.datetime, Alert] | None:
     """That no cycle has ended for three quarter-hours, and since when; None if one has, or none is known."""
     ended = [each for each in before if each.counts]
     locked = [each for each in before if each.outcome == LOCKED]
@@ -185,8 +151,8 @@ def news_of_silence(before: Sequence[Ended], at: dt.datetime) -> tuple[dt.dateti
         return None
     later = [each for each in locked if each.cycle_at > since] if ended else locked
     why = (
-        f"{_cycles(len(later))} found the lock held since then: find the command that holds it, and end it if it "
-        "hangs; the lock goes with it. A first load or a maintenance may just take long."
+        f"{plural(len(later), 'cycle')} found the lock held since then: find the command that holds it, and end it if "
+        "it hangs; the lock goes with it. A first load or a maintenance may just take long."
         if later
         else "None was started, or each was killed: look at cron and at the machine. Then run: order-tracking cycle."
     )
@@ -197,7 +163,7 @@ def news_of_silence(before: Sequence[Ended], at: dt.datetime) -> tuple[dt.dateti
 CODES = "More: docs/operations.md, 'Exit codes of a cycle'."
 
 
-def _begins_to_fail(cycle: Ended, last_good: Ended | None) -> Alert:
+def _begins_to_fail(cycle: LoggedCycle, last_good: LoggedCycle | None) -> Alert:
     said = "failed" if cycle.outcome == FAILED else "was refused"
     good = (
         "No earlier one is known that ended well."
@@ -211,18 +177,22 @@ def _begins_to_fail(cycle: Ended, last_good: Ended | None) -> Alert:
     )
 
 
-def _recovered(cycle: Ended, broken: Sequence[Ended]) -> Alert:
+def _recovered(cycle: LoggedCycle, broken: Sequence[LoggedCycle]) -> Alert:
     return Alert(
         "cycles end well again",
-        f"The cycle of {_utc(cycle.cycle_at)} ended well. {_cycles(len(broken))} before it did not, since "
+        f"The cycle of {_utc(cycle.cycle_at)} ended well. {plural(len(broken), 'cycle')} before it did not, since "
         f"{_utc(broken[0].cycle_at)}. The last of them said: {broken[-1].error}\nNothing is to be done: what they did "
         "not do is done.",
     )
 
 
-def _runs_again(cycle: Ended, last_good: Ended, before: Sequence[Ended]) -> Alert:
+def _runs_again(cycle: LoggedCycle, last_good: LoggedCycle, before: Sequence[LoggedCycle]) -> Alert:
     locked = sum(each.outcome == LOCKED for each in before)
-    why = f"{_cycles(locked)} found the lock held." if locked else "None was started, or each was killed: look at cron."
+    why = (
+        f"{plural(locked, 'cycle')} found the lock held."
+        if locked
+        else "None was started, or each was killed: look at cron."
+    )
     return Alert(
         "cycles run again",
         f"No cycle ended well from {_utc(last_good.cycle_at)} to {_utc(cycle.cycle_at)}, "
@@ -245,10 +215,6 @@ def _findings(findings: Findings) -> Alert:
     return Alert(f"findings: {title}", "\n".join([*lines, *findings.examples, *rest, what_to_do, *listed]))
 
 
-def _cycles(count: int) -> str:
-    return f"{count:,} cycle{'' if count == 1 else 's'}"
-
-
 def _utc(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
@@ -257,82 +223,54 @@ def _utc(moment: dt.datetime) -> str:
 
 
 class CycleNews:
-    """Around one cycle: what it must tell is read before its own row is logged, and sent when it has ended."""
+    """What one cycle must tell: read before its own row is logged, and sent when it has ended."""
 
-    def __init__(self, cycle: CycleSoFar, gateway: str, source: str | None):
+    def __init__(self, cycle: Cycle):
         self._cycle = cycle
-        self._gateway = gateway
-        self._source = source
         self._at = cycle.at.replace(tzinfo=None)
-        self._before: list[Ended] | None = None
+        self._before: list[LoggedCycle] | None = None
         self._findings: Findings | None = None
         self.stale: list[str] = []
         """A line for each table of the source that has just fallen silent."""
 
-    @contextmanager
-    def read_from(self, warehouse: Warehouse) -> Iterator[None]:
-        """When the work inside ends, well or not, what was before it is read."""
-        try:
-            yield
-        except BaseException:
-            with suppress(Exception):  # there may be no log yet; then the kept rows will do
-                if alert_urls():
-                    self._before = ended_before(warehouse, self._at, kept_rows(self._gateway))
-            raise
-        if alert_urls():
-            with self._as_warning("what the alerts are about could not be read"):
-                self._before = ended_before(warehouse, self._at, kept_rows(self._gateway))
-                self._findings = findings_since(warehouse, last_good_of(self._before))
-
-    @contextmanager
-    def sent(self, report: Callable[[str], None] | None) -> Iterator[None]:
-        """When the work inside ends, well or not, what has changed is sent."""
-        try:
-            yield
-        except Exception as error:
-            told = len(self._cycle.warnings)
-            self._send(error)
-            for warning in self._cycle.warnings[told:]:  # no summary follows that would show it
-                if report:
-                    report(f"warning: {warning}")
-            raise
-        else:
-            self._send(None)
-
-    def _send(self, error: Exception | None) -> None:
+    def read(self, warehouse: Warehouse, error: BaseException | None) -> None:
+        """Reads what was before the cycle that ends and, if it ends well, which findings are new."""
         if not alert_urls():
             return
-        outcome = outcome_of(error)
-        if outcome == LOCKED:
+        if error is not None:
+            with suppress(Exception):  # there may be no log yet; then the kept rows will do
+                self._before = cycles_before(warehouse, self._at, kept_rows(self._cycle.gateway))
             return
-        with self._as_warning("the alerts of this cycle could not be sent"):
+        with self._cycle.as_warning("what the alerts are about could not be read"):
+            self._before = cycles_before(warehouse, self._at, kept_rows(self._cycle.gateway))
+            self._findings = findings_since(warehouse, last_good_of(self._before))
+
+    def send(self, error: BaseException | None) -> None:
+        """Sends what has changed. A cycle that was locked out or interrupted tells nothing."""
+        interrupted = error is not None and not isinstance(error, Exception)
+        outcome = outcome_of(error)
+        if not alert_urls() or interrupted or outcome == LOCKED:
+            return
+        with self._cycle.as_warning("the alerts of this cycle could not be sent"):
             if self._before is None:
-                self._before = known_before(self._gateway, self._at)
+                self._before = known_before(self._cycle.gateway, self._at)
             words = None if error is None else " ".join(in_words(error).split())
-            this = Ended(self._at, dt.datetime.max, outcome, words)
+            this = LoggedCycle(self._at, dt.datetime.max, outcome, words)
             news = news_of_cycle(self._before, this, self._findings, self.stale)
-            self._cycle.warnings += send_alerts(self._gateway, news, self._source)
-
-    @contextmanager
-    def _as_warning(self, what: str) -> Iterator[None]:
-        """No alert, and nothing that it needs, fails a cycle."""
-        try:
-            yield
-        except Exception as fault:
-            self._cycle.warnings.append(f"{what}: {without_secrets(in_words(fault), self._source)}")
+            self._cycle.warnings += send_alerts(self._cycle.gateway, news, self._cycle.source)
 
 
-def known_before(gateway: str, at: dt.datetime) -> list[Ended]:
-    """The same as `ended_before`, by a connection of its own; of the kept rows alone where there is none."""
+def known_before(gateway: str, at: dt.datetime) -> list[LoggedCycle]:
+    """The same as `cycles_before`, by a connection of its own; of the kept rows alone where there is none."""
     kept = kept_rows(gateway)
     with suppress(ConfigurationError, LockHeld, WarehouseError), warehouse_to_read(gateway) as warehouse:
-        return ended_before(warehouse, at, kept)
-    return in_order([], kept, at)
+        return cycles_before(warehouse, at, kept)
+    return with_kept([], kept, at)
 
 
-def last_good_of(before: Sequence[Ended]) -> dt.datetime:
+def last_good_of(before: Sequence[LoggedCycle]) -> dt.datetime:
     """The moment of the last cycle that ended well; long ago if none has."""
-    return max((each.cycle_at for each in before if each.outcome == DONE), default=dt.datetime(1970, 1, 1))
+    return max((each.cycle_at for each in before if each.outcome == DONE), default=LONG_AGO)
 
 
 def tell_silence(gateway: str, at: dt.datetime) -> tuple[str, list[str]]:

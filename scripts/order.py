@@ -10,7 +10,6 @@ from typing import Any
 from sqlglot import exp
 
 from extract.ensure_tables import REJECTED_ROWS
-from extract.errors import ConfigurationError
 from extract.held import places_of
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
@@ -18,6 +17,7 @@ from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI
 from macros.sql import table_node, union_all
 from scripts.open_exceptions import OpenException, open_exceptions
+from scripts.reading import nothing_yet
 
 MART = "mart"
 LARGEST = 2**63 - 1
@@ -78,10 +78,7 @@ def find_orders(warehouse: Warehouse, config: ExtractConfig, texts: Sequence[str
     Raises ConfigurationError where nothing has ever been loaded: of no order can it be said that it is unknown.
     """
     if not all(table.raw in warehouse.columns_of_schemas([RAW_SCHEMA]) for table in config.tables):
-        raise ConfigurationError(
-            "This warehouse has no tables of orders yet; nothing was asked. Run a cycle first, or correct "
-            "ORDER_TRACKING_DUCKDB or --gateway."
-        )
+        raise nothing_yet("This warehouse has no tables of orders yet")
     by_mark = _orders_of_marks(warehouse, texts)
     numbers = {text: [*_as_number(text), *by_mark.get(text, [])] for text in texts}
     wanted = sorted({number for found in numbers.values() for number in found})

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, utc
-from extract.errors import ConfigurationError
-from extract.settings import PROJECT
 from extract.tables import project_variables
 from macros.due import Retention
 from macros.marts import marts
 from macros.retention import read_retention
 from macros.steps import steps_by_name
+from scripts.reading import nothing_yet
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class PlannedRetention:
     steps: Sequence[tuple[str, Sequence[str]]]
 
 
-def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterator[PlannedRetention]:
+def planned_retention(context: Any, now: int) -> Iterator[PlannedRetention]:
     """The retention of each mart as a cycle at `now` (epoch seconds) would run it, if it brought a status of then.
 
     `context` is SQLMesh's. It reads, and makes temporary tables; nothing that lasts is changed. Other rows that the
@@ -35,8 +33,8 @@ def planned_retention(context: Any, now: int, project: Path = PROJECT) -> Iterat
     snapshots = context.state_reader.get_snapshots(environment.snapshots).values() if environment else []
     planned = {snapshot.model.name: snapshot for snapshot in snapshots if snapshot.is_model}
     if any(mart.name not in planned for mart in marts()):
-        raise ConfigurationError("There are no marts yet, so nothing leaves them. Run a cycle first.")
-    variables = project_variables(project)
+        raise nothing_yet("There are no marts yet, so nothing leaves them")
+    variables = project_variables()
     engine = context.engine_adapter
     tables = {mart.alias: planned[mart.name].table_name() for mart in marts()}
     end = now // QUARTER_HOUR * QUARTER_HOUR

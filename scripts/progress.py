@@ -18,10 +18,13 @@ REFRESH_SECONDS = 0.1
 
 
 class TableProgress:
-    """Called with a table's name, rows read so far and rows expected (0: unknown), it draws one bar a table."""
+    """Called with a table's name, rows read so far and rows expected (0: unknown), it draws one bar a table.
 
-    def __init__(self) -> None:
-        self._bars = _bars(unit=" rows")
+    Of anything else that takes a while it draws the same, with its own unit.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._bars = _bars(unit)
         self._tasks: dict[str, int] = {}
         self._lock = Lock()
         self._drawn = 0.0
@@ -51,9 +54,9 @@ class TableProgress:
 
 
 @contextmanager
-def table_progress() -> Iterator[TableProgress]:
+def table_progress(unit: str = " rows") -> Iterator[TableProgress]:
     """Bars that are gone when the work has ended, however it ended."""
-    progress = TableProgress()
+    progress = TableProgress(unit)
     try:
         yield progress
     finally:
@@ -62,31 +65,16 @@ def table_progress() -> Iterator[TableProgress]:
 
 def with_progress(items: Collection[Item], what: str) -> Iterator[Item]:
     """The items one by one, behind a bar on a terminal."""
-    with suppress(Exception):
-        if bars := _bars(unit=""):
-            return _drawn(items, what, bars)
-    return iter(items)
-
-
-def _drawn(items: Collection[Item], what: str, bars: Progress) -> Iterator[Item]:
-    task = None
-    with suppress(Exception):
-        bars.start()
-        task = bars.add_task(what, total=len(items))
-    try:
-        for item in items:
-            yield item
+    with table_progress(unit="") as progress:
+        for done, item in enumerate(items):
             with suppress(Exception):
-                if task is not None:
-                    bars.update(task, advance=1, refresh=True)
-    finally:
-        with suppress(Exception):
-            bars.stop()
+                progress(what, done, len(items))
+            yield item
 
 
 def _bars(unit: str) -> Progress | None:
     """Bars on standard error, which vanish at the end; None where nobody watches."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
         return None
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn

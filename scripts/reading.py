@@ -1,31 +1,69 @@
-"""The warehouse for commands that only ask: no lock is taken, and on DuckDB nothing can be written."""
+"""A warehouse that stands already, for commands that ask it something or mend what the checks found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
+from extract.clock import Clock
+from extract.ensure_tables import ensure_tables
 from extract.errors import ConfigurationError
+from extract.lock import run_lock
 from extract.settings import warehouse_file
-from extract.warehouse import Warehouse, open_warehouse
+from extract.tables import ExtractConfig
+from extract.warehouse import Warehouse, open_warehouse, stands
+from macros.marts import UTI
 
 READING_PATIENCE = 10.0
 """Seconds that a question waits for a cycle that holds the DuckDB file."""
 
 
+def nothing_yet(what: str) -> ConfigurationError:
+    """The answer of every command that finds nothing to work on; `what` says what is not there."""
+    return ConfigurationError(
+        f"{what}; nothing was done. Run a cycle first, or correct ORDER_TRACKING_DUCKDB or --gateway."
+    )
+
+
 @contextmanager
 def warehouse_to_read(gateway: str) -> Iterator[Warehouse]:
-    """ConfigurationError where there is no warehouse; LockHeld where a cycle holds it for long."""
+    """The warehouse for who only asks: no lock is taken, and on DuckDB nothing can be written.
+
+    Raises ConfigurationError where there is no warehouse, LockHeld where a cycle holds the DuckDB file for long.
+    """
     if gateway != "local":
         with closing(open_warehouse(gateway)) as warehouse:
             yield warehouse
         return
     from extract.warehouse_duckdb import DuckDBWarehouse
 
-    if not (file := warehouse_file()).is_file():
-        raise ConfigurationError(
-            f"There is no warehouse file {file}; nothing was asked. Run a cycle first, or correct "
-            "ORDER_TRACKING_DUCKDB or --gateway."
-        )
+    _refuse_without_file(gateway)
     with closing(DuckDBWarehouse.open_to_read(READING_PATIENCE)) as warehouse:
         yield warehouse
+
+
+@contextmanager
+def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks: bool) -> Iterator[Warehouse]:
+    """The warehouse, under the run lock, with the exceptions' table in place.
+
+    What only asks takes no lock on Redshift, so that it need not wait for a cycle. A DuckDB file has one user.
+    Raises ConfigurationError where nothing has been checked yet.
+    """
+    _refuse_without_file(gateway)
+    asks = asks and gateway != "local"
+    with nullcontext() if asks else run_lock(gateway), closing(open_warehouse(gateway)) as warehouse:
+        refuse_unchecked(warehouse)
+        if not asks:
+            ensure_tables(warehouse, config, clock.now())
+        yield warehouse
+
+
+def refuse_unchecked(warehouse: Warehouse) -> None:
+    """Raises ConfigurationError where there are no marts, so that nothing has been checked."""
+    if not stands(warehouse, UTI):
+        raise nothing_yet("This warehouse has no marts yet, so nothing has been checked")
+
+
+def _refuse_without_file(gateway: str) -> None:
+    if gateway == "local" and not (file := warehouse_file()).is_file():
+        raise nothing_yet(f"There is no warehouse file {file}")

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 
 from extract.settings import RedshiftSettings
 from extract.warehouse import Warehouse
-from scripts.display import tell
+from scripts.display import plural, tell
 from scripts.redshift import cluster, loading, plans, project_sql, views
-from scripts.redshift.probe import Mark, Probe, plural, scratch
+from scripts.redshift.probe import Mark, Probe, scratch
 
-PROBES: tuple[Probe, ...] = (
-    *cluster.PROBES,
-    *loading.PROBES,
-    *views.PROBES,
-    *plans.PROBES,
-    *project_sql.PROBES,
+PROBES = tuple(
+    each
+    for module in (cluster, loading, views, plans, project_sql)
+    for each in vars(module).values()
+    if isinstance(each, Probe)
 )
+"""In the order of the report: as they stand in their modules."""
 
 
 def smoke(warehouse: Warehouse, settings: RedshiftSettings, probes: Sequence[Probe] = PROBES) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from extract.clock import QUARTER_HOUR, Clock, utc
 from extract.compare import unequal_lines
 from extract.ensure_tables import ensure_tables, look_before_plan
-from extract.errors import CycleFailed, ExtractFailed, SourceError, WarehouseError, in_words, with_first
+from extract.errors import CycleFailed, ExtractFailed, LockHeld, SourceError, WarehouseError, in_words, with_first
 from extract.extract_log import log_state, refuse_to_run_ahead
 from extract.freshness import stale_lines
 from extract.lock import assert_lock_held, run_lock
@@ -25,6 +24,7 @@ from extract.settings import PROJECT, configured_source, share_warehouse_file
 from extract.source import open_source
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
+from scripts.cycle import Cycle, Phase, Report, unheard
 from scripts.cycle_console import CycleConsole
 from scripts.cycle_log import CycleEntry
 from scripts.guards import (
@@ -36,50 +36,12 @@ from scripts.guards import (
 )
 from scripts.news import CycleNews
 from scripts.open_exceptions import with_findings
-from scripts.page.after_cycle import page_of_failure, page_place, write_page_at
+from scripts.page.after_cycle import page_place, write_page_at
 from scripts.sqlmesh_session import bounded_waits, first_day, sqlmesh_session
-from scripts.statement_times import TimedStatement, slowest
-
-Report = Callable[[str], None]
+from scripts.statement_times import slowest
 
 WARNED_SHARE = 0.5
 """A cycle that takes more of the 15 minutes than this warns: one that takes all of them falls behind."""
-
-
-def unheard(line: str) -> None:
-    """A report to nobody."""
-
-
-@dataclass
-class Phase:
-    """One phase of a cycle: what it is called, what it did, how long it took."""
-
-    name: str
-    summary: str
-    seconds: float
-    rows: dict[str, int] = field(default_factory=dict)
-    """read, landed and rejected; or archived, of all marts and of each."""
-
-
-@dataclass
-class Cycle:
-    """What a cycle did."""
-
-    at: dt.datetime
-    phases: list[Phase] = field(default_factory=list)
-    extracted: list[TableRun] = field(default_factory=list)
-    statements: list[TimedStatement] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    report: Report = unheard
-
-    @property
-    def seconds(self) -> float:
-        return sum(phase.seconds for phase in self.phases)
-
-    def add(self, phase: Phase) -> None:
-        """Enters a phase that has ended, and tells it."""
-        self.phases.append(phase)
-        self.report(f"{phase.name:<10} {phase.seconds:6.1f} s  {phase.summary}".rstrip())
 
 
 def run_cycle(
@@ -105,34 +67,70 @@ def run_cycle(
     nothing is lost and running again is safe.
     """
     clock = Clock(at)
-    cycle = Cycle(clock.now_utc(), report=report or unheard)
-    entry = CycleEntry(cycle, gateway, source)
-    news = CycleNews(cycle, gateway, source)
-    with page_of_failure(gateway, clock, cycle.report), entry.kept(cycle.report), news.sent(cycle.report):
+    cycle = Cycle(clock.now_utc(), gateway=gateway, source=source, report=report or unheard)
+    entry, news = CycleEntry(cycle), CycleNews(cycle)
+    with _at_its_end(
+        news.send, entry.keep, partial(_write_page_of_failure, cycle, clock), partial(_tell_warnings, cycle)
+    ):
         url = configured_source(source, gateway)
         share_warehouse_file(gateway)
-        _run_phases(cycle, entry, news, clock, url, gateway, reconcile_since, allow_empty, project, progress)
-        _write_page(cycle, clock, gateway)
+        _run_phases(cycle, entry, news, clock, url, reconcile_since, allow_empty, project, progress)
+        _write_page(cycle, clock)
         if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
             cycle.warnings.append(
                 f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
                 "(docs/recovery.md, 'A cycle is slow')"
             )
-    if named := slowest(cycle.statements):
-        cycle.report(f"{'slowest':<10} {'':8}  {named}")
-    cycle.report(f"{'total':<10} {cycle.seconds:6.1f} s  {cycle.seconds / QUARTER_HOUR:.1%} of the 15 minutes")
-    for warning in cycle.warnings:
-        cycle.report(f"warning: {warning}")
+        if named := slowest(cycle.statements):
+            cycle.report(f"{'slowest':<10} {'':8}  {named}")
+        cycle.report(f"{'total':<10} {cycle.seconds:6.1f} s  {cycle.seconds / QUARTER_HOUR:.1%} of the 15 minutes")
     return cycle
 
 
-def _write_page(cycle: Cycle, clock: Clock, gateway: str) -> None:
+@contextmanager
+def _at_its_end(*steps: Callable[[BaseException | None], None]) -> Iterator[None]:
+    """When the work inside ends, the steps are taken one after another, with its error if it failed.
+
+    None of them raises but when it is interrupted, and then the others are taken all the same. The error goes on as it
+    came.
+    """
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        _in_turn(steps, error)
+
+
+def _in_turn(steps: Sequence[Callable[[BaseException | None], None]], error: BaseException | None) -> None:
+    if steps:
+        try:
+            steps[0](error)
+        finally:
+            _in_turn(steps[1:], error)
+
+
+def _write_page(cycle: Cycle, clock: Clock) -> None:
     """Where STATUS_PAGE asks for one."""
-    if place := page_place(gateway):
+    if place := page_place(cycle.gateway):
         with _phase(cycle, "page") as phase:
-            warnings = write_page_at(place, gateway, clock)
+            warnings = write_page_at(place, cycle.gateway, clock)
             phase.summary = "not written" if warnings else place
         cycle.warnings += warnings
+
+
+def _write_page_of_failure(cycle: Cycle, clock: Clock, error: BaseException | None) -> None:
+    """The page says that the cycle failed. One that found the lock held writes none: the cycle that holds it does."""
+    failed = isinstance(error, Exception) and not isinstance(error, LockHeld)
+    if failed and (place := page_place(cycle.gateway)):
+        cycle.warnings += write_page_at(place, cycle.gateway, clock)
+
+
+def _tell_warnings(cycle: Cycle, error: BaseException | None) -> None:
+    for warning in cycle.warnings:
+        cycle.report(f"warning: {warning}")
 
 
 def _run_phases(
@@ -141,7 +139,6 @@ def _run_phases(
     news: CycleNews,
     clock: Clock,
     url: str,
-    gateway: str,
     reconcile_since: dt.datetime | None,
     allow_empty: bool,
     project: Path,
@@ -151,11 +148,11 @@ def _run_phases(
     not_reconciled: Exception | None = None
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
+    gateway = cycle.gateway
     with run_lock(gateway), closing(open_source(url, config.limits)) as rows:
         with (
             closing(open_warehouse(gateway)) as warehouse,
-            entry.written_to(warehouse),
-            news.read_from(warehouse),
+            _at_its_end(partial(news.read, warehouse), partial(entry.write, warehouse)),
         ):
             held, foreign = look_before_plan(warehouse, config.tables, project=project)
             refuse_foreign(foreign)
@@ -189,10 +186,10 @@ def _run_phases(
                     allow_empty=allow_empty,
                 )
                 with _phase(cycle, "extract") as phase:
-                    cycle.extracted = take(seen=seen)
-                    phase.summary, phase.rows = _tables_summary(cycle.extracted), _rows_of(cycle.extracted)
-                cycle.warnings += [warning for run in cycle.extracted for warning in run.warnings]
-                newest = {run.table: run.landed.newest for run in cycle.extracted}
+                    runs = take(seen=seen)
+                    phase.summary, phase.rows = _tables_summary(runs), _rows_of(runs)
+                cycle.warnings += [warning for run in runs for warning in run.warnings]
+                newest = {run.table: run.landed.newest for run in runs}
                 news.stale = stale_lines(warehouse, config, clock.now(), newest)
                 cycle.warnings += news.stale
                 if reconcile_since is not None:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.clock import QUARTER_HOUR, Clock, epoch_of, moment_of
 from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG
-from extract.errors import ConfigurationError, WarehouseError
+from extract.errors import WarehouseError
 from extract.freshness import Lateness, lateness
 from extract.tables import EXTRACTED, ExtractConfig
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
 from macros.periods import period_bounds, period_of
 from macros.sql import sql_from_template, timestamp
-from scripts.cycle_log import DONE, FAILED, LOCKED, REFUSED
+from scripts.cycle_log import (
+    DONE,
+    FAILED,
+    LOCKED,
+    REFUSED,
+    LoggedCycle,
+    first_and_last_done,
+    logged_cycles,
+    with_kept,
+)
 from scripts.display import in_time
 from scripts.news import OVERDUE
 from scripts.open_exceptions import OpenLine, last_checks, open_lines
+from scripts.reading import nothing_yet
 
 DAY = dt.timedelta(days=1)
 BLOCKS = 48
@@ -30,37 +38,6 @@ BLOCKS = 48
 
 MARK = {DONE: "█", "warned": "▓", REFUSED: "░", LOCKED: "░", FAILED: "!", "": "·"}
 WORST_FIRST = (FAILED, REFUSED, "warned", LOCKED, DONE)
-
-
-@dataclass(frozen=True)
-class LoggedCycle:
-    """A row of cycle_log. Times are UTC, without a zone."""
-
-    cycle_at: dt.datetime
-    started_at: dt.datetime
-    seconds: float
-    outcome: str
-    rows_landed: int
-    rows_archived: int
-    phases: str | None
-    warnings: str | None
-    error: str | None
-
-    @property
-    def warning_lines(self) -> list[str]:
-        return (self.warnings or "").splitlines()
-
-    @property
-    def archived(self) -> Counter[str]:
-        """Mart's alias -> rows."""
-        rows: Counter[str] = Counter()
-        with suppress(ValueError, TypeError, AttributeError):
-            for phase in json.loads(self.phases or "[]"):
-                rows.update({k.removeprefix("archived_"): n for k, n in phase.items() if k.startswith("archived_")})
-        return rows
-
-
-COLUMNS = tuple(LoggedCycle.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -126,15 +103,15 @@ def read_status(
     except WarehouseError as error:
         if CYCLE_LOG in warehouse.columns_of_schemas([CYCLE_LOG.split(".")[0]]):
             raise
-        raise ConfigurationError(f"There is no {CYCLE_LOG} yet, which a cycle makes. Run a cycle first.") from error
+        raise nothing_yet(f"There is no {CYCLE_LOG} yet, which a cycle makes") from error
 
 
 def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept: Sequence[dict[str, Any]]) -> Status:
     at = moment_of(clock.now())
     late = {each.table: each for each in lateness(warehouse, config, clock.now())}
     checked_at, findings = last_checks(warehouse, clock.now())
-    first, last_done = _first_and_last_done(warehouse, clock.now())
-    cycles = _cycles(warehouse, min(at - DAY, last_done or at), at, kept)
+    first, last_done = first_and_last_done(warehouse, at)
+    cycles = logged_cycles(warehouse, min(at - DAY, last_done or at), at, kept)
     open_by_check, opened = _open(warehouse, at)
     done = [cycle.cycle_at for cycle in cycles if cycle.outcome == DONE]
     last_done = max([*done, *([last_done] if last_done else [])], default=None)
@@ -165,7 +142,7 @@ def _what_is_wrong(status: Status) -> list[str]:
     else:  # what no cycle has read is not the source's fault
         wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
     if status.last and status.last.outcome != DONE:
-        wrong.append(how_it_ended(status.last.cycle_at, status.last.outcome, status.last.error))
+        wrong.append(how_it_ended(status.last))
     if status.checks_due and status.at > status.checks_due + OVERDUE:
         last = f"{status.checked_at:%Y-%m-%d %H:%M}" if status.checked_at else "never (after an update: make plan)"
         wrong.append(f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}.")
@@ -175,17 +152,16 @@ def _what_is_wrong(status: Status) -> list[str]:
     return wrong
 
 
-def how_it_ended(cycle_at: dt.datetime, outcome: str, error: str | None) -> str:
+def how_it_ended(last: LoggedCycle) -> str:
     """How the last cycle ended that is known, in a sentence, with its cause."""
-    said = {DONE: "ended well.", FAILED: "failed: ", LOCKED: "found the lock held: "}.get(outcome, "was refused: ")
-    return f"The last cycle, of {cycle_at:%Y-%m-%d %H:%M}, {said}{error or ''}"
+    said = {DONE: "ended well.", FAILED: "failed: ", LOCKED: "found the lock held: "}.get(last.outcome, "was refused: ")
+    return f"The last cycle, of {last.cycle_at:%Y-%m-%d %H:%M}, {said}{last.error or ''}"
 
 
 def last_of_kept(kept: Sequence[dict[str, Any]], at: dt.datetime) -> str | None:
     """How the last cycle ended that could not be logged, in a sentence: all there is where no warehouse can be read."""
-    ended = [(dt.datetime.fromisoformat(row["cycle_at"]), row["outcome"], row.get("error")) for row in kept]
-    known = [each for each in ended if each[0] <= at]
-    return how_it_ended(*known[-1]) if known else None
+    known = with_kept([], kept, at)
+    return how_it_ended(known[-1]) if known else None
 
 
 def _reconciled(warehouse: Warehouse, now: int) -> dt.datetime | None:
@@ -201,42 +177,6 @@ def _reconciled(warehouse: Warehouse, now: int) -> dt.datetime | None:
         )
     )
     return min(moment for _, moment in rows) if len(rows) == len(EXTRACTED) else None
-
-
-def _cycles(
-    warehouse: Warehouse, since: dt.datetime, at: dt.datetime, kept: Sequence[dict[str, Any]]
-) -> list[LoggedCycle]:
-    """The cycles from one moment to another, in their order."""
-    rows = warehouse.fetchall(
-        sql_from_template(
-            "SELECT :columns FROM log WHERE cycle_at >= :since AND cycle_at <= :now",
-            {"log": CYCLE_LOG},
-            columns=[sql_from_template(name, {}) for name in COLUMNS],
-            since=timestamp(epoch_of(since)),
-            now=timestamp(epoch_of(at)),
-        )
-    )
-    found = {cycle.started_at: cycle for cycle in (LoggedCycle(*row) for row in rows)}
-    for row in kept:
-        times = {name: dt.datetime.fromisoformat(row[name]) for name in ("cycle_at", "started_at")}
-        before = found.get(times["started_at"])
-        of_log = {name: getattr(before, name, None) for name in COLUMNS}
-        cycle = LoggedCycle(**{**of_log, **{k: v for k, v in row.items() if k in COLUMNS}, **times})
-        if since <= cycle.cycle_at <= at:
-            found[cycle.started_at] = cycle
-    return sorted(found.values(), key=lambda cycle: (cycle.cycle_at, cycle.started_at))
-
-
-def _first_and_last_done(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, dt.datetime | None]:
-    (row,) = warehouse.fetchall(
-        sql_from_template(
-            "SELECT MIN(cycle_at), MAX(cycle_at) FROM log WHERE outcome = :done AND cycle_at <= :now",
-            {"log": CYCLE_LOG},
-            done=DONE,
-            now=timestamp(now),
-        )
-    )
-    return row[0], row[1]
 
 
 def _open(warehouse: Warehouse, at: dt.datetime) -> tuple[dict[str, int], int]:

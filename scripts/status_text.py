@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from extract.clock import moment_of
-from scripts.display import in_time
+from scripts.display import in_time, plural
 from scripts.status import Status
 
 LATENESS_HEADER = ("TABLE", "NEWEST EVENT", "LATE", "ALLOWED")
@@ -13,8 +13,7 @@ LATENESS_HEADER = ("TABLE", "NEWEST EVENT", "LATE", "ALLOWED")
 
 def verdict(status: Status) -> str:
     """FINE, or WRONG and how many things are."""
-    count = len(status.wrong)
-    return f"WRONG: {count} thing{'s' if count > 1 else ''}" if status.wrong else "FINE"
+    return f"WRONG: {plural(len(status.wrong), 'thing')}" if status.wrong else "FINE"
 
 
 HEAD, TAIL = 400, 200

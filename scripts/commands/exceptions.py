@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.display import answer, json_text, printable, table, tell
+from scripts.display import answer, json_text, plural, printable, table, tell
 from scripts.options import EXIT_CODES, InOrder, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
@@ -74,11 +74,13 @@ def list_open(
         raise click.UsageError("What is accepted fails nothing: give --accepted or --fail, not both.")
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
-    from scripts.exceptions import checked_warehouse_to_read, refuse_unknown_check
+    from scripts.exceptions import refuse_unknown_check
     from scripts.open_exceptions import accepted_lines, last_checks, open_exceptions, open_lines
+    from scripts.reading import refuse_unchecked, warehouse_to_read
 
     clock = Clock(at)
-    with checked_warehouse_to_read(gateway) as warehouse:
+    with warehouse_to_read(gateway) as warehouse:
+        refuse_unchecked(warehouse)
         lines = open_lines(warehouse, check)
         known = accepted_lines(warehouse, check) if accepted else []
         if check and not lines and not known:
@@ -117,8 +119,9 @@ def restore(orders: tuple[int, ...], every: bool, gateway: str | None, at: dt.da
     from extract.clock import Clock
     from extract.errors import ConfigurationError
     from extract.tables import load_config
-    from scripts.exceptions import checked_warehouse, restorable_orders
+    from scripts.exceptions import restorable_orders
     from scripts.exceptions import restore as restore_orders
+    from scripts.reading import checked_warehouse
 
     if bool(orders) == every:
         raise ConfigurationError("Name the orders to restore, or give --all; nothing was changed.")
@@ -177,12 +180,13 @@ def _close(what: str, note: str, gateway: str | None, at: dt.datetime | None, *,
     gateway = chosen_gateway(gateway)
     from extract.clock import Clock
     from extract.tables import load_config
-    from scripts.exceptions import checked_warehouse, close_exceptions
+    from scripts.exceptions import close_exceptions
+    from scripts.reading import checked_warehouse
 
     clock = Clock(at)
     with checked_warehouse(gateway, load_config(), clock, asks=False) as warehouse:
         closed = close_exceptions(warehouse, what, note, clock, accept=accept)
-    tell(f"{'Accepted' if accept else 'Resolved'} {closed:,} exception{'' if closed == 1 else 's'} of {what}.")
+    tell(f"{'Accepted' if accept else 'Resolved'} {plural(closed, 'exception')} of {what}.")
 
 
 def last_run(checked_at: dt.datetime | None) -> str:
@@ -232,7 +236,7 @@ class Listing:
         """A table for a CI summary."""
         if not self.count:
             return "\n\n".join(filter(None, (f"### {self._nothing}", self.said)))
-        title = f"### {self.count:,} {self.what} exception{'' if self.count == 1 else 's'}"
+        title = f"### {plural(self.count, f'{self.what} exception')}"
         return "\n".join([title, "", *_markdown_table(self.header, self.rows), "", in_one(self.said, self._more)])
 
     def as_json(self) -> str:

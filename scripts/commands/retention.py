@@ -32,8 +32,8 @@ def command(dry_run: bool, gateway: str | None, at: dt.datetime | None) -> None:
     from extract.errors import ConfigurationError
     from extract.settings import PROJECT, share_warehouse_file
     from extract.tables import load_config
-    from scripts.exceptions import checked_warehouse
     from scripts.planned_retention import planned_retention, report
+    from scripts.reading import checked_warehouse
     from scripts.sqlmesh_session import first_day, sqlmesh_session
 
     if not dry_run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.display import answer, cut, json_text, printable, table
+from scripts.display import answer, cut, json_text, plural, printable, table
 from scripts.options import at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _findings(status: Status) -> list[str]:
     """The first open findings, a line each."""
     shown = [f"  {cut(printable(line.sentence), FINDING)}" for line in status.open_lines[:LINES]]
     hidden = len(status.open_lines) - len(shown)
-    more = [f"  {hidden} more line{'' if hidden == 1 else 's'}: order-tracking exceptions list"] if hidden else []
+    more = [f"  {plural(hidden, 'more line')}: order-tracking exceptions list"] if hidden else []
     return ["", "OPEN", *shown, *more] if shown else []
 
 

@@ -83,8 +83,8 @@ def command(
 def _ledger(as_json: bool, tables: tuple[str, ...], gateway: str | None, at: dt.datetime | None) -> int:
     gateway = chosen_gateway(gateway)
     from extract.tables import load_config
-    from scripts.exceptions import checked_warehouse
     from scripts.ledger import read_ledger
+    from scripts.reading import checked_warehouse
 
     config, clock = load_config(), Clock(at)
     config.select(tables)

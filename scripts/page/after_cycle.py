@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from extract.clock import Clock
-from extract.errors import ConfigurationError, LockHeld, PageNotWritten, in_words
+from extract.errors import ConfigurationError, PageNotWritten, in_words
 from extract.settings import read_settings, without_secrets
 from extract.tables import load_config
 from scripts.cycle_log import kept_rows
@@ -37,20 +36,3 @@ def write_page_at(place: str, gateway: str, clock: Clock) -> list[str]:
         cause = without_secrets(" ".join(in_words(error).split()))
         return [f"The status page {place} (STATUS_PAGE) was not written, the next cycle writes it: {cause}"]
     return []
-
-
-@contextmanager
-def page_of_failure(gateway: str, clock: Clock, report: Callable[[str], None]) -> Iterator[None]:
-    """Where the cycle inside fails, the page says so; the error goes on as it came.
-
-    One that found the lock held writes none: the cycle that holds it does.
-    """
-    try:
-        yield
-    except LockHeld:
-        raise
-    except Exception:
-        if place := page_place(gateway):
-            for warning in write_page_at(place, gateway, clock):
-                report(f"warning: {warning}")
-        raise

@@ -13,10 +13,10 @@ import altair as alt
 import vl_convert
 
 from macros.marts import marts
+from scripts.cycle_log import LoggedCycle
 from scripts.page.facts import Findings, Late, Moved
 from scripts.page.lineage import Lineage
 from scripts.page.row_counts import Living
-from scripts.status import LoggedCycle
 
 WIDTH, HEIGHT = 390, 190
 """So wide that labels can still be read when a phone shrinks the drawing."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -63,7 +61,8 @@ def cycles(facts: Facts) -> Section:
     phases = [
         {"at": cycle.cycle_at, "phase": phase["phase"], "seconds": phase["seconds"]}
         for cycle in day
-        for phase in _phases(cycle.phases)
+        for phase in cycle.timed_phases
+        if phase["seconds"]
     ]
     done = [cycle.seconds for cycle in day if cycle.outcome == DONE]
     told = f"{len(done)} of {len(day)} cycles ended well"
@@ -228,10 +227,3 @@ def lineage(found: Lineage) -> Section:
         f"Boxes in rows, from the top: {layers}. Lines lead from each to what it feeds; the table below lists them.",
         kind="lineage",
     )
-
-
-def _phases(text: str | None) -> list[dict[str, Any]]:
-    """The phases of a cycle, none where the log's text was cut."""
-    with suppress(ValueError, KeyError, TypeError):
-        return [phase for phase in json.loads(text or "[]") if phase["seconds"]]
-    return []

@@ -52,11 +52,3 @@ def bucket_region(cluster: Cluster) -> str:
             "region. Make a bucket there and set REDSHIFT_S3_PREFIX to it"
         )
     return of_bucket
-
-
-PROBES = (
-    version,
-    isolation_level,
-    case_setting,
-    bucket_region,
-)

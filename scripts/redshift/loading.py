@@ -11,7 +11,8 @@ from sqlglot import exp
 from extract.column_types import arrow_type
 from extract.errors import TransactionConflict
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
-from scripts.redshift.probe import Cluster, NotAsNeeded, plural, probe, seconds_of
+from scripts.display import plural
+from scripts.redshift.probe import Cluster, NotAsNeeded, probe, seconds_of
 
 ROWS = 1000
 TIMES = 5
@@ -113,11 +114,3 @@ def seconds(cluster: Cluster) -> str:
         "look at the catalog": seconds_of(lambda: warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))),
     }
     return ", ".join(f"{what} {value:.2f} s" for what, value in found.items())
-
-
-PROBES = (
-    load,
-    three_part_names,
-    two_at_once,
-    seconds,
-)

@@ -90,10 +90,3 @@ def _fill_once(cluster: Cluster, table: str) -> None:
         f"FROM {thousand} AS a CROSS JOIN {thousand} AS b CROSS JOIN {thousand} AS c WHERE c.order_id < 8"
     )
     warehouse.execute(f"CREATE TABLE {schema}.bound AS SELECT 7900000::BIGINT AS moment")
-
-
-PROBES = (
-    join_plan,
-    pruning_by_literal,
-    pruning_by_subquery,
-)

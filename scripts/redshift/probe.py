@@ -119,16 +119,6 @@ def seconds_of(work: Callable[[], object], times: int = 1) -> float:
     return (time.monotonic() - began) / times
 
 
-def plural(number: int, what: str) -> str:
-    """A number with its noun.
-
-    Example:
-        >>> plural(1, "statement"), plural(1200, "row")
-        ('1 statement', '1,200 rows')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def region_in(host: str) -> str | None:
     """The AWS region in an endpoint's name, None where it has none.
 

@@ -20,9 +20,10 @@ from macros.retention import read_retention
 from macros.sql import execute
 from macros.steps import steps_by_name
 from macros.suspects import comparisons, no_suspects, range_starts, reach
+from scripts.display import plural
 from scripts.redshift.copies import Copies, make_copies, plain_name, renamed
 from scripts.redshift.explain import LARGE, is_of_redshift, moves
-from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, plural, probe
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, probe
 from scripts.sqlmesh_session import open_context
 
 AT = dt.datetime(2025, 9, 1, tzinfo=dt.UTC)
@@ -139,9 +140,3 @@ def _as_in_production(copies: Copies, physical: Mapping[str, str]) -> Iterator[e
         tree = sent.expression if isinstance(sent, exp.Create) else sent
         if isinstance(tree, (exp.Query, exp.DML)) and len(list(tree.find_all(exp.Table))) > 1:
             yield renamed(tree, rename)
-
-
-PROBES = (
-    statements,
-    plans,
-)

@@ -134,11 +134,3 @@ def lock_holder(cluster: Cluster) -> str:
                 ) from None
             return "the statement was ended, and the holder is named"
     raise NotKnownHere("DROP VIEW does not wait for an idle reader here, so nothing had to be ended")
-
-
-PROBES = (
-    late_binding,
-    second_user,
-    idle_reader,
-    lock_holder,
-)

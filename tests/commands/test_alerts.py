@@ -21,7 +21,8 @@ from extract.lock import run_lock
 from extract.run import extract
 from scripts import alerts
 from scripts.alerts import Alert, memory_file, send_alerts
-from scripts.news import EXAMPLES, Ended, Findings, news_of_cycle
+from scripts.cycle_log import LoggedCycle
+from scripts.news import EXAMPLES, Findings, news_of_cycle
 from scripts.open_exceptions import open_exceptions
 from scripts.reading import warehouse_to_read
 from tests.conftest import START
@@ -294,10 +295,10 @@ def test_a_source_that_falls_silent_is_told_once(world: World, received: Receive
 
 def test_a_silent_source_is_told_also_by_a_cycle_that_fails_again() -> None:
     at = [moment(START + minutes * MINUTE).replace(tzinfo=None) for minutes in (0, 15, 30)]
-    before = [Ended(at[0], at[0], "done"), Ended(at[1], at[1], "failed", "x")]
-    news = news_of_cycle(before, Ended(at[2], at[2], "failed", "x"), None, ["t: its newest row is old"])
+    before = [LoggedCycle(at[0], at[0], "done"), LoggedCycle(at[1], at[1], "failed", "x")]
+    news = news_of_cycle(before, LoggedCycle(at[2], at[2], "failed", "x"), None, ["t: its newest row is old"])
     assert [alert.title for alert in news] == ["the source is silent"]
-    assert news_of_cycle(before, Ended(at[2], at[2], "failed", "x"), Findings(), []) == []
+    assert news_of_cycle(before, LoggedCycle(at[2], at[2], "failed", "x"), Findings(), []) == []
 
 
 # Delivery

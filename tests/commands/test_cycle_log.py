@@ -155,6 +155,30 @@ def test_a_folder_that_cannot_be_written_fails_no_cycle(world: World, monkeypatc
     assert any(line.startswith(f"warning: {LOG} lacks this cycle") and "read-only" in line for line in told)
 
 
+def test_whoever_interrupts_the_alerts_of_a_cycle_that_fails_loses_neither_its_row_nor_its_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:9")
+    monkeypatch.setattr("scripts.news.send_alerts", interrupted)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        world.cycle(source="duckdb:///nowhere.duckdb")
+    (kept,) = cycle_log.kept_rows("local")
+    assert kept["outcome"] == "failed" and "nowhere.duckdb" in kept["error"]
+    assert "nowhere.duckdb" in str(raised.value.__context__)
+
+
+def test_a_cycle_that_fails_tells_what_it_warned_of_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("scripts.run_cycle.stale_lines", lambda *_: ["a table is silent"])
+    break_the_run(monkeypatch, CycleFailed("sqlmesh run failed"))
+    with pytest.raises(CycleFailed):
+        world.cycle(report=told.append)
+    assert told[-1] == "warning: a table is silent"
+
+
 def test_a_warning_that_comes_after_the_row_is_added_to_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("scripts.run_cycle.WARNED_SHARE", 0.0)

@@ -127,7 +127,7 @@ def test_a_warehouse_without_marts_is_not_taken_for_one_in_order(
     assert not (tmp_path / "typo.duckdb").exists(), "a question makes no warehouse"
     DuckDBWarehouse.open(tmp_path / "typo.duckdb").close()
     assert exceptions_command(arguments) == 2
-    assert capsys.readouterr().err.count("nothing has been checked; nothing was done") == 2
+    assert capsys.readouterr().err.count("nothing was done. Run a cycle first") == 2
 
 
 def test_the_list_says_when_the_checks_last_ran_and_fails_if_they_never_did(
@@ -152,7 +152,7 @@ def test_the_list_asks_while_another_command_has_the_lock_and_where_nothing_can_
     def breaks(*args: object, **options: object) -> None:
         raise AssertionError("a question writes nothing")
 
-    monkeypatch.setattr("scripts.exceptions.ensure_tables", breaks)
+    monkeypatch.setattr("scripts.reading.ensure_tables", breaks)
     with run_lock("local"):
         assert exceptions_command(["list"]) == 0
     assert "No exception is open." in capsys.readouterr().out

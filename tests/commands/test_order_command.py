@@ -42,7 +42,7 @@ def test_where_nothing_was_ever_loaded_no_order_is_called_unknown(
     for number in ("T123", "5"):
         assert order_command([number]) == 2
         told = capsys.readouterr()
-        assert not told.out and "has no tables of orders yet; nothing was asked. Run a cycle first" in told.err
+        assert not told.out and "has no tables of orders yet; nothing was done. Run a cycle first" in told.err
 
 
 def test_what_would_steer_a_terminal_is_spelled_out(world: World, capsys: pytest.CaptureFixture[str]) -> None:

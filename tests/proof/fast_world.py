@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from extract.source import open_source
-from scripts.run_cycle import Cycle, Phase
+from scripts.cycle import Cycle, Phase
 from tests.proof.engine import Engine
 from tests.support.world import MINUTE, World, moment
 

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from scripts.run_cycle import Cycle
+from scripts.cycle import Cycle
 from tests.redshift_standin import RedshiftStandin, S3Server
 from tests.redshift_standin.server import DATABASE, PASSWORD, USER
 from tests.support.world import World

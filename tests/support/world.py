@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from bench.source_tables import SOURCE_TABLES
-from scripts.run_cycle import Cycle, run_cycle
+from scripts.cycle import Cycle
+from scripts.run_cycle import run_cycle
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 

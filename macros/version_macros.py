@@ -1,0 +1,44 @@
+"""The order of versions as the models name it; what it is stands in macros/versions.py."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlmesh import macro
+
+from macros.columns import columns_with_types
+from macros.marts import identity, mart_of
+from macros.versions import another_order, identical, older
+
+
+@macro()
+def newest_first(evaluator, mart: exp.Column):  # type: ignore[no-untyped-def]
+    """The version order of a mart, newest version first: for ORDER BY."""
+    names = identity(mart_of(mart.name), columns_with_types(evaluator, mart.name))
+    return [exp.Ordered(this=exp.column(name), desc=True, nulls_first=True) for name in names]
+
+
+@macro()
+def is_older(evaluator, left: exp.Column, right: exp.Column, mart: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The row aliased `left` is an older version of a mart's row than the one aliased `right`."""
+    return older(left.name, right.name, identity(mart_of(mart.name), columns_with_types(evaluator, mart.name)))
+
+
+@macro()
+def is_identical(evaluator, left: exp.Column, right: exp.Column, mart: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The rows aliased `left` and `right` are the same version of a mart's row, or the same scan."""
+    kinds = columns_with_types(evaluator, mart.name)
+    return identical(left.name, right.name, identity(mart_of(mart.name), kinds), kinds)
+
+
+@macro()
+def is_another_order(evaluator, archived: exp.Column, present: exp.Column, created: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The status aliased `archived` is of an earlier order under the number of the one aliased `present`.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> a, b, c = (exp.column(name) for name in ("a", "b", "c"))
+        >>> is_another_order(MacroEvaluator("redshift"), a, b, c).sql("redshift")[:38]
+        '(NOT COALESCE(a.tno = b.tno, (a.tno IS'
+    """
+    return another_order(archived.name, present.name, created.name)
