@@ -261,6 +261,9 @@ def test_debugging_shows_where_a_foreseen_error_came_from_without_its_password(
     told = capsys.readouterr().err
     assert "Traceback" in told and "in command" in told and told.endswith("\nno login with ***\n")
     assert "hunter2" not in told
+    monkeypatch.setenv("ORDER_TRACKING_DEBUG", "0")
+    assert outcome.run(failing(errors.WarehouseError("no login")), [], "x") == 1
+    assert capsys.readouterr().err == "no login\n"
 
 
 @pytest.mark.parametrize(
