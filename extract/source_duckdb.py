@@ -93,7 +93,7 @@ class DuckDBSource:
                 value = self._time(table).seconds
             else:
                 value = f"TRY(DECODE({_quoted(spelling)}))" if kind == "BLOB" else _value(spelling, kind)
-            column = exp.maybe_parse(value, dialect="duckdb")
+            column: exp.Expr = exp.maybe_parse(value, dialect="duckdb")
             texts.append(canonical(exp.TryCast(this=column, to=landed.copy()), landed))
         return fingerprint(texts, redshift=False).sql("duckdb")
 

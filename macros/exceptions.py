@@ -94,8 +94,8 @@ def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -
     """Close every open exception that no check finds any more, with the resolution `cleared`.
 
     Args:
-        unjudged: Query of order_id and check_name (NULL: every check) of what a check has not looked at: what is open of
-            it stays as it is.
+        unjudged: Query of order_id and check_name (NULL: every check): what no check, or that one, has looked at. What
+            is open of it stays as it is.
     """
     return sql_from_template(
         f"""

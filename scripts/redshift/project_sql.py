@@ -108,7 +108,9 @@ def plans(cluster: Cluster) -> str:
     physical = production_names(cluster.warehouse)
     if len(physical) < len(marts()):
         raise NotKnownHere("there are no marts yet: run this again after the first load")
-    copies = cluster.shared.get("copies") or sent_to_copies(cluster)
+    copies = cluster.shared.get("copies")
+    if copies is None:
+        raise NotKnownHere("`statements` broke off. Mend what its line says, then run this again")
     explained, not_explained = 0, []
     for tree in _as_in_production(copies, physical):
         sql = tree.sql("redshift")

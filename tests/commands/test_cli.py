@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,19 @@ def test_a_cycle_whose_output_nobody_takes_does_its_work(world: World, out: str)
     world.order(1, START)
     done = shell(f"order-tracking cycle --source {world.source_url} --at 2025-09-01T00:15:00 {out}")
     assert (done.returncode, done.stderr) == (0, "")
+    world.assert_whole()
+
+
+def test_a_plan_that_nobody_reads_is_applied_or_says_that_it_is_not(make_world: Callable[..., World]) -> None:
+    world = make_world(planned=False)
+    command = "order-tracking plan --yes --at 2025-09-01T00:10:00"
+    broken = shell(f"{command} | true")
+    assert broken.returncode == 1 and broken.stderr.count("\n") == 1
+    assert broken.stderr.startswith("The plan was broken off, because nobody reads what it prints any more.")
+    closed = shell(f"{command} >&-")
+    assert (closed.returncode, closed.stderr) == (0, "")
+    world.order(1, START)
+    world.cycle()
     world.assert_whole()
 
 

@@ -215,6 +215,17 @@ def test_a_statement_that_the_cluster_refuses_stands_in_the_report(
     world.execute(f"DROP SCHEMA {left} CASCADE")
 
 
+def test_without_the_statements_no_plan_is_asked_for(world: RedshiftWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are kept while they are sent; a second sending would meet the tables that the first one has made."""
+    world.standin.fail_when("^create table .*consistency_failures", message="disk full")
+    settings = RedshiftSettings.from_environment()
+    with closing(open_warehouse("redshift")) as warehouse:
+        assert not run_smoke(warehouse, settings, [probe for probe in PROBES if probe.name in ("statements", "plans")])
+    told = capsys.readouterr().out
+    assert re.search(r"NO  statements +.*disk full", told)
+    assert re.search(r"\?   plans +not known here: `statements` broke off", told)
+
+
 JOIN = """
 XN Aggregate  (cost=0.01..0.02 rows=1 width=8)
   ->  XN Hash Join {kind}  (cost=0.01..0.02 rows=5 width=8)
