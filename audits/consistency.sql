@@ -124,7 +124,7 @@ AUDIT (
   blocking FALSE
 );
 
-/* Warns. A row is an order with rows that have aged out and have no history table to go to. */
+/* Warns. A row is a table and half-year whose rows have aged out and have no history table to go to. */
 SELECT
   *
 FROM @this_model

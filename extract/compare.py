@@ -12,7 +12,7 @@ from extract.held import held_once
 from extract.landing import fresh_rows
 from extract.reconcile import Part, parts_of
 from extract.source import Source, TimeRange
-from extract.source_reads import merged
+from extract.source_reads import merged, with_index
 from extract.tables import Table
 from extract.values import REASON, judged, staged_columns
 from extract.warehouse import Staged, Warehouse
@@ -107,10 +107,10 @@ def staged_parts(
         try:
             rows = (judged(batch, table) for batch in source.read(table.source, part.ranges))
             staged = session.stage(table.name, staged_columns(table), rows)
-        except TooLong:
+        except TooLong as error:
             halves = part.halves(now)
             if not halves:
-                raise
+                raise with_index(error, source.missing_index, table.source) from error
             waiting[:0] = halves
             continue
         yield part, staged
@@ -250,12 +250,15 @@ def _without_moved(source: Source, table: Table, found: list[Unequal]) -> list[U
 def _newest_shown(source: Source, table: Table, orders: Sequence[int]) -> dict[int, int]:
     """Order -> its newest event time in the source, of the orders that it shows in rows that can be loaded."""
     newest: dict[int, int] = {}
-    for first in range(0, len(orders), ASKED_AT_ONCE):
-        for batch in source.read(table.source, [], orders=orders[first : first + ASKED_AT_ONCE]):
-            rows = judged(batch, table)
-            for order, time, why in zip(
-                *(rows[name].to_pylist() for name in ("order_id", table.time, REASON)), strict=True
-            ):
-                if why is None:
-                    newest[order] = max(time, newest.get(order, 0))
+    try:
+        for first in range(0, len(orders), ASKED_AT_ONCE):
+            for batch in source.read(table.source, [], orders=orders[first : first + ASKED_AT_ONCE]):
+                rows = judged(batch, table)
+                for order, time, why in zip(
+                    *(rows[name].to_pylist() for name in ("order_id", table.time, REASON)), strict=True
+                ):
+                    if why is None:
+                        newest[order] = max(time, newest.get(order, 0))
+    except TooLong as error:
+        raise with_index(error, source.missing_index, table.source, of_orders=True) from error
     return newest

@@ -52,6 +52,12 @@ def _file_lock(warehouse: Path) -> Iterator[None]:
             raise LockHeld(
                 f"Another command holds {path}; nothing was done. Wait for it to end, then run this again."
             ) from None
+        except OSError as error:
+            raise WarehouseError(
+                f"The file {path} cannot be locked ({error.strerror}); nothing was done, for another command might "
+                "write at the same time. Some network drives know no locks: set ORDER_TRACKING_DUCKDB to a file on a "
+                "local disk, then run this again."
+            ) from error
         try:
             yield
         finally:

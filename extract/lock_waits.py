@@ -122,6 +122,6 @@ def lock_watch(settings: RedshiftSettings) -> Iterator[LockWatch]:
     except Exception as error:
         if not watch.ended:
             raise
-        raise WarehouseError(" | ".join([*watch.ended, in_words(error)])) from error
+        raise WarehouseError(" | ".join([*dict.fromkeys(watch.ended), in_words(error)])) from error
     finally:
         watch.stop()

@@ -36,7 +36,7 @@ def canonical(spelling: str, kind: str, landed: exp.DataType, *, seconds: str | 
         seconds: The column's epoch seconds, where it is the event time.
     """
     column = quoted(spelling)
-    if seconds:
+    if seconds and kind in TEMPORAL_TYPES:
         return seconds
     match landed.this.value:
         case "BIGINT" | "INT" | "SMALLINT" | "BOOLEAN":

@@ -35,7 +35,7 @@ from extract.landing import Moment, Reading, land, land_together, renew_scans
 from extract.reconcile import HOUR, Part, gathered, hours_that_differ, parts_of, warehouse_figures
 from extract.settle import remembered, settle
 from extract.source import Source, TimeRange
-from extract.source_reads import Figures
+from extract.source_reads import Figures, with_index
 from extract.staging import Sending
 from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
@@ -334,11 +334,9 @@ class _Worker:
         """The part in halves; where it cannot be halved any more, the error, with what would help."""
         if halves := part.halves(self._source_clock):
             return halves
-        words, by_order = in_words(error), job.orders is not None
-        with suppress(SourceError):
-            if statement := self._source.missing_index(job.table.source, of_orders=by_order):
-                words += f" No index begins with the {'order number' if by_order else 'event time'}: {statement}"
-        raise TooLong(words) from error
+        raise with_index(
+            error, self._source.missing_index, job.table.source, of_orders=job.orders is not None
+        ) from error
 
     def _read(self, job: _Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
         """The rows of parts, a statement each. One that takes too long is read again in halves.

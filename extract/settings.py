@@ -251,10 +251,8 @@ class Settings(_Variables, alias_generator=lambda field: f"ORDER_TRACKING_{field
 
     gateway: Literal["local", "redshift"] = "local"
     source: SecretStr | None = None
-    duckdb: str | None = None
     history_start: Annotated[str, AfterValidator(_period)] = "2024_h1"
-    debug: Annotated[bool, BeforeValidator(bool)] = False
-    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(split_urls)] = Field(default=(), alias="ALERT_URLS")
+    debug: Flag = False
     status_page: str | None = Field(default=None, alias="STATUS_PAGE")
     """A file or s3://bucket/key. A wrong one is a warning of the cycle, so it is judged where it is written."""
     redshift: RedshiftSettings | None = None
@@ -388,6 +386,11 @@ def load_settings_file() -> None:
     """
     load_dotenv(PROJECT / ".env", override=False)
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+
+
+def is_debugged() -> bool:
+    """ORDER_TRACKING_DEBUG is 1. Asked of the environment: a failure is told also where other settings are wrong."""
+    return os.environ.get("ORDER_TRACKING_DEBUG") == "1"
 
 
 # Secrets

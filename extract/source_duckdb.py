@@ -85,15 +85,15 @@ class DuckDBSource:
         return list(table.types)
 
     def _fingerprint(self, table: SourceTable) -> str:
-        """Each value as what it lands as, then as every engine writes it."""
+        """Each value as it is read, then as what it lands as, then as every engine writes it."""
         kinds, texts = self._kinds(table), []
         for name, landed in table.types.items():
             spelling, kind = kinds[table.source_name(name)]
-            column: exp.Expr = exp.column(spelling, quoted=True)
             if table.is_event_time(name) and kind in _TEMPORAL_TYPES:
-                column = exp.maybe_parse(self._time(table).seconds, dialect="duckdb")
-            elif kind == "TIMESTAMP WITH TIME ZONE":
-                column = exp.maybe_parse(_in_utc(_quoted(spelling)), dialect="duckdb")
+                value = self._time(table).seconds
+            else:
+                value = f"TRY(DECODE({_quoted(spelling)}))" if kind == "BLOB" else _value(spelling, kind)
+            column: exp.Expr = exp.maybe_parse(value, dialect="duckdb")
             texts.append(canonical(exp.TryCast(this=column, to=landed.copy()), landed))
         return fingerprint(texts, redshift=False).sql("duckdb")
 
@@ -130,11 +130,11 @@ class DuckDBSource:
         outputs = [
             f"{time.seconds} AS {_quoted(name)}"
             if table.is_event_time(name) and time.seconds != time.column
-            else _output(*kinds[table.source_name(name)], name)
+            else f"{_value(*kinds[table.source_name(name)])} AS {_quoted(name)}"
             for name in table.columns
         ]
         if table.id_column:
-            outputs.append(_output(*kinds[table.id_column.lower()], "source_id"))
+            outputs.append(f"{_value(*kinds[table.id_column.lower()])} AS source_id")
         if orders is None:
             condition = row_filter(time, ranges, table.id_column and _quoted(table.id_column), since_id)
         else:
@@ -188,23 +188,16 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _in_utc(column: str) -> str:
-    """A TIMESTAMPTZ as a TIMESTAMP; a mere cast would be in this machine's time zone."""
-    return f"({column} AT TIME ZONE 'UTC')"
-
-
-def _output(spelling: str, kind: str, alias: str) -> str:
+def _value(spelling: str, kind: str) -> str:
     """Integers, floats and bytes as they are, any other type as DuckDB's own text of it; a BIT is a number."""
     column = _quoted(spelling)
     if kind in _INTEGER_TYPES:
-        column = f"CAST({column} AS BIGINT)"
-    elif kind == "BLOB":
-        column = f"{column}[:{LONGEST}]"
-    elif kind == "BIT":
+        return f"CAST({column} AS BIGINT)"
+    if kind == "BLOB":
+        return f"{column}[:{LONGEST}]"
+    if kind == "BIT":
         number = f"CAST(CAST({column} AS UBIGINT) AS VARCHAR)"
-        column = f"CASE WHEN bit_length({column}) <= 64 THEN {number} ELSE '0b' || CAST({column} AS VARCHAR) END"
-    elif kind == "TIMESTAMP WITH TIME ZONE":
-        column = f"CAST({_in_utc(column)} AS VARCHAR)"
-    elif kind not in _AS_THEY_ARE:
-        column = f"left(CAST({column} AS VARCHAR), {LONGEST})"
-    return f"{column} AS {_quoted(alias)}"
+        return f"CASE WHEN bit_length({column}) <= 64 THEN {number} ELSE '0b' || CAST({column} AS VARCHAR) END"
+    if kind == "TIMESTAMP WITH TIME ZONE":  # a mere cast would be in this machine's time zone
+        return f"CAST({column} AT TIME ZONE 'UTC' AS VARCHAR)"
+    return column if kind in _AS_THEY_ARE else f"left(CAST({column} AS VARCHAR), {LONGEST})"

@@ -34,6 +34,7 @@ from extract.source_reads import (
     raise_unless_complete,
     raise_unless_whole,
     row_filter,
+    with_index,
 )
 
 COUNTED_SECONDS = 30 * 86_400
@@ -105,7 +106,7 @@ class MySQLSource:
             except TooLong as error:
                 halves = halved([span], self.clock() or 0)
                 if halves is None:
-                    raise self._without_end(table, error) from error
+                    raise with_index(error, self.missing_index, table) from error
                 waiting[:0] = [each for half in halves for each in half]
                 continue
             for hour, of_hour in counted.items():
@@ -344,13 +345,6 @@ class MySQLSource:
             "statement may take longer (statement_seconds in extract/tables.yaml). What was read of it does not count. "
             "Let it take longer, or read at a quieter hour or from a replica, then run again."
         )
-
-    def _without_end(self, table: SourceTable, error: TooLong) -> TooLong:
-        """The same error, with the index that would help."""
-        with suppress(SourceError):
-            if statement := self.missing_index(table):
-                return TooLong(f"{error} No index of its time serves the read: {statement}")
-        return error
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlglot import exp
 
-from extract.errors import SourceError
+from extract.errors import SourceError, TooLong, in_words
 
 BATCH_ROWS = 65_536
 SECONDS_PER_HOUR = 3600
@@ -244,3 +245,16 @@ def raise_unless_complete(
         f"The source {where} {'; it '.join(said)}. Nothing was read. Mend the names in the extract "
         "configuration, or grant the source's user SELECT on these tables."
     )
+
+
+FindIndex = Callable[..., str | None]
+"""A source's `missing_index`."""
+
+
+def with_index(error: TooLong, missing_index: FindIndex, table: SourceTable, *, of_orders: bool = False) -> TooLong:
+    """The same error, with the index that would help, if the table lacks it."""
+    with suppress(SourceError):
+        if statement := missing_index(table, of_orders=of_orders):
+            column = "order number" if of_orders else "event time"
+            return TooLong(f"{in_words(error)} No index begins with the {column}: {statement}")
+    return error

@@ -9,7 +9,7 @@ from macros.details import ACCEPTED, COUNTED, VALUES
 from macros.history import history_view
 from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, mart_of, marts, scan_key
 from macros.periods import half_open
-from macros.sql import columns_of, sql_from_template, timestamp, union_all
+from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
 
 CHECKED = ("check_name", "table_name", "order_id", "detail")
 GRACE_SECONDS = 2 * 900
@@ -33,14 +33,24 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
 
 
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
-    """Query of the orders whose status or scans landed within the grace: the checks pass them over."""
+    """Query of order_id and check_name (NULL: every check): what a check passes over because it landed lately.
+
+    What it says of metadata_without_status goes with the WHERE of that model.
+    """
+    settled = grace_cutoff(evaluator)
+    a_day_before = sql_from_template(":settled - INTERVAL '1 DAY'", {}, settled=settled)
+    passed_over = [(mart.raw, None, settled) for mart in marts()]
+    passed_over.append((mart_of("ecs").raw, "metadata_without_status", a_day_before))
     queries = [
-        sql_from_template(
-            "SELECT order_id FROM raw WHERE landed_at >= :settled", {"raw": raw}, settled=grace_cutoff(evaluator)
+        query_from_template(
+            "SELECT order_id, :check::VARCHAR(64) AS check_name FROM raw WHERE landed_at >= :since",
+            {"raw": raw},
+            check=check,
+            since=since,
         )
-        for raw in (mart_of("uti").raw, mart_of("uts").raw)
+        for raw, check, since in passed_over
     ]
-    return exp.union(*queries)
+    return union_all(queries)
 
 
 @macro()

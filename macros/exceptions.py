@@ -94,7 +94,8 @@ def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -
     """Close every open exception that no check finds any more, with the resolution `cleared`.
 
     Args:
-        unjudged: Query of the order_id of orders that no check has looked at: what is open of them stays as it is.
+        unjudged: Query of order_id and check_name (NULL: every check): what no check, or that one, has looked at. What
+            is open of it stays as it is.
     """
     return sql_from_template(
         f"""
@@ -103,6 +104,7 @@ def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -
           FROM open_ones
           LEFT JOIN failing ON {same_finding("failing", "open_ones")}
           LEFT JOIN unjudged ON unjudged.order_id = open_ones.order_id
+            AND COALESCE(unjudged.check_name, open_ones.check_name) = open_ones.check_name
           WHERE open_ones.resolved_at IS NULL AND failing.check_name IS NULL AND unjudged.order_id IS NULL
         ) AS cleared
         WHERE exceptions.check_name = cleared.check_name AND exceptions.table_name = cleared.table_name

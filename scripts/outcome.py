@@ -62,9 +62,9 @@ def run(commands: click.Command, arguments: Sequence[str], name: str) -> int:
     except BaseException as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return 0
-        from extract.settings import without_secrets
+        from extract.settings import is_debugged, without_secrets
 
-        if os.environ.get("ORDER_TRACKING_DEBUG"):
+        if is_debugged():
             _tell(without_secrets("".join(traceback.format_exception(error)), source))
         message, code = _message(error)
         _tell(without_secrets(message, source))

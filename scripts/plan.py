@@ -60,6 +60,11 @@ def plan(
                     )
         except (SQLMeshError, ValueError) as error:
             raise CycleFailed(f"The plan failed: {error}. What was applied before stays; plan again.") from error
+        except SystemExit as stopped:  # so Rich ends a process whose output goes into a closed pipe
+            raise CycleFailed(
+                "The plan was broken off, because nobody reads what it prints any more. What was applied before stays; "
+                "plan again, and let it print into a file."
+            ) from stopped
         except EOFError:
             raise ConfigurationError(
                 "The plan is only shown, and nothing was applied: there is nobody here to answer. Run it in a "

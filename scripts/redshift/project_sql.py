@@ -79,7 +79,7 @@ def _send_checks(copies: Copies, models: dict[str, Any], snapshots: dict[str, An
     checks = models[FINDINGS]
     copies.execute(_insert(checks.name, checks, snapshots, AT - dt.timedelta(days=1)))
     found = exp.select("check_name", "table_name", "order_id", "detail").from_(checks.name)
-    unjudged = exp.select("order_id").from_(mart_of("uti").raw)
+    unjudged = exp.select("order_id", "NULL::VARCHAR(64) AS check_name").from_(mart_of("uti").raw)
     execute(copies, [*record_exceptions(found, end), close_cleared_exceptions(found, end, unjudged)])
     execute(copies, [log_checks(found, end)])
     for audit, arguments in checks.audits_with_args:
@@ -109,7 +109,9 @@ def plans(cluster: Cluster) -> str:
     physical = production_names(cluster.warehouse)
     if len(physical) < len(marts()):
         raise NotKnownHere("there are no marts yet: run this again after the first load")
-    copies = cluster.shared.get("copies") or sent_to_copies(cluster)
+    copies = cluster.shared.get("copies")
+    if copies is None:
+        raise NotKnownHere("`statements` broke off. Mend what its line says, then run this again")
     explained, not_explained = 0, []
     for tree in _as_in_production(copies, physical):
         sql = tree.sql("redshift")

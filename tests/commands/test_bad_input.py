@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -228,6 +230,19 @@ def test_a_lock_file_that_cannot_be_written_stops_a_cycle_and_says_what_to_do(
     assert told.startswith(f"The lock file {warehouse}.lock cannot be written (")
     assert "nothing was done. Make its folder writable, or set ORDER_TRACKING_DUCKDB to a file elsewhere." in told
     assert not warehouse.exists()
+
+
+def test_a_drive_that_knows_no_locks_is_an_error_that_says_so(world: World) -> None:
+    """A network drive, say: who could not lock must not write."""
+    cause = OSError(errno.ENOLCK, "No locks available")
+    with (
+        mock.patch("extract.lock.fcntl.flock", side_effect=cause),
+        pytest.raises(WarehouseError, match=r"cannot be locked \(No locks available\); nothing was done") as refused,
+        run_lock("local"),
+    ):
+        pass
+    assert "set ORDER_TRACKING_DUCKDB to a file on a local disk" in str(refused.value)
+    assert refused.value.__cause__ is cause
 
 
 def test_the_lock_is_free_when_its_command_has_ended_whatever_child_is_left(world: World) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,19 @@ def test_a_cycle_whose_output_nobody_takes_does_its_work(world: World, out: str)
     world.assert_whole()
 
 
+def test_a_plan_that_nobody_reads_is_applied_or_says_that_it_is_not(make_world: Callable[..., World]) -> None:
+    world = make_world(planned=False)
+    command = "order-tracking plan --yes --at 2025-09-01T00:10:00"
+    broken = shell(f"{command} | true")
+    assert broken.returncode == 1 and broken.stderr.count("\n") == 1
+    assert broken.stderr.startswith("The plan was broken off, because nobody reads what it prints any more.")
+    closed = shell(f"{command} >&-")
+    assert (closed.returncode, closed.stderr) == (0, "")
+    world.order(1, START)
+    world.cycle()
+    world.assert_whole()
+
+
 def test_letters_that_the_terminal_does_not_know_stop_nothing(world: World) -> None:
     """What the source holds comes back in a finding's text."""
     world.order(1, START)
@@ -261,6 +275,9 @@ def test_debugging_shows_where_a_foreseen_error_came_from_without_its_password(
     told = capsys.readouterr().err
     assert "Traceback" in told and "in command" in told and told.endswith("\nno login with ***\n")
     assert "hunter2" not in told
+    monkeypatch.setenv("ORDER_TRACKING_DEBUG", "0")
+    assert outcome.run(failing(errors.WarehouseError("no login")), [], "x") == 1
+    assert capsys.readouterr().err == "no login\n"
 
 
 @pytest.mark.parametrize(

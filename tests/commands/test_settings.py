@@ -24,6 +24,7 @@ SECRET = "hunter2-secret"
 COMPLETE = {
     "ORDER_TRACKING_SOURCE": f"mysql://u:{SECRET}@h/d",
     "ORDER_TRACKING_GATEWAY": "redshift",
+    "ORDER_TRACKING_DEBUG": "0",
     "ALERT_URLS": f"slack://{SECRET}  mailto://u:{SECRET}@h",
     "REDSHIFT_HOST": "h",
     "REDSHIFT_DATABASE": "d",
@@ -50,7 +51,7 @@ def test_settings_are_typed_and_show_no_secret(complete: pytest.MonkeyPatch) -> 
     assert SECRET not in repr(found) + str(found)
     assert found.redshift is not None
     assert (found.redshift.port, found.redshift.ssl, found.redshift.s3_prefix) == (5439, True, "s3://bucket/p")
-    assert len(found.alert_urls) == 2
+    assert found.debug is False
     assert found.redshift.connection_arguments()["password"] == SECRET
     assert found.redshift.state.connection_arguments()["password"] == SECRET
     assert read_settings("local").redshift is None, "what the command line gives goes first"
@@ -63,6 +64,7 @@ def test_all_that_is_missing_or_wrong_is_named_at_once_and_no_value_shown(comple
         complete.delenv(name)
     complete.setenv("REDSHIFT_USER", "")
     wrong = {
+        "ORDER_TRACKING_DEBUG": "is none of 0, 1",
         "REDSHIFT_PORT": "is no number",
         "REDSHIFT_IAM": "is none of 0, 1",
         "REDSHIFT_SSLMODE": "is not 'verify-full' or 'verify-ca'",

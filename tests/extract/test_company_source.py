@@ -260,6 +260,28 @@ def test_a_refresh_that_takes_too_long_names_the_index_that_finds_orders(
     ) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("of_orders", [False, True])
+def test_a_comparison_that_takes_too_long_names_the_index_that_would_help(
+    world: World, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], of_orders: bool
+) -> None:
+    """Reading an hour, or asking for the orders that are gone from it."""
+    world.cycle(NIGHT, source=shop.url)
+    shop.run("DROP INDEX update_time ON uni_tracking_info", "DELETE FROM uni_tracking_info WHERE order_id = 3")
+    read = MySQLSource.read
+
+    def slow(self: MySQLSource, *args: Any, orders: Any = None, **options: Any) -> Any:
+        if (orders is not None) is of_orders:
+            raise TooLong("it took too long")
+        yield from read(self, *args, orders=orders, **options)
+
+    monkeypatch.setattr(MySQLSource, "read", slow)
+    assert command(world, shop, "verify", "--since", "2025-08-01") == 1
+    column = (
+        "order number: CREATE INDEX order_tracking_orders" if of_orders else "event time: CREATE INDEX order_tracking"
+    )
+    assert f"it took too long No index begins with the {column}" in capsys.readouterr().err
+
+
 def test_counting_that_takes_too_long_counts_smaller_ranges(
     mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

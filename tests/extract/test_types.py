@@ -685,19 +685,81 @@ def test_each_type_lands_exactly_or_is_rejected_with_its_reason(
             )
     assert not wrong, "\n".join(dict.fromkeys(wrong))
     setting.run(f"DELETE FROM uni_tracking_info WHERE order_id IN ({', '.join(map(str, rejected))})")
-    unlike = [f"{one.column.kind} as {one.declared}" for one in every if not fingerprints_agree(setting, wide, one)]
+    unlike = [
+        f"{one.column.kind} as {one.declared}" for one in every if not fingerprints_agree(setting, wide, one.name)
+    ]
     assert not unlike, f"the source's fingerprint is another one than the warehouse's: {unlike}"
 
 
-def fingerprints_agree(setting: Setting, table: Table, reading: Reading) -> bool:
+def fingerprints_agree(setting: Setting, table: Table, column: str) -> bool:
     """What a reconcile compares: one column's fingerprint at the source and in the warehouse, where there is one."""
-    kinds = {"order_id": table.columns["order_id"], reading.name: table.columns[reading.name]}
-    shown = replace(table.source, columns=("order_id", reading.name), types=kinds)
+    kinds = {name: table.columns[name] for name in ("order_id", column)}
+    shown = replace(table.source, columns=tuple(kinds), types=kinds)
     with closing(open_source(setting.url)) as source, closing(open_warehouse(setting.gateway)) as warehouse:
-        if reading.name not in source.content_columns(shown):
+        if column not in source.content_columns(shown):
             return True
         ours = warehouse_figures(warehouse, table, 0, content=list(kinds))
         return source.hourly_figures(shown, None, content=True) == ours
+
+
+EMBEDDED = [
+    ("BOOLEAN", "true", "BOOLEAN"),
+    ("BOOLEAN", "true", "VARCHAR(5)"),
+    ("BIT", "'0101'", "VARCHAR(20)"),
+    ("BIT", "'0101'", "BIGINT"),
+    ("BIT", f"'{'01' * 40}'", "VARCHAR(100)"),
+    ("BLOB", "encode('grün\n\\x')", "VARCHAR(20)"),
+    ("BLOB", "encode('12')", "INTEGER"),
+    ("BLOB", f"encode('{'ü' * 200}')", "VARCHAR(400)"),
+    ("TIMESTAMPTZ", "'2026-01-02 03:04:05.5+01'", "TIMESTAMP"),
+    ("TIMESTAMPTZ", "'2026-01-02 03:04:05.5+01'", "VARCHAR(40)"),
+    ("TIMESTAMP_NS", "'2026-01-02 03:04:05.123456'", "TIMESTAMP"),
+    ("TIMESTAMP_MS", "'2026-01-02 03:04:05.1'", "VARCHAR(40)"),
+    ("DATE", "'2026-01-02'", "TIMESTAMP"),
+    ("UBIGINT", str(2**64 - 1), "DECIMAL(20, 0)"),
+    ("HUGEINT", str(-(2**100)), "VARCHAR(40)"),
+    ("DECIMAL(38, 10)", D38, "DECIMAL(38, 10)"),
+    ("DECIMAL(38, 10)", "1.5", "VARCHAR(40)"),
+    ("DOUBLE", "0.1", "DOUBLE PRECISION"),
+    ("VARCHAR", "'007.50'", "DECIMAL(5, 2)"),
+    ("UUID", "'5e9fc5a8-5b5e-4f0f-9c1a-0f7f3b0f6f11'", "VARCHAR(40)"),
+    ("INTEGER[]", "[1, NULL]", "VARCHAR(40)"),
+]
+"""Type at an embedded source, a value, and the type it lands as."""
+
+
+def test_the_fingerprint_of_an_embedded_source_is_of_what_lands(make_setting: Callable[..., Setting]) -> None:
+    setting = make_setting("duckdb", "local", planned=False)
+    listed = ", ".join(f"c{number} {kind}" for number, (kind, *_) in enumerate(EMBEDDED))
+    literals = ", ".join(literal for _, literal, _ in EMBEDDED)
+    setting.run(
+        "DROP TABLE uni_tracking_info",
+        f"CREATE TABLE uni_tracking_info (order_id BIGINT, tno VARCHAR, status INT, update_time BIGINT, {listed})",
+        f"INSERT INTO uni_tracking_info VALUES (1, 'T', 1, {START}, {literals})",
+        f"INSERT INTO uni_tracking_info (order_id, tno, status, update_time) VALUES (2, 'T', 1, {START})",
+    )
+    config = load_config()
+    added = {
+        f"c{number}": exp.DataType.build(landed, dialect="redshift") for number, (*_, landed) in enumerate(EMBEDDED)
+    }
+    columns = config.tables[0].columns | added
+    wide = replace(config.tables[0], columns=columns, source=replace(config.tables[0].source, columns=tuple(columns)))
+    assert setting.extract(replace(config, tables=(wide, *config.tables[1:])))["uni_tracking_info"].rows_rejected == 0
+    unlike = [of for name, of in zip(added, EMBEDDED, strict=True) if not fingerprints_agree(setting, wide, name)]
+    assert not unlike
+
+
+@pytest.mark.parametrize("kind", ["DECIMAL(12, 2)", "INT(12) UNSIGNED ZEROFILL", "BIGINT", "DATETIME"])
+def test_the_fingerprint_of_an_event_time_is_of_its_seconds(make_setting: Callable[..., Setting], kind: str) -> None:
+    setting = make_setting("mysql", "local", planned=False)
+    setting.run(
+        f"ALTER TABLE uni_tracking_info MODIFY update_time {kind}",
+        "INSERT INTO uni_tracking_info VALUES "
+        f"(1, 'T', 1, {f'FROM_UNIXTIME({START})' if kind == 'DATETIME' else START})",
+    )
+    config = load_config()
+    assert setting.extract(config)["uni_tracking_info"].rows_read == 1
+    assert fingerprints_agree(setting, config.tables[0], "update_time")
 
 
 def test_a_column_that_a_view_gives_as_null_is_null(make_setting: Callable[..., Setting]) -> None:

@@ -180,7 +180,8 @@ def test_6_what_landed_may_be_in_history_or_replaced_by_a_newer_version_but_not_
 
 
 @pytest.mark.slow
-def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World) -> None:
+def stay_behind(world: World) -> None:
+    """Metadata whose order was archived is still in the mart."""
     world.order(1, at("2025-01-05T00:00:00"))
     world.order(9, START)
     world.cycle()
@@ -190,6 +191,10 @@ def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World)
         f"FROM {HISTORY}.hist_ecs_all WHERE order_id = 1"
     )
     world.execute(f"DELETE FROM {HISTORY}.hist_ecs_2025_h1")
+
+
+def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World) -> None:
+    stay_behind(world)
     daily(world, 1)
     assert failures(world) == [("archived_but_in_mart", ECS, 1)]
     world.cycle()
@@ -234,6 +239,16 @@ def test_what_is_open_stays_open_while_its_order_is_in_the_grace(world: World) -
     assert world.query(kept) == [(1, 1, None)]
     daily(world, 3)
     assert world.query(kept) == [(1, 2, None)]
+
+
+def test_what_is_open_stays_open_while_its_metadata_is_in_the_grace(world: World) -> None:
+    stay_behind(world)
+    daily(world, 1)
+    world.source("UPDATE ecs_order_info SET partner_id = 8 WHERE order_id = 1")
+    daily(world, 2, reconcile_since=at("2025-01-01T00:00:00"))
+    assert [row[:3] for row in world.exceptions()] == [("archived_but_in_mart", ECS, 1)]
+    daily(world, 3)
+    assert world.exceptions() == []
 
 
 def test_an_exception_is_opened_once_seen_again_cleared_and_opened_anew(world: World) -> None:
@@ -417,6 +432,20 @@ def test_metadata_without_a_status_is_told_after_a_day(world: World) -> None:
     assert world.exceptions() == []
     daily(world, 2)
     assert [row[:3] for row in world.exceptions()] == [("metadata_without_status", ECS, 1)]
+
+
+def test_metadata_that_lands_again_keeps_its_exception_open(world: World) -> None:
+    """For a day the check passes over what landed: that is no proof that the order has got a status."""
+    world.insert("ecs_order_info", [(1, 7, START)])
+    world.cycle()
+    daily(world, 2)
+    world.source("UPDATE ecs_order_info SET partner_id = 8")
+    world.cycle(START + 2 * DAY + 2 * HOUR, reconcile_since=START - DAY)
+    daily(world, 3)
+    kept = f"SELECT check_name, times_seen, resolution FROM {HISTORY}.order_tracking_exceptions"
+    assert world.query(kept) == [("metadata_without_status", 1, None)]
+    daily(world, 4)
+    assert world.query(kept) == [("metadata_without_status", 2, None)]
 
 
 @pytest.mark.slow

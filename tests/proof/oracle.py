@@ -414,8 +414,10 @@ class Oracle:
         for key in found:
             seen = max([midnight, *(self.open.pop(same) for same in [*self.open] if about(same) == about(key))])
             self.open[key] = seen
-        unjudged = {version.row[0] for table in (UTI, UTS) for version in self.raw[table] if version.landed >= settled}
-        for key in [key for key in self.open if key not in found and key[2] not in unjudged]:
+        lately = {version.row[0] for table in self.raw for version in self.raw[table] if version.landed >= settled}
+        metadata = {version.row[0] for version in self.raw[ECS] if version.landed >= settled - DAY}
+        unjudged = {"metadata_without_status": lately | metadata}
+        for key in [key for key in self.open if key not in found and key[2] not in unjudged.get(key[0], lately)]:
             del self.open[key]
             self.closed[key] += 1
 

@@ -12,7 +12,8 @@ import pytest
 import redshift_connector
 
 from extract.errors import WarehouseError
-from extract.lock_waits import in_one_sentence
+from extract.lock_waits import in_one_sentence, lock_watch
+from extract.settings import RedshiftSettings
 from extract.warehouse_redshift import RedshiftWarehouse
 from scripts.plan import plan
 from tests.redshift_standin.server import DATABASE, USER
@@ -88,3 +89,11 @@ def test_who_may_not_see_the_holder_is_told_how_to_find_it() -> None:
     since = dt.datetime.fromtimestamp(at("2025-09-01T03:00:00"), dt.UTC)
     seen = in_one_sentence([("mart", "ann", 7, since), ("mart", "ann", 7, since), ("mart", "ben", 8, since)], 300)
     assert "held by ann (process 7, in a transaction since 2025-09-01 03:00); ben (process 8" in seen
+
+
+def test_who_holds_a_lock_is_said_once_however_often_it_was_waited_for() -> None:
+    settings = RedshiftSettings.model_construct(lock_seconds=300)
+    with pytest.raises(WarehouseError) as refused, lock_watch(settings) as watch:
+        watch.ended += ["a lock on a, held by one"] * 10 + ["a lock on b, held by another"]
+        raise RuntimeError("canceling statement")
+    assert str(refused.value) == "a lock on a, held by one | a lock on b, held by another | canceling statement"

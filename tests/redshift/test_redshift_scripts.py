@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 import redshift_connector
@@ -17,7 +19,9 @@ from extract.errors import LockHeld, WarehouseError
 from extract.lock import run_lock
 from extract.s3_parts import S3Parts
 from extract.settings import PROJECT, RedshiftSettings
+from extract.staging import Standing
 from extract.warehouse import Warehouse, open_warehouse
+from scripts.page.row_counts import living_rows
 from scripts.redshift.cluster import bucket_region
 from scripts.redshift.explain import moves
 from scripts.redshift.plans import stays_on_its_slices
@@ -213,6 +217,31 @@ def test_a_statement_that_the_cluster_refuses_stands_in_the_report(
     assert told.splitlines()[-1] == "0 lines ok, 2 NO, 1 not known here."
     assert world.query(f"SELECT COUNT(*) FROM {RAW}") == held
     world.execute(f"DROP SCHEMA {left} CASCADE")
+
+
+def test_rows_of_marts_whose_views_definitions_cannot_be_read_are_not_known(world: RedshiftWorld) -> None:
+    """A catalog may hide a view's text from a user. The page then says so; it counts no older table."""
+    with closing(open_warehouse("redshift")) as warehouse:
+        known = living_rows(warehouse)
+        assert known is not None and {each.table for each in known if each.place == "mart"} == {"uti", "ecs", "uts"}
+        shown = warehouse.objects_of_schemas
+
+        def hidden(schemas: Sequence[str]) -> Mapping[str, Standing]:
+            return {name: replace(held, definition="") for name, held in shown(schemas).items()}
+
+        with mock.patch.object(warehouse, "objects_of_schemas", hidden):
+            assert living_rows(warehouse) is None
+
+
+def test_without_the_statements_no_plan_is_asked_for(world: RedshiftWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are kept while they are sent; a second sending would meet the tables that the first one has made."""
+    world.standin.fail_when("^create table .*consistency_failures", message="disk full")
+    settings = RedshiftSettings.from_environment()
+    with closing(open_warehouse("redshift")) as warehouse:
+        assert not run_smoke(warehouse, settings, [probe for probe in PROBES if probe.name in ("statements", "plans")])
+    told = capsys.readouterr().out
+    assert re.search(r"NO  statements +.*disk full", told)
+    assert re.search(r"\?   plans +not known here: `statements` broke off", told)
 
 
 JOIN = """
