@@ -8,11 +8,9 @@ MODEL (
     unique_key order_id,
     lookback 1,
     forward_only TRUE,
-    disable_restatement TRUE,
-    on_destructive_change ERROR
+    disable_restatement TRUE
   ),
   cron '*/15 * * * *',
-  owner data_engineering,
   tags (mart, order_tracking),
   grain order_id,
   references order_id,

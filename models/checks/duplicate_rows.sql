@@ -6,7 +6,6 @@
 MODEL (
   name order_tracking.duplicate_rows,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE,
   depends_on (
