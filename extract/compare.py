@@ -139,7 +139,7 @@ def _rejected(session: Warehouse, table: Table, staged: Staged) -> list[Unequal]
 
 def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list[Unequal]:
     """Rows of one key and time that both sides have, with other values."""
-    keys = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
+    keys = table.key_and_time
     compared = [name for name in table.columns if name not in keys]
     if not compared:
         return []
@@ -163,7 +163,7 @@ def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list
 
 
 def _one_sided(session: Warehouse, table: Table, staged: Staged, part: Part) -> list[Unequal]:
-    keys = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
+    keys = table.key_and_time
     sides = {"fresh": fresh_rows(table, staged), "held": _held(session, table, part)}
     found = []
     for reason, here, there in ((MISSING, "fresh", "held"), (GONE, "held", "fresh")):

@@ -10,7 +10,7 @@ from sqlglot import exp
 from macros.history import every_period
 from macros.marts import EXCEPTIONS, Mart, anchor
 from macros.periods import period_bounds, periods_between
-from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
+from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp
 
 RETURNED = "order_tracking_returned_orders"
 """period, order_id: orders of this batch that the mart's history holds."""
@@ -95,11 +95,6 @@ def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
 
 
 # What is looked up. Several questions are one statement: each costs a round trip on Redshift.
-
-
-def look_up(*questions: exp.Query | None) -> exp.Query:
-    """One query of several: subject, period, oldest and newest (event times, or order numbers), rows."""
-    return union_all([question for question in questions if question is not None])
 
 
 def answer(subject: str, *columns: exp.Expr | str) -> exp.Select:
