@@ -78,6 +78,8 @@ def compare_hours(
         since, until: Of the first and the last hour only what lies between these times, half-open.
     """
     found: list[Unequal] = []
+    if not hours:
+        return found
     parts = [replace(part, ranges=_between(part.ranges, since, until)) for part in parts_of(hours, most_rows)]
     with warehouse.session() as session:
         for part, staged in staged_parts(source, session, table, parts, now):
