@@ -116,7 +116,7 @@ def _views_to_renew(
         view = held.get(history_view(alias))
         gains = view is not None and not shows_columns(view.definition, table.columns)
         if view is None or gains or not shows_periods(view.definition, alias, periods):
-            yield table, renew_history_view(alias, periods, table.raw_columns, redshift), gains
+            yield table, renew_history_view(alias, periods, table.history_columns, redshift), gains
 
 
 def _periods(config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing]) -> list[str]:

@@ -103,7 +103,7 @@ class RedshiftWarehouse:
     def change(self, statements: Sequence[str | exp.Expr]) -> None:
         with lock_watch(self._settings) as watch, self.transaction():
             ((pid,),) = self.fetchall("SELECT PG_BACKEND_PID()")
-            watch.watch(int(pid))
+            watch.sessions.add(int(pid))
             for statement in statements:
                 self.execute(statement)
 
