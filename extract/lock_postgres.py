@@ -33,10 +33,9 @@ _held: list[Any] = []
 
 
 @contextmanager
-def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
+def postgres_lock() -> Iterator[None]:
     """Holds the lock of this warehouse, or raises LockHeld at once; WarehouseError when the state database is away."""
-    settings = settings or RedshiftSettings.from_environment()
-    with closing(_connect(settings)) as connection, connection.cursor() as cursor:
+    with closing(_connect(RedshiftSettings.from_environment())) as connection, connection.cursor() as cursor:
         for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
             cursor.execute(f"SET tcp_keepalives_{name} = {value}")
         cursor.execute("SET idle_session_timeout = 0")

@@ -197,7 +197,7 @@ class MySQLSource:
         return connection
 
     @contextmanager
-    def _snapshot(self, action: str, *, last: bool = False) -> Iterator[pymysql.connections.Connection]:
+    def _snapshot(self, action: str, *, last: bool) -> Iterator[pymysql.connections.Connection]:
         """A connection on which each query sees the same moment, for as long as a transaction may take.
 
         Then it is cut, also where it is the reader that takes so long: what waits behind a transaction of ours, an
