@@ -248,7 +248,10 @@ class Settings(_Variables, alias_generator=lambda field: f"ORDER_TRACKING_{field
 
     gateway: Literal["local", "redshift"] = "local"
     source: SecretStr | None = None
+    duckdb: str | None = None
     history_start: Annotated[str, AfterValidator(_period)] = "2024_h1"
+    debug: Annotated[bool, BeforeValidator(bool)] = False
+    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(split_urls)] = Field(default=(), alias="ALERT_URLS")
     status_page: str | None = Field(default=None, alias="STATUS_PAGE")
     """A file or s3://bucket/key. A wrong one is a warning of the cycle, so it is judged where it is written."""
     redshift: RedshiftSettings | None = None
