@@ -78,6 +78,8 @@ def compare_hours(
         since, until: Of the first and the last hour only what lies between these times, half-open.
     """
     found: list[Unequal] = []
+    if not hours:
+        return found
     parts = [replace(part, ranges=_between(part.ranges, since, until)) for part in parts_of(hours, most_rows)]
     with warehouse.session() as session:
         for part, staged in staged_parts(source, session, table, parts, now):
@@ -139,7 +141,7 @@ def _rejected(session: Warehouse, table: Table, staged: Staged) -> list[Unequal]
 
 def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list[Unequal]:
     """Rows of one key and time that both sides have, with other values."""
-    keys = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
+    keys = table.key_and_time
     compared = [name for name in table.columns if name not in keys]
     if not compared:
         return []
@@ -163,7 +165,7 @@ def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list
 
 
 def _one_sided(session: Warehouse, table: Table, staged: Staged, part: Part) -> list[Unequal]:
-    keys = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
+    keys = table.key_and_time
     sides = {"fresh": fresh_rows(table, staged), "held": _held(session, table, part)}
     found = []
     for reason, here, there in ((MISSING, "fresh", "held"), (GONE, "held", "fresh")):

@@ -8,7 +8,6 @@ the same rows, and no row has to travel for it. The counterpart for a MySQL sour
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Mapping
 from functools import reduce
 
 from sqlglot import exp
@@ -51,11 +50,6 @@ def canonical(column: exp.Expr, kind: exp.DataType) -> exp.Expr:
         case "VARCHAR":
             return exp.func("MD5", column) if int(kind.expressions[0].name) > LONG_TEXT else column
     return _as_text(column)
-
-
-def canonical_columns(table: str, names: t.Sequence[str], kinds: Mapping[str, exp.DataType]) -> list[exp.Expr]:
-    """Columns of a table, each as its text."""
-    return [canonical(exp.column(name, table), kinds[name]) for name in names]
 
 
 def _joined(left: exp.Expr, right: exp.Expr) -> exp.Expr:

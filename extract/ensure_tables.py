@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sqlglot import exp
@@ -82,7 +82,11 @@ def ensure_tables(
             schema for schema in (RAW_SCHEMA, HISTORY_SCHEMA) if not any(name.startswith(f"{schema}.") for name in held)
         ]
         warehouse.change([*(f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in lacking), *statements])
-    widened = [_widen_view(warehouse, table, create) for table, create in _views_to_widen(config, now, held, warehouse)]
+    widened = [
+        _widen_view(warehouse, table, create)
+        for table, create, gains in _views_to_renew(config, now, held, warehouse.is_redshift)
+        if gains and warehouse.is_redshift
+    ]
     return [warning for warning in widened if warning]
 
 
@@ -103,24 +107,16 @@ def _widen_view(warehouse: Warehouse, table: Table, create: exp.Expr) -> str:
     return ""
 
 
-def _views_to_widen(
-    config: ExtractConfig, now: int, held: Mapping[str, Standing], warehouse: Warehouse
-) -> list[tuple[Table, exp.Expr]]:
-    """The views over history that lack a column, on Redshift, each with the statement that makes it anew."""
-    if not warehouse.is_redshift:
-        return []
-    return [
-        (table, _history_view(config, table, now, held, redshift=True))
-        for table in config.tables
-        if (view := held.get(history_view(table.mart.alias))) and not shows_columns(view.definition, table.columns)
-    ]
-
-
-def _history_view(
-    config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing], *, redshift: bool
-) -> exp.Expr:
-    """What makes or replaces the view over a mart's history."""
-    return renew_history_view(table.mart.alias, _periods(config, table, now, held), table.raw_columns, redshift)
+def _views_to_renew(
+    config: ExtractConfig, now: int, held: Mapping[str, Standing], redshift: bool
+) -> Iterator[tuple[Table, exp.Expr, bool]]:
+    """The views over history that are missing or out of date: what makes each anew, and whether it gains a column."""
+    for table in config.tables:
+        alias, periods = table.mart.alias, _periods(config, table, now, held)
+        view = held.get(history_view(alias))
+        gains = view is not None and not shows_columns(view.definition, table.columns)
+        if view is None or gains or not shows_periods(view.definition, alias, periods):
+            yield table, renew_history_view(alias, periods, table.history_columns, redshift), gains
 
 
 def _periods(config: ExtractConfig, table: Table, now: int, held: Mapping[str, Standing]) -> list[str]:
@@ -136,16 +132,12 @@ def missing_objects(
     own = [f"CREATE TABLE IF NOT EXISTS {name} ({listed})" for name, listed in OWN_TABLES.items() if name not in held]
     statements: list[str | exp.Expr] = [*own]
     for table in config.tables:
-        alias, periods = table.mart.alias, _periods(config, table, now, held)
         statements += _table(held, table.raw, table.raw_columns, ("landed_at",), redshift)
-        for period in periods:
-            history = history_table(alias, period)
+        for period in _periods(config, table, now, held):
+            history = history_table(table.mart.alias, period)
             statements += _table(held, history, table.history_columns, table.mart.sortkey, redshift)
-        view = held.get(history_view(alias))
-        lacks_columns = view is not None and not shows_columns(view.definition, table.columns)
-        widened = lacks_columns and redshift  # there `_widen_view` drops it first
-        if not widened and (view is None or lacks_columns or not shows_periods(view.definition, alias, periods)):
-            statements.append(_history_view(config, table, now, held, redshift=redshift))
+    views = _views_to_renew(config, now, held, redshift)
+    statements += [create for _, create, gains in views if not (gains and redshift)]  # there `_widen_view` makes it
     return statements
 
 

@@ -47,8 +47,9 @@ class Lateness:
     def in_words(self) -> str:
         """How late it is, and what to ask."""
         return (
-            f"{self.table}: its newest row is of {_utc(self.newest)} UTC, {self.late / HOUR:.1f} hours ago, and at "
-            f"this hour it may be {self.allowed / HOUR:.1f} hours old. Does the application still write there?"
+            f"{self.table}: its newest row is of {utc(self.newest):%Y-%m-%d %H:%M} UTC, {self.late / HOUR:.1f} hours "
+            f"ago, and at this hour it may be {self.allowed / HOUR:.1f} hours old. Does the application still write "
+            "there?"
         )
 
 
@@ -126,7 +127,3 @@ def _judged(seen: Sequence[Seen], now: int, stale_seconds: int | None) -> tuple[
     if len(worst) < ENOUGH_DAYS:
         return late, DAY
     return late, int(median(worst.values())) + CYCLES * QUARTER_HOUR
-
-
-def _utc(epoch_seconds: int) -> str:
-    return f"{utc(epoch_seconds):%Y-%m-%d %H:%M}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlglot import exp
 
 from extract.clock import QUARTER_HOUR, epoch_of
-from extract.content import canonical_columns, fingerprint
+from extract.content import canonical, fingerprint
 from extract.staging import Staged
 from extract.tables import Table
 from extract.warehouse import Warehouse, stands
@@ -84,12 +84,12 @@ def held_once(
         content: Columns whose fingerprint is wanted, as a column `row_content`.
     """
     one_per_order = table.mart.one_row_per_order
-    keys = ["order_id", table.time] if one_per_order else table.identity
+    keys = table.key_and_time
     kept = list(dict.fromkeys([*keys, *carried, "landed_at"]))
     needed = list(dict.fromkeys([*kept, *content]))
     selected = columns_of(kept, "place")
     if content:
-        texts = canonical_columns("place", content, table.columns)
+        texts = [canonical(exp.column(name, "place"), table.columns[name]) for name in content]
         selected.append(fingerprint(texts, redshift=warehouse.is_redshift).as_("row_content"))
     beyond, pending = (
         union_all(

@@ -251,7 +251,7 @@ def fresh_rows(table: Table, staged: Staged) -> exp.Query:
     Where the source shows an order twice at one time, the mart's order of versions decides which row counts.
     """
     names = list(table.columns)
-    keys = ["order_id", table.time] if table.mart.one_row_per_order else table.identity
+    keys = table.key_and_time
     rest = ", ".join(f"{name} DESC NULLS FIRST" for name in names if name not in keys) or "order_id"
     return query_from_template(
         f"""

@@ -33,18 +33,16 @@ _held: list[Any] = []
 
 
 @contextmanager
-def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
+def postgres_lock() -> Iterator[None]:
     """Holds the lock of this warehouse, or raises LockHeld at once; WarehouseError when the state database is away."""
-    settings = settings or RedshiftSettings.from_environment()
-    key = LOCK
-    with closing(_connect(settings)) as connection, connection.cursor() as cursor:
+    with closing(_connect(RedshiftSettings.from_environment())) as connection, connection.cursor() as cursor:
         for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
             cursor.execute(f"SET tcp_keepalives_{name} = {value}")
         cursor.execute("SET idle_session_timeout = 0")
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             raise LockHeld(
-                f"Another command works on this warehouse ({_holder(cursor, key)}); nothing was done. Wait for it to "
+                f"Another command works on this warehouse ({_holder(cursor)}); nothing was done. Wait for it to "
                 "end, then run this again."
             )
         _held.append(connection)
@@ -52,16 +50,9 @@ def postgres_lock(settings: RedshiftSettings | None = None) -> Iterator[None]:
             yield
         finally:
             _held.remove(connection)
-            _release(cursor, key)
-
-
-def _release(cursor: Any, key: int) -> None:
-    """Frees the lock before the command ends: with its session alone it would go a moment later.
-
-    Where the connection is gone the lock is gone with it, and nothing may hide how the command ended.
-    """
-    with suppress(psycopg2.Error):
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+            # With its session alone the lock would go a moment later. Where that is gone, nothing hides how this ended.
+            with suppress(psycopg2.Error):
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 def assert_still_held() -> None:
@@ -95,8 +86,8 @@ def _connect(settings: RedshiftSettings) -> Any:
     return connection
 
 
-def _holder(cursor: Any, key: int) -> str:
-    cursor.execute(_HOLDER, [key])
+def _holder(cursor: Any) -> str:
+    cursor.execute(_HOLDER, [LOCK])
     row = cursor.fetchone()
     if not row:
         return "it has just ended"

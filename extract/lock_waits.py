@@ -38,31 +38,24 @@ class LockWatch:
 
     settings: RedshiftSettings
     sessions: set[int] = field(default_factory=set)
-    """By the number that PG_BACKEND_PID() gives each."""
+    """By the number that PG_BACKEND_PID() gives each; whoever has one adds it."""
     ended: list[str] = field(default_factory=list)
     """What was waited for, and who held it, of each statement that was ended."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Once it is set the watch ends; nothing waits for it."""
     _since: dict[int, float] = field(default_factory=dict)
-    _stopped: threading.Event = field(default_factory=threading.Event)
-
-    def stop(self) -> None:
-        """Ends the watch; nothing waits for it."""
-        self._stopped.set()
-
-    def watch(self, pid: int) -> None:
-        """Adds a session of this process."""
-        self.sessions.add(pid)
 
     def run(self) -> None:
         """Looks again and again until the watch ends. What it cannot see it says once, and gives up."""
         pause = min(FIRST_LOOK, self.settings.lock_seconds / 2)
-        while not self._stopped.wait(pause):
+        while not self.stopped.wait(pause):
             if not self.sessions:
                 continue
             try:
                 with closing(redshift_connector.connect(**self.settings.connection_arguments())) as connection:
                     connection.autocommit = True
                     pause = min(15.0, self.settings.lock_seconds / 4)
-                    while not self._stopped.wait(pause):
+                    while not self.stopped.wait(pause):
                         self.look(connection)
             except Exception as error:
                 words = self.settings.without_secrets(in_words(error))
@@ -124,4 +117,4 @@ def lock_watch(settings: RedshiftSettings) -> Iterator[LockWatch]:
             raise
         raise WarehouseError(" | ".join([*dict.fromkeys(watch.ended), in_words(error)])) from error
     finally:
-        watch.stop()
+        watch.stopped.set()

@@ -155,14 +155,13 @@ class _IamLogin(_Redshift):
     region: str
     ssl: Annotated[Flag, AfterValidator(_encrypted)] = True
 
+    def arguments(self) -> dict[str, Any]:
+        return {"iam": True, **self.model_dump(exclude={"ssl"}, exclude_none=True)}
+
 
 class ClusterLogin(_IamLogin):
     cluster_identifier: str
     db_user: str
-
-    def arguments(self) -> dict[str, Any]:
-        of_cluster = {"cluster_identifier": self.cluster_identifier, "db_user": self.db_user}
-        return {"iam": True, "region": self.region, **of_cluster}
 
 
 class ServerlessLogin(_IamLogin):
@@ -170,9 +169,7 @@ class ServerlessLogin(_IamLogin):
     serverless_acct_id: str | None = None
 
     def arguments(self) -> dict[str, Any]:
-        account = {"serverless_acct_id": self.serverless_acct_id} if self.serverless_acct_id else {}
-        of_group = {"is_serverless": True, "serverless_work_group": self.serverless_work_group, **account}
-        return {"iam": True, "region": self.region, **of_group}
+        return {"is_serverless": True, **super().arguments()}
 
 
 def _kind_of_login(variables: Any) -> str:

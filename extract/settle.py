@@ -48,9 +48,7 @@ def settle(
     still_moving = (now - STILL_MOVING) // HOUR
     differ = {hour: more for hour, more in hours_that_differ(counted, held).items() if hour < still_moving}
     asked = {hour: counted[hour].rows if hour in counted else 0 for hour in differ if known.get(hour) != differ[hour]}
-    found: list[Unequal] = []
-    if asked:
-        found = compare_hours(source, warehouse, table, asked, config.chunk_rows or warehouse.chunk_rows, now)
+    found = compare_hours(source, warehouse, table, asked, config.chunk_rows or warehouse.chunk_rows, now)
     forgotten = [hour for hour in known if hour >= since // HOUR and known[hour] != differ.get(hour)]
     if asked or forgotten:
         again_after_conflicts(lambda: _remember(warehouse, table, {*asked, *forgotten}, differ, found, now))

@@ -136,19 +136,10 @@ class MySQLSource:
         else:
             listed = ", ".join(f"{order:d}" for order in orders)
             condition = f"{quoted(kinds[table.source_name(table.key)][0])} IN ({listed})" if listed else "1 = 0"
-        counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
-        came = 0
-        before = None if self._has_snapshots(table) else int(self._row(counts)[0])
-        with self._snapshot(f"reading {table.name}", last=True) as connection:
-            began = time.monotonic()
+        with self._whole("reading", table, condition, last=True) as (connection, came):
             for batch in stream(connection, f"SELECT {', '.join(outputs)} FROM {quoted(table.name)} WHERE {condition}"):
-                came += batch.num_rows
+                came.append(batch.num_rows)
                 yield batch
-            shorten(connection, self._left_since(began))
-            after = int(self._row(counts, connection)[0])
-        # Without snapshots others may add rows meanwhile: only fewer than before and fewer than after is short.
-        counted = after if before is None else min(before, after)
-        raise_unless_whole(str(self._address), table.name, came, counted, exact=before is None)
 
     def close(self) -> None:
         for connection in [*self._reading, *self._idle]:
@@ -207,7 +198,7 @@ class MySQLSource:
         return connection
 
     @contextmanager
-    def _snapshot(self, action: str, *, last: bool = False) -> Iterator[pymysql.connections.Connection]:
+    def _snapshot(self, action: str, *, last: bool) -> Iterator[pymysql.connections.Connection]:
         """A connection on which each query sees the same moment, for as long as a transaction may take.
 
         Then it is cut, also where it is the reader that takes so long: what waits behind a transaction of ours, an
@@ -230,9 +221,26 @@ class MySQLSource:
             finally:
                 watch.cancel()
 
-    def _left_since(self, began: float) -> float:
-        """Seconds that are left to a transaction."""
-        return max(self._limits.statement_seconds - (time.monotonic() - began), 0.5)
+    @contextmanager
+    def _whole(
+        self, action: str, table: SourceTable, condition: str, *, last: bool
+    ) -> Iterator[tuple[pymysql.connections.Connection, list[int]]]:
+        """A snapshot's connection and a list of how many rows came; in the end as many as the source counts must have.
+
+        The count has what is left of the transaction's time. Without snapshots others may add rows meanwhile: only
+        fewer than before and fewer than after is short.
+        """
+        counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
+        before = None if self._has_snapshots(table) else int(self._row(counts)[0])
+        came: list[int] = []
+        with self._snapshot(f"{action} {table.name}", last=last) as connection:
+            began = time.monotonic()
+            yield connection, came
+            if last:  # it answers nothing afterwards that the limit could cut
+                shorten(connection, max(self._limits.statement_seconds - (time.monotonic() - began), 0.5))
+            after = int(self._row(counts, connection)[0])
+        counted = after if before is None else min(before, after)
+        raise_unless_whole(str(self._address), table.name, sum(came), counted, exact=before is None)
 
     # Short questions
 
@@ -293,23 +301,15 @@ class MySQLSource:
         """The figures of the hours of a span, in one statement."""
         clock = _time(table, kinds)
         condition = row_filter(clock, [span])
-        counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
         of_rows = fingerprint([text for _, text in self._canonical(table, kinds)]) if content else "0"
         hour = clock.hour
-        before = None if self._has_snapshots(table) else int(self._row(counts)[0])
-        with self._snapshot(f"counting {table.name}", last=content) as connection:
-            began = time.monotonic()
+        with self._whole("counting", table, condition, last=content) as (connection, came):
             rows = self._query(
                 f"SELECT {hour}, COUNT(*), SUM({_key(table, kinds)}), SUM({clock.seconds}), SUM({of_rows}) "
                 f"FROM {quoted(table.name)} WHERE {condition} GROUP BY {hour}",
                 on=connection,
             )
-            if content:
-                shorten(connection, self._left_since(began))
-            after = int(self._row(counts, connection)[0])
-        counted = after if before is None else min(before, after)
-        came = sum(int(row[1]) for row in rows)
-        raise_unless_whole(str(self._address), table.name, came, counted, exact=before is None)
+            came += [int(row[1]) for row in rows]
         return {int(hour): Figures(*map(int, sums)) for hour, *sums in rows if hour is not None}
 
     def _months(self, table: SourceTable, within: TimeRange) -> list[int]:

@@ -62,6 +62,11 @@ class Table:
         """The columns in which a row that is held already agrees: for a scan its key, otherwise the whole content."""
         return list(self.columns) if self.mart.one_row_per_order else scan_key()
 
+    @property
+    def key_and_time(self) -> list[str]:
+        """What tells a row from all others: its order and its time, of a scan its whole key."""
+        return ["order_id", self.time] if self.mart.one_row_per_order else scan_key()
+
 
 @dataclass(frozen=True)
 class ExtractConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
+from extract.compare import EXAMPLES, REJECTED, compare_hours
 from extract.extract_log import log_state
 from extract.reconcile import hours_that_differ, warehouse_figures
 from extract.source import Source
@@ -70,9 +70,7 @@ def _verdict(
     verdict.not_compared = [name for name in table.columns if name not in content]
     hours = {hour: shown[hour].rows if hour in shown else 0 for hour in differ}
     most_rows = config.chunk_rows or warehouse.chunk_rows
-    found: list[Unequal] = []
-    if hours:
-        found = compare_hours(source, warehouse, table, hours, most_rows, now, since=since, until=until)
+    found = compare_hours(source, warehouse, table, hours, most_rows, now, since=since, until=until)
     verdict.rejected = sum(unequal.rows for unequal in found if unequal.reason == REJECTED)
     found = [unequal for unequal in found if unequal.reason != REJECTED]
     verdict.unequal_hours = len({unequal.hour for unequal in found})

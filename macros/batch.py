@@ -7,7 +7,7 @@ from sqlmesh import macro
 
 from macros.marts import mart_of
 from macros.periods import half_open
-from macros.sql import query_from_template, sql_from_template, timestamp
+from macros.sql import landed_within, sql_from_template, table_node
 
 
 @macro()
@@ -27,12 +27,6 @@ def oldest_in_batch(evaluator, mart: exp.Column):  # type: ignore[no-untyped-def
     if evaluator.runtime_stage != "evaluating":
         return exp.select(exp.func("MIN", exp.column(time, "batch")).as_("oldest")).from_("batch").subquery()
     start, end = half_open(evaluator.locals["start_dt"], evaluator.locals["end_dt"])
-    query = query_from_template(
-        "SELECT MIN(:time) AS oldest FROM raw WHERE landed_at >= :start AND landed_at < :end",
-        {"raw": mart_of(mart.name).raw},
-        time=exp.column(time),
-        start=timestamp(start),
-        end=timestamp(end),
-    )
-    (oldest,) = evaluator.engine_adapter.fetchone(query)
+    query = exp.select(exp.func("MIN", exp.column(time)).as_("oldest")).from_(table_node(mart_of(mart.name).raw))
+    (oldest,) = evaluator.engine_adapter.fetchone(query.where(landed_within(start, end)))
     return sql_from_template("CAST(:oldest AS BIGINT)", {}, oldest=exp.null() if oldest is None else int(oldest))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.details import ACCEPTED, COUNTED, VALUES
+from macros.details import ACCEPTED, VALUES
 from macros.history import history_view
 from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, mart_of, marts, scan_key
 from macros.periods import half_open
@@ -97,23 +97,6 @@ def disagreement(evaluator, topic: exp.Expr, found: exp.Expr, expected: exp.Expr
         for name, seconds in (("found", found), ("expected", expected))
     }
     return sql_from_template(template, {}, topic=topic, found=found, expected=expected, **moments)
-
-
-@macro()
-def too_many(evaluator, topic: exp.Expr, rows: exp.Expr):  # type: ignore[no-untyped-def]
-    """A detail of rows of which there should be one.
-
-    Example:
-        >>> from sqlglot import exp
-        >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> too_many(MacroEvaluator("redshift"), exp.Literal.string("twice"), exp.column("n")).sql("redshift")[:26]
-        "CAST('twice' || ' (rows: '"
-    """
-    template = f"""
-        CAST(:topic || '{COUNTED}' || CAST(:rows AS VARCHAR(20)) || '; expected: 1; difference: '
-          || CAST(:rows - 1 AS VARCHAR(20)) || ')' AS VARCHAR(4096))
-    """
-    return sql_from_template(template, {}, topic=topic, rows=rows)
 
 
 @macro()

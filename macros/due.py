@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing as t
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -10,7 +9,7 @@ from sqlglot import exp
 from macros.history import every_period
 from macros.marts import EXCEPTIONS, Mart, anchor
 from macros.periods import period_bounds, periods_between
-from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
+from macros.sql import columns_of, landed_within, query_from_template, sql_from_template, table_node, timestamp
 
 RETURNED = "order_tracking_returned_orders"
 """period, order_id: orders of this batch that the mart's history holds."""
@@ -97,11 +96,6 @@ def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
 # What is looked up. Several questions are one statement: each costs a round trip on Redshift.
 
 
-def look_up(*questions: exp.Query | None) -> exp.Query:
-    """One query of several: subject, period, oldest and newest (event times, or order numbers), rows."""
-    return union_all([question for question in questions if question is not None])
-
-
 def answer(subject: str, *columns: exp.Expr | str) -> exp.Select:
     """A question of a look-up, without its FROM; what is left out of period, oldest, newest and rows is NULL."""
     kinds = ("VARCHAR(7)", "BIGINT", "BIGINT", "BIGINT")
@@ -114,14 +108,9 @@ def answer(subject: str, *columns: exp.Expr | str) -> exp.Select:
 
 def batch_orders(found: Retention) -> exp.Query:
     """The orders of this batch: what landed in the interval; of metadata also those whose status landed."""
-    landed = sql_from_template(
-        "SELECT order_id FROM raw WHERE landed_at >= :start AND landed_at < :end",
-        {},
-        start=timestamp(found.start),
-        end=timestamp(found.end),
-    )
     raws = dict.fromkeys([found.mart.raw, *([anchor().raw] if found.mart.follows_anchor else [])])
-    queries = [t.cast(exp.Select, exp.replace_tables(landed, {"raw": raw})) for raw in raws]
+    landed = landed_within(found.start, found.end)
+    queries = [exp.select("order_id").from_(table_node(raw)).where(landed.copy()) for raw in raws]
     return exp.union(*queries) if len(queries) > 1 else queries[0].distinct()
 
 
@@ -157,9 +146,7 @@ def batch_begins(found: Retention) -> exp.Query:
     """The oldest and newest event time of this batch, and its rows."""
     time = exp.column(found.mart.event_time)
     question = answer("batch", exp.null(), exp.func("MIN", time), exp.func("MAX", time), "COUNT(*)")
-    landed = exp.column("landed_at")
-    interval = exp.and_(landed >= timestamp(found.start), landed.copy() < timestamp(found.end))
-    return question.from_(table_node(found.mart.raw)).where(interval)
+    return question.from_(table_node(found.mart.raw)).where(landed_within(found.start, found.end))
 
 
 def returned_orders(found: Retention) -> exp.Query:

@@ -76,11 +76,10 @@ def renew_history_view(
     Replaced, not dropped: rights on it stay, and so does what others have built upon it. Redshift replaces a view only
     by one with the same columns and types: `drop_history_view` first where they change.
     """
-    kinds = {**columns, "archived_at": exp.DataType.build("TIMESTAMP")}
     if periods:
-        query = every_period(alias, periods, kinds)
+        query = every_period(alias, periods, columns)
     else:
-        kinds = {"period": exp.DataType.build("VARCHAR(7)"), **kinds}
+        kinds = {"period": exp.DataType.build("VARCHAR(7)"), **columns}
         nothing = [exp.cast(exp.null(), kind.copy()).as_(name) for name, kind in kinds.items()]
         query = exp.select(*nothing).where(exp.false())
     create = exp.Create(this=table_node(history_view(alias)), kind="VIEW", replace=True, expression=query)

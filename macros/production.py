@@ -16,7 +16,7 @@ from sqlmesh.utils.errors import SQLMeshError
 
 from macros.marts import RAW_SCHEMA, mart_of
 from macros.periods import half_open
-from macros.sql import sql_from_template, timestamp
+from macros.sql import landed_within, sql_from_template, timestamp
 
 NOTHING_DONE = "nothing was archived or trimmed. Go back to the pinned version, or adapt macros/production.py."
 
@@ -55,7 +55,7 @@ def refuse_rebuild_from_trimmed_raw(snapshot, engine, start, end):  # type: igno
     source = mart_of(snapshot.model.name).raw
     since = f" since {dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%d %H:%M} UTC" if snapshot.intervals else ""
     before = exp.column("landed_at") < timestamp(end)
-    interval = exp.and_(exp.column("landed_at") >= timestamp(start), before)
+    interval = landed_within(start, end)
     landed, held = engine.fetchone(
         sql_from_template(
             """

@@ -27,7 +27,6 @@ from macros.due import (
     due_metadata_by_period,
     forgettable_rows,
     later_metadata,
-    look_up,
     newest_archived,
     newest_status,
     open_unrouted,
@@ -42,7 +41,7 @@ from macros.due import (
 from macros.marts import ECS, UTI, identity, mart_of
 from macros.periods import half_open, months_before, period_bounds, periods_between
 from macros.production import production_snapshot
-from macros.sql import execute
+from macros.sql import execute, union_all
 from macros.steps import steps_by_name
 
 DAY = 86400
@@ -217,8 +216,8 @@ def ask(engine, *questions):  # type: ignore[no-untyped-def]
     None is no question.
     """
     answers = {}
-    if any(question is not None for question in questions):
-        for subject, *row in engine.fetchall(look_up(*questions)):
+    if asked := [question for question in questions if question is not None]:
+        for subject, *row in engine.fetchall(union_all(asked)):
             answers.setdefault(str(subject), []).append(row)
     return answers
 

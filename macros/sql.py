@@ -93,6 +93,12 @@ def timestamp(epoch_seconds: int) -> exp.Expr:
     return exp.cast(exp.Literal.string(text), "TIMESTAMP")
 
 
+def landed_within(start: int, end: int) -> exp.Expr:
+    """The row landed in an interval: epoch seconds, half-open."""
+    landed = exp.column("landed_at")
+    return exp.and_(landed >= timestamp(start), landed.copy() < timestamp(end))
+
+
 def execute(engine, statements):  # type: ignore[no-untyped-def]
     """Executes finished statements through SQLMesh's engine adapter; the names in them are physical already.
 

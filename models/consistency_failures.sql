@@ -9,11 +9,9 @@ MODEL (
   kind INCREMENTAL_BY_TIME_RANGE (
     time_column checked_on,
     forward_only TRUE,
-    disable_restatement TRUE,
-    on_destructive_change ERROR
+    disable_restatement TRUE
   ),
   cron '@daily',
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE,
   grain (check_name, table_name, order_id, detail, checked_on),

@@ -10,11 +10,9 @@ MODEL (
     unique_key order_id,
     lookback 1,
     forward_only TRUE,
-    disable_restatement TRUE,
-    on_destructive_change ERROR
+    disable_restatement TRUE
   ),
   cron '*/15 * * * *',
-  owner data_engineering,
   tags (mart, order_tracking),
   grain order_id,
   physical_properties (diststyle = KEY, distkey = order_id, sortkey = (update_time, order_id))
@@ -28,10 +26,16 @@ WITH batch AS (
   FROM order_tracking_raw.uni_tracking_info_raw
   WHERE
     landed_at BETWEEN @start_ts AND @end_ts
-), held AS (
-  /* What the mart has of the batch's orders. A row that is older than all of the batch cannot win. */
+), versions AS (
+  /* The batch, and what the mart holds of its orders. A row that is older than all of the batch cannot win. */
   SELECT
-    @raw_columns(uti, mart)
+    @raw_columns(uti),
+    0::INTEGER AS is_held
+  FROM batch
+  UNION ALL
+  SELECT
+    @raw_columns(uti, mart),
+    1::INTEGER AS is_held
   FROM order_tracking.mart_uni_tracking_info AS mart
   JOIN (
     SELECT DISTINCT
@@ -41,16 +45,6 @@ WITH batch AS (
     ON asked.order_id = mart.order_id
   WHERE
     mart.update_time >= @oldest_in_batch(uti)
-), versions AS (
-  SELECT
-    @raw_columns(uti),
-    0::INTEGER AS is_held
-  FROM batch
-  UNION ALL
-  SELECT
-    @raw_columns(uti),
-    1::INTEGER AS is_held
-  FROM held
 ), ranked AS (
   /* Of two same rows the batch's counts: where SQLMesh replaces the whole table (a lost state), what the mart holds
      already must be among the rows. */

@@ -8,11 +8,9 @@ MODEL (
     time_column landed_at,
     lookback 1,
     forward_only TRUE,
-    disable_restatement TRUE,
-    on_destructive_change ERROR
+    disable_restatement TRUE
   ),
   cron '*/15 * * * *',
-  owner data_engineering,
   tags (mart, order_tracking),
   grain (order_id, pathtime, code, traceseq),
   references order_id,

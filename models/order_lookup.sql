@@ -7,7 +7,6 @@ MODEL (
   kind VIEW,
   cron '@yearly',
   start '2000-01-01',
-  owner data_engineering,
   tags (reading, order_tracking),
   grain (order_id, number_use),
   depends_on (order_tracking.mart_ecs_order_info, order_tracking.mart_uni_tracking_info)

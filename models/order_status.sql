@@ -7,7 +7,6 @@ MODEL (
   kind VIEW,
   cron '@yearly',
   start '2000-01-01',
-  owner data_engineering,
   tags (reading, order_tracking),
   grain order_id,
   depends_on (

@@ -84,7 +84,7 @@ def bounded_waits(context: Any, gateway: str, *, asks: bool = False) -> Iterator
     with lock_watch(RedshiftSettings.from_environment()) as watch:
         cursor = context.engine_adapter.cursor  # not its `fetchone`, which costs a transaction
         cursor.execute("SELECT PG_BACKEND_PID()")
-        watch.watch(int(cursor.fetchone()[0]))
+        watch.sessions.add(int(cursor.fetchone()[0]))
         if asks:
             cursor.execute("COMMIT")
         yield

@@ -4,7 +4,6 @@
 MODEL (
   name order_tracking.archived_but_in_mart,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE
 );

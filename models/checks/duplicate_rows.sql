@@ -6,7 +6,6 @@
 MODEL (
   name order_tracking.duplicate_rows,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE,
   depends_on (
@@ -99,7 +98,11 @@ SELECT
   'duplicate_rows'::VARCHAR(64) AS check_name,
   table_name::VARCHAR(127) AS table_name,
   order_id::BIGINT AS order_id,
-  @too_many(topic, MAX(row_count)) AS detail
+  (
+    topic || ' (rows: ' || MAX(row_count)::VARCHAR(20) || '; expected: 1; difference: ' || (
+      MAX(row_count) - 1
+    )::VARCHAR(20) || ')'
+  )::VARCHAR(4096) AS detail
 FROM doubled
 GROUP BY
   table_name,

@@ -5,7 +5,6 @@
 MODEL (
   name order_tracking.landed_but_missing,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE,
   depends_on (

@@ -5,7 +5,6 @@
 MODEL (
   name order_tracking.metadata_without_status,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE
 );

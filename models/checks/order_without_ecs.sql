@@ -4,7 +4,6 @@
 MODEL (
   name order_tracking.order_without_ecs,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE
 );

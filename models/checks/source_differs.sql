@@ -5,7 +5,6 @@
 MODEL (
   name order_tracking.source_differs,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE
 );

@@ -160,7 +160,7 @@ def test_a_dev_plan_of_a_downstream_change_touches_only_dev(behind: World, proje
 def test_a_dev_plan_of_a_changed_mart_touches_only_dev(behind: World, project: Path) -> None:
     before = outside_dev(behind)
     for mart in MARTS:
-        edit(project, mart, "owner data_engineering", "owner another_team")
+        edit(project, mart, "tags (mart,", "owner another_team, tags (mart,")
         edit(project, mart, "FROM ranked", "FROM ranked /* changed */")
     edit(project, "mart_uni_tracking_info", "ranked.recency_rank = 1", "ranked.recency_rank < 2")
     plan(project, "dev", LATER)
@@ -199,7 +199,7 @@ def test_a_production_plan_of_a_changed_mart_archives_nothing_by_itself(behind: 
     """A plan that migrates a mart also runs its statements, on a throw-away table."""
     before = outside_dev(behind)
     for mart in MARTS:
-        edit(project, mart, "owner data_engineering", "owner another_team")
+        edit(project, mart, "tags (mart,", "owner another_team, tags (mart,")
     edit(project, "mart_uni_tracking_info", "ranked.recency_rank = 1", "ranked.recency_rank < 2")
     plan(project, "prod", LATER - HOUR)
     assert outside_dev(behind) == before
@@ -259,7 +259,7 @@ def test_a_dev_plan_of_a_changed_owner_never_writes_production(behind: World, pr
     """Where metadata alone changed, SQLMesh lets the dev environment do what production has left to do."""
     before = outside_dev(behind)
     for mart in MARTS:
-        edit(project, mart, "owner data_engineering", "owner another_team")
+        edit(project, mart, "tags (mart,", "owner another_team, tags (mart,")
     with pytest.raises(RuntimeError, match="environment dev would write"):
         plan(project, "dev", LATER)
     assert outside_dev(behind) == before
@@ -271,7 +271,7 @@ def test_a_dev_plan_of_a_changed_owner_never_writes_production(behind: World, pr
 @pytest.mark.slow
 def test_a_changed_owner_in_production_leaves_dev_harmless(behind: World, project: Path) -> None:
     for mart in MARTS:
-        edit(project, mart, "owner data_engineering", "owner another_team")
+        edit(project, mart, "tags (mart,", "owner another_team, tags (mart,")
     plan(project, "prod", LATER - HOUR)
     before = outside_dev(behind)
     edit(project, "order_status", STATUS, f"{STATUS} 1::INTEGER AS one,")

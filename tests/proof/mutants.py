@@ -468,8 +468,8 @@ MUTANTS = (
     Mutant(
         "held_rows_are_looked_for_from_the_batchs_newest",
         "macros/batch.py",
-        "SELECT MIN(:time) AS oldest",
-        "SELECT MAX(:time) AS oldest",
+        'query = exp.select(exp.func("MIN"',
+        'query = exp.select(exp.func("MAX"',
         "an old status in a batch of newer ones replaces the newer one that the mart holds",
         ("tests/marts/test_marts.py::test_old_status_in_a_batch_of_newer_ones_never_replaces_what_the_mart_holds",),
     ),

@@ -2,7 +2,6 @@
 MODEL (
   name order_tracking.active_status,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE,
   depends_on (

@@ -3,7 +3,6 @@
 MODEL (
   name order_tracking.reused_number,
   kind EMBEDDED,
-  owner data_engineering,
   tags (check, order_tracking),
   optimize_query FALSE
 );
