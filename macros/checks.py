@@ -7,7 +7,7 @@ from sqlmesh import macro
 
 from macros.details import ACCEPTED, VALUES
 from macros.history import history_view
-from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, mart_of, marts, scan_key
+from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, marts, scan_key
 from macros.periods import half_open
 from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
 
@@ -35,12 +35,18 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     """Query of order_id and check_name (NULL: every check): what a check passes over because it landed lately.
 
-    What it says of metadata_without_status goes with the WHERE of that model.
+    It goes with the WHERE of these checks. A day is that of metadata_without_status.
     """
     settled = grace_cutoff(evaluator)
     a_day_before = sql_from_template(":settled - INTERVAL '1 DAY'", {}, settled=settled)
-    passed_over = [(mart.raw, None, settled) for mart in marts()]
-    passed_over.append((mart_of("ecs").raw, "metadata_without_status", a_day_before))
+    uti, ecs, uts = (mart.raw for mart in marts())
+    passed_over = [
+        (uti, None, settled),
+        (uts, None, settled),
+        (ecs, "landed_but_missing", settled),
+        (ecs, "archived_but_in_mart", settled),
+        (ecs, "metadata_without_status", a_day_before),
+    ]
     queries = [
         query_from_template(
             "SELECT order_id, :check::VARCHAR(64) AS check_name FROM raw WHERE landed_at >= :since",

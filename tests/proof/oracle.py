@@ -414,10 +414,16 @@ class Oracle:
         for key in found:
             seen = max([midnight, *(self.open.pop(same) for same in [*self.open] if about(same) == about(key))])
             self.open[key] = seen
-        lately = {version.row[0] for table in self.raw for version in self.raw[table] if version.landed >= settled}
-        metadata = {version.row[0] for version in self.raw[ECS] if version.landed >= settled - DAY}
-        unjudged = {"metadata_without_status": lately | metadata}
-        for key in [key for key in self.open if key not in found and key[2] not in unjudged.get(key[0], lately)]:
+        orders, metadata, metadata_of_a_day = (
+            {version.row[0] for table in tables for version in self.raw[table] if version.landed >= since}
+            for tables, since in (((UTI, UTS), settled), ((ECS,), settled), ((ECS,), settled - DAY))
+        )
+        passed_over = {
+            "landed_but_missing": orders | metadata,
+            "archived_but_in_mart": orders | metadata,
+            "metadata_without_status": orders | metadata_of_a_day,
+        }
+        for key in [key for key in self.open if key not in found and key[2] not in passed_over.get(key[0], orders)]:
             del self.open[key]
             self.closed[key] += 1
 
