@@ -252,9 +252,9 @@ FindIndex = Callable[..., str | None]
 
 
 def with_index(error: TooLong, missing_index: FindIndex, table: SourceTable, *, of_orders: bool = False) -> TooLong:
-    """The same error, with the index that would help, if the table lacks it."""
+    """An error to raise from this one: its words, and the index that would help if the table lacks it."""
+    words = in_words(error)
     with suppress(SourceError):
         if statement := missing_index(table, of_orders=of_orders):
-            column = "order number" if of_orders else "event time"
-            return TooLong(f"{in_words(error)} No index begins with the {column}: {statement}")
-    return error
+            words += f" No index begins with the {'order number' if of_orders else 'event time'}: {statement}"
+    return TooLong(words)
