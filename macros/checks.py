@@ -12,6 +12,7 @@ from macros.periods import half_open
 from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
 
 CHECKED = ("check_name", "table_name", "order_id", "detail")
+EVERY_CHECK = "every check"
 GRACE_SECONDS = 2 * 900
 TURN_SECONDS = 28 * 86400
 
@@ -33,7 +34,7 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
 
 
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
-    """Query of order_id and check_name (NULL: every check): what a check passes over because it landed lately.
+    """Query of order_id and check_name (or EVERY_CHECK): what a check passes over because it landed lately.
 
     It goes with the WHERE of these checks. A day is that of metadata_without_status.
     """
@@ -41,8 +42,8 @@ def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     a_day_before = sql_from_template(":settled - INTERVAL '1 DAY'", {}, settled=settled)
     uti, ecs, uts = (mart.raw for mart in marts())
     passed_over = [
-        (uti, None, settled),
-        (uts, None, settled),
+        (uti, EVERY_CHECK, settled),
+        (uts, EVERY_CHECK, settled),
         (ecs, "landed_but_missing", settled),
         (ecs, "archived_but_in_mart", settled),
         (ecs, "metadata_without_status", a_day_before),

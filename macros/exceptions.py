@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlmesh import macro
 
-from macros.checks import is_accepted, unjudged_orders
+from macros.checks import EVERY_CHECK, is_accepted, unjudged_orders
 from macros.details import topic
 from macros.marts import CHECK_LOG, EXCEPTIONS
 from macros.periods import half_open
@@ -94,8 +94,8 @@ def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -
     """Close every open exception that no check finds any more, with the resolution `cleared`.
 
     Args:
-        unjudged: Query of order_id and check_name (NULL: every check): what no check, or that one, has looked at. What
-            is open of it stays as it is.
+        unjudged: Query of order_id and check_name (or EVERY_CHECK): what no check, or that one, has looked at. What is
+            open of it stays as it is.
     """
     return sql_from_template(
         f"""
@@ -103,14 +103,23 @@ def close_cleared_exceptions(failing: exp.Query, at: int, unjudged: exp.Query) -
           SELECT open_ones.check_name, open_ones.table_name, open_ones.order_id, open_ones.detail
           FROM open_ones
           LEFT JOIN failing ON {same_finding("failing", "open_ones")}
-          LEFT JOIN unjudged ON unjudged.order_id = open_ones.order_id
-            AND COALESCE(unjudged.check_name, open_ones.check_name) = open_ones.check_name
+          LEFT JOIN unjudged ON unjudged.order_id = open_ones.order_id AND unjudged.check_name = :every_check
+          LEFT JOIN passed_over
+            ON passed_over.order_id = open_ones.order_id AND passed_over.check_name = open_ones.check_name
           WHERE open_ones.resolved_at IS NULL AND failing.check_name IS NULL AND unjudged.order_id IS NULL
+            AND passed_over.order_id IS NULL
         ) AS cleared
         WHERE exceptions.check_name = cleared.check_name AND exceptions.table_name = cleared.table_name
           AND COALESCE(exceptions.order_id, -1) = COALESCE(cleared.order_id, -1)
           AND exceptions.detail = cleared.detail AND exceptions.resolved_at IS NULL
         """,
-        {"exceptions": EXCEPTIONS, "open_ones": EXCEPTIONS, "failing": failing, "unjudged": unjudged},
+        {
+            "exceptions": EXCEPTIONS,
+            "open_ones": EXCEPTIONS,
+            "failing": failing,
+            "unjudged": unjudged,
+            "passed_over": unjudged,
+        },
+        every_check=EVERY_CHECK,
         at=timestamp(at),
     )

@@ -79,7 +79,7 @@ def _send_checks(copies: Copies, models: dict[str, Any], snapshots: dict[str, An
     checks = models[FINDINGS]
     copies.execute(_insert(checks.name, checks, snapshots, AT - dt.timedelta(days=1)))
     found = exp.select("check_name", "table_name", "order_id", "detail").from_(checks.name)
-    unjudged = exp.select("order_id", "NULL::VARCHAR(64) AS check_name").from_(mart_of("uti").raw)
+    unjudged = exp.select("order_id", "''::VARCHAR(64) AS check_name").from_(mart_of("uti").raw)
     execute(copies, [*record_exceptions(found, end), close_cleared_exceptions(found, end, unjudged)])
     execute(copies, [log_checks(found, end)])
     for audit, arguments in checks.audits_with_args:

@@ -220,7 +220,7 @@ def test_what_keeps_the_exceptions_passes() -> None:
     warehouse = Redshift()
     found = exp.select("check_name", "table_name", "order_id", "detail").from_("order_tracking.consistency_failures")
     raw = "order_tracking_raw.uni_tracking_info_raw"
-    unjudged = exp.select("order_id", "NULL::VARCHAR(64) AS check_name").from_(raw)
+    unjudged = exp.select("order_id", "''::VARCHAR(64) AS check_name").from_(raw)
     execute(warehouse, [*record_exceptions(found, START), close_cleared_exceptions(found, START, unjudged)])
     assert_takes(warehouse, at_least=3)
 
