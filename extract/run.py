@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import threading
 import time
@@ -25,34 +24,27 @@ from extract.extract_log import (
     NOTHING,
     Landed,
     Seen,
-    load_begun,
     log,
     log_state,
     refuse_to_go_back,
     refuse_to_run_ahead,
 )
+from extract.jobs import Job, Jobs
 from extract.landing import Moment, Reading, land, land_together, renew_scans
-from extract.reconcile import HOUR, Part, gathered, hours_that_differ, parts_of, warehouse_figures
-from extract.settle import remembered, settle
-from extract.source import Source, TimeRange
-from extract.source_reads import Figures, with_index
+from extract.reconcile import Part, gathered
+from extract.settle import settle
+from extract.source import Source
+from extract.source_reads import with_index
 from extract.staging import Sending
 from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
 from extract.warehouse import Staged, Warehouse
-
-LONG_WINDOW = 86400
-"""A window longer than this (seconds), after cycles were missed, is read by the hours that differ, in chunks."""
 
 RAW_SUFFICES = 2 * 86400
 """For what is younger (seconds of event time) raw alone is asked; it keeps a day more at least: macros/retention.py."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a table's name, rows read so far and rows expected."""
-
-
-STATEMENT_CHUNKS = 8
-"""So many chunks at most, of what is read by the hour, come in one statement: half land while the others come."""
 
 
 @dataclass(frozen=True)
@@ -109,39 +101,18 @@ def extract(
     if not allow_empty:
         refuse_emptied(source, [table for table in selected if seen[table.name].watermark is not None])
     with warehouse.little_memory():
-        worker = _Worker(source, warehouse, config, clock, of_source, progress)
-        jobs = [
-            replace(worker.job(table, seen[table.name], since, kind, orders), stamp_before=seen[table.name].stamp)
-            for table in selected
-        ]
-        return worker.run(jobs)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One table's work: parts to read one after another."""
-
-    table: Table
-    kind: str
-    parts: list[Part]
-    window_start: int | None
-    since_id: int | None = None
-    orders: Sequence[int] | None = None
-    moves_watermark: bool = True
-    stamp_before: dt.datetime | None = None
-    """The stamp of the last rows of the table that landed before this run."""
-    moves_id: bool = False
-    """Once all is landed no row with a lower id is left, but for those that an extract by time misses as well."""
-    counted: Mapping[int, Figures] = field(default_factory=dict)
-    """The source's figures by the hour, where they were asked for."""
-    warnings: list[str] = field(default_factory=list)
+        started = clock.now()
+        source_clock = min(started, of_source or started)
+        jobs = Jobs(source, warehouse, config, source_clock)
+        worker = _Worker(source, warehouse, config, clock, started, source_clock, progress)
+        return worker.run([jobs.of(table, seen[table.name], since, kind, orders) for table in selected])
 
 
 @dataclass(frozen=True)
 class _Read:
     """A table that was read whole, in one chunk, and sent; it lands with the others."""
 
-    job: _Job
+    job: Job
     sending: Sending
     began: float
 
@@ -153,7 +124,8 @@ class _Worker:
         warehouse: Warehouse,
         config: ExtractConfig,
         clock: Clock,
-        of_source: int | None,
+        started: int,
+        source_clock: int,
         progress: Progress | None,
     ):
         self._source = source
@@ -165,53 +137,10 @@ class _Worker:
         self._given_up = threading.Event()
         self._renewed: dict[str, int] = {}
         self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
-        self._started = clock.now()
-        self._source_clock = min(self._started, of_source or self._started)
+        self._started = started
+        self._source_clock = source_clock
 
-    def job(self, table: Table, seen: Seen, since: int | None, kind: str, orders: Sequence[int] | None) -> _Job:
-        """What must be read for a table now; `seen`: what the log says of it."""
-        watermark = seen.watermark
-        if orders is not None:
-            return _Job(table, kind, [Part([], len(orders))], None, orders=orders, moves_watermark=False)
-        if since is not None:
-            # Where a load has begun further back and died, all of that is still to be read.
-            first = watermark is None and kind == "since" and since <= load_begun(self._warehouse, since)
-            since = since // HOUR * HOUR if kind == "reconcile" else since  # whole hours, the same every night
-            return self._job_by_hours(table, kind, since, first)
-        if watermark is None:
-            first_load = replace(self._job_by_hours(table, "since", 0, True), moves_id=True)
-            if statement := self._source.missing_index(table.source):
-                first_load.warnings.append(
-                    f"{table.source.name} has no index that begins with its event time, so every read goes through the "
-                    f"whole table. Let the source's owner run: {statement}"
-                )
-            return first_load
-        if table.id_overlap is not None and seen.watermark_id is not None:
-            since_id = max(seen.watermark_id - table.id_overlap, 0)
-            return _Job(table, "extract", [Part([], 0)], None, since_id, moves_id=True)
-        start = window_start(watermark, self._source_clock, self._config.buffer_seconds)
-        if start < self._source_clock - LONG_WINDOW:
-            return replace(self._job_by_hours(table, "extract", start, True, seen_until=watermark), moves_id=True)
-        return _Job(table, "extract", [Part([TimeRange(start, unplaceable=True)], 0)], start, moves_id=True)
-
-    def _job_by_hours(self, table: Table, kind: str, since: int, moves_watermark: bool, seen_until: int = 0) -> _Job:
-        """The hours that differ, in parts: for what may be long. A refresh reads every hour, and so does what comes
-        before `seen_until`, as an ordinary window would: a status can change within its second.
-
-        A reconcile compares the content too, and leaves out what it could not make equal before.
-        """
-        reconciles = kind == "reconcile"
-        content = self._source.content_columns(table.source) if reconciles else []
-        held = {} if kind == "refresh" else warehouse_figures(self._warehouse, table, since, content=content)
-        counts = self._source.hourly_figures(table.source, since or None, content=reconciles)
-        differ = hours_that_differ(counts, held)
-        known = remembered(self._warehouse, table) if reconciles else {}
-        hours = {hour: counts[hour].rows for hour, more in differ.items() if hour in counts and known.get(hour) != more}
-        hours |= {hour: counts[hour].rows for hour in counts if hour * HOUR <= seen_until}
-        parts = parts_of(hours, STATEMENT_CHUNKS * self._chunk_rows)
-        return _Job(table, kind, parts, since, moves_watermark=moves_watermark, counted=counts)
-
-    def run(self, jobs: list[_Job]) -> list[TableRun]:
+    def run(self, jobs: list[Job]) -> list[TableRun]:
         """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
         anchor_opened = threading.Event()
         with ThreadPoolExecutor(len(jobs)) as pool:
@@ -245,7 +174,7 @@ class _Worker:
         pairs = zip(jobs, runs, strict=True)
         return [self._settled(job, run) if job.kind == "reconcile" else run for job, run in pairs]
 
-    def _settled(self, job: _Job, run: TableRun) -> TableRun:
+    def _settled(self, job: Job, run: TableRun) -> TableRun:
         """A reconcile's run with what it could not make equal."""
         now, since = self._source_clock, job.window_start or 0
         unequal = settle(self._source, self._warehouse, self._config, job.table, job.counted, since, now)
@@ -280,7 +209,7 @@ class _Worker:
             for each, result in zip(read, results, strict=True)
         }
 
-    def _run_table(self, job: _Job, anchor_opened: threading.Event) -> TableRun | _Read:
+    def _run_table(self, job: Job, anchor_opened: threading.Event) -> TableRun | _Read:
         """Lands chunk after chunk, each in one transaction, while the next one is read into a session of its own.
 
         Where tables land together and one chunk is all, it is sent and lands with theirs.
@@ -330,7 +259,7 @@ class _Worker:
         renewed = self._renewed.get(job.table.name, 0)
         return TableRun(job.table.name, job.kind, total, time.monotonic() - started, renewed, warnings=job.warnings)
 
-    def _in_halves(self, job: _Job, part: Part, error: TooLong) -> list[Part]:
+    def _in_halves(self, job: Job, part: Part, error: TooLong) -> list[Part]:
         """The part in halves; where it cannot be halved any more, the error, with what would help."""
         if halves := part.halves(self._source_clock):
             return halves
@@ -338,7 +267,7 @@ class _Worker:
             error, self._source.missing_index, job.table.source, of_orders=job.orders is not None
         ) from error
 
-    def _read(self, job: _Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
+    def _read(self, job: Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
         """The rows of parts, a statement each. One that takes too long is read again in halves.
 
         What had come of it comes twice then, and lands once, as whatever the source shows twice.
@@ -363,7 +292,7 @@ class _Worker:
     def _land(
         self,
         session: Warehouse,
-        job: _Job,
+        job: Job,
         staged: Staged,
         began: float,
         before: Landed,
@@ -384,10 +313,10 @@ class _Worker:
                 self._renewed[job.table.name] = self._renewed.get(job.table.name, 0) + renewed
             return before + again_after_conflicts(lambda: land(session, reading, staged, self._moment()))
 
-    def _renews_scans(self, job: _Job) -> bool:
+    def _renews_scans(self, job: Job) -> bool:
         return job.kind == "refresh" and not job.table.mart.one_row_per_order
 
-    def _reading(self, job: _Job, began: float, **facts: Any) -> Reading:
+    def _reading(self, job: Job, began: float, **facts: Any) -> Reading:
         """What a landing must know of rows that were read; of a table that was read whole all is known."""
         whole = {"moves_watermark": job.moves_watermark, "moves_id": job.moves_id}
         seconds = time.monotonic() - began
@@ -403,7 +332,7 @@ class _Worker:
     def _with_progress(
         self,
         batches: Iterable[pa.RecordBatch],
-        job: _Job,
+        job: Job,
         anchor_opened: threading.Event,
         rows: int,
         expected: int,
@@ -426,7 +355,7 @@ class _Worker:
             self._progress = None
             logging.getLogger(__name__).warning("Progress is shown no more: %s. The reading goes on.", in_words(error))
 
-    def _log_failure(self, job: _Job, error: str, seconds: float) -> None:
+    def _log_failure(self, job: Job, error: str, seconds: float) -> None:
         log(
             self._warehouse,
             job.table,
@@ -449,11 +378,3 @@ def refuse_emptied(source: Source, landed: Sequence[Table]) -> None:
             "was read, and nothing that the warehouse holds was changed. Was it emptied, or is it another database? If "
             "it is meant to be empty, run with --allow-empty."
         )
-
-
-def window_start(watermark: int, source_clock: int, buffer_seconds: int) -> int:
-    """Where an ordinary read begins: the buffer before the newest row landed, or before the source's clock if earlier.
-
-    All in epoch seconds. So one row that is dated into the future does not stop the extraction.
-    """
-    return min(watermark, source_clock) - buffer_seconds

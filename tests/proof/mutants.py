@@ -331,14 +331,14 @@ MUTANTS = (
     ),
     Mutant(
         "no_buffer",
-        "extract/run.py",
+        "extract/jobs.py",
         "return min(watermark, source_clock) - buffer_seconds",
         "return min(watermark, source_clock) + 1",
         "only what is newer is read",
     ),
     Mutant(
         "a_reconcile_moves_the_watermark",
-        "extract/run.py",
+        "extract/jobs.py",
         'first = watermark is None and kind == "since"',
         "first = watermark is None",
         "a first load that a reconcile overtakes ends there",
@@ -395,7 +395,7 @@ MUTANTS = (
     ),
     Mutant(
         "hours_already_seen_are_trusted",
-        "extract/run.py",
+        "extract/jobs.py",
         "if hour * HOUR <= seen_until}",
         "if False}",
         "a status renewed within its second is not seen after missed cycles",
