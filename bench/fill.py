@@ -175,9 +175,9 @@ class Filling:
     def _insert(self, table: str, query: str) -> None:
         self._warehouse.execute(f"INSERT INTO {table} BY NAME {query}")
 
-    def write_window(self, source: duckdb.DuckDBPyConnection, seconds: int = 7200) -> None:
-        """The source's rows of the last hours, which the next cycles read again."""
-        volume, since = self._volume, END - seconds
+    def write_window(self, source: duckdb.DuckDBPyConnection) -> None:
+        """The source's rows of the last two hours, which the next cycles read again."""
+        volume, since = self._volume, END - 7200
         order_id, last = volume.order_id("number"), volume.half_days - 1
         rows = f"FROM ({scans(volume, last)}) WHERE t >= {since}"
         source.execute(f"INSERT INTO {SPATH} SELECT {order_id}, t, 200 + seq, seq {rows}")

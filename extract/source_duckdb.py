@@ -91,8 +91,10 @@ class DuckDBSource:
             spelling, kind = kinds[table.source_name(name)]
             if table.is_event_time(name) and kind in _TEMPORAL_TYPES:
                 value = self._time(table).seconds
-            else:
-                value = f"TRY(DECODE({_quoted(spelling)}))" if kind == "BLOB" else _value(spelling, kind)
+            elif kind == "BLOB":
+                value = f"TRY(DECODE({_quoted(spelling)}))"
+            else:  # a DECIMAL as it is: the text 1.0 is no BOOLEAN
+                value = _quoted(spelling) if kind.startswith("DECIMAL") else _value(spelling, kind)
             column: exp.Expr = exp.maybe_parse(value, dialect="duckdb")
             texts.append(canonical(exp.TryCast(this=column, to=landed.copy()), landed))
         return fingerprint(texts, redshift=False).sql("duckdb")

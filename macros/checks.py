@@ -36,28 +36,30 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     """Query of order_id and check_name (or EVERY_CHECK): what a check passes over because it landed lately.
 
-    It goes with the WHERE of these checks. A day is that of metadata_without_status.
+    It goes with the WHERE of these checks. A day is that of metadata_without_status, which a status ends.
     """
     settled = grace_cutoff(evaluator)
-    a_day_before = sql_from_template(":settled - INTERVAL '1 DAY'", {}, settled=settled)
     uti, ecs, uts = (mart.raw for mart in marts())
     passed_over = [
-        (uti, EVERY_CHECK, settled),
-        (uts, EVERY_CHECK, settled),
-        (ecs, "landed_but_missing", settled),
-        (ecs, "archived_but_in_mart", settled),
-        (ecs, "metadata_without_status", a_day_before),
+        (uti, EVERY_CHECK),
+        (uts, EVERY_CHECK),
+        (ecs, "landed_but_missing"),
+        (ecs, "archived_but_in_mart"),
     ]
-    queries = [
-        query_from_template(
-            "SELECT order_id, :check::VARCHAR(64) AS check_name FROM raw WHERE landed_at >= :since",
-            {"raw": raw},
-            check=check,
-            since=since,
-        )
-        for raw, check, since in passed_over
-    ]
-    return union_all(queries)
+    landed = "SELECT order_id, :check::VARCHAR(64) AS check_name FROM raw WHERE landed_at >= :settled"
+    queries = [query_from_template(landed, {"raw": raw}, check=check, settled=settled) for raw, check in passed_over]
+    waiting = query_from_template(
+        """
+        SELECT metadata.order_id, 'metadata_without_status'::VARCHAR(64) AS check_name
+        FROM metadata
+        LEFT JOIN status
+          ON status.order_id = metadata.order_id AND status.landed_at >= :settled - INTERVAL '1 DAY'
+        WHERE metadata.landed_at >= :settled - INTERVAL '1 DAY' AND status.order_id IS NULL
+        """,
+        {"metadata": ecs, "status": uti},
+        settled=settled,
+    )
+    return union_all([*queries, waiting])
 
 
 @macro()

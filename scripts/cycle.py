@@ -57,6 +57,7 @@ class Cycle:
         try:
             yield
         except Exception as fault:
-            of_system = (fault.filename, fault.strerror) if isinstance(fault, OSError) else ()
-            words = ": ".join(str(part) for part in of_system if part) or in_words(fault)
+            words = in_words(fault)
+            if isinstance(fault, OSError) and isinstance(fault.filename, str) and fault.strerror:
+                words = f"{fault.filename}: {fault.strerror}"
             self.warnings.append(f"{what}: {without_secrets(words, self.source)}")

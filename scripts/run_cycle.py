@@ -20,7 +20,7 @@ from extract.freshness import stale_lines
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract
-from extract.settings import PROJECT, configured_source, share_warehouse_file
+from extract.settings import PROJECT, configured_source, share_warehouse_file, without_secrets
 from extract.source import open_source
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
@@ -70,7 +70,7 @@ def run_cycle(
     cycle = Cycle(clock.now_utc(), gateway=gateway, source=source, report=report or unheard)
     entry, news = CycleEntry(cycle), CycleNews(cycle)
     with _at_its_end(
-        news.send, entry.keep, partial(_write_page_of_failure, cycle, clock), partial(_tell_warnings, cycle)
+        news.send, entry.keep, partial(_write_page_of_failure, cycle, clock), partial(_tell_the_end, cycle)
     ):
         url = configured_source(source, gateway)
         share_warehouse_file(gateway)
@@ -81,9 +81,6 @@ def run_cycle(
                 f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
                 "(docs/recovery.md, 'A cycle is slow')"
             )
-        if named := slowest(cycle.statements):
-            cycle.report(f"{'slowest':<10} {'':8}  {named}")
-        cycle.report(f"{'total':<10} {cycle.seconds:6.1f} s  {cycle.seconds / QUARTER_HOUR:.1%} of the 15 minutes")
     return cycle
 
 
@@ -128,9 +125,13 @@ def _write_page_of_failure(cycle: Cycle, clock: Clock, error: BaseException | No
         cycle.warnings += write_page_at(place, cycle.gateway, clock)
 
 
-def _tell_warnings(cycle: Cycle, error: BaseException | None) -> None:
+def _tell_the_end(cycle: Cycle, error: BaseException | None) -> None:
+    if error is None:
+        if named := slowest(cycle.statements):
+            cycle.report(f"{'slowest':<10} {'':8}  {named}")
+        cycle.report(f"{'total':<10} {cycle.seconds:6.1f} s  {cycle.seconds / QUARTER_HOUR:.1%} of the 15 minutes")
     for warning in cycle.warnings:
-        cycle.report(f"warning: {warning}")
+        cycle.report(f"warning: {without_secrets(warning, cycle.source)}")
 
 
 def _run_phases(

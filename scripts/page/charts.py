@@ -208,11 +208,11 @@ def _between(start: tuple[float, float], end: tuple[float, float]) -> dict[str, 
     return {"x": start[0], "y": start[1] + side, "x2": end[0], "y2": end[1] - side}
 
 
-def _lines(name: str, width: int = 16) -> list[str]:
-    """A name in lines that fit a box, broken behind underscores."""
+def _lines(name: str) -> list[str]:
+    """A name in lines of 16 characters at most, which fit a box, broken behind underscores."""
     lines = [""]
     for part in name.replace("_", "_ ").split():
-        if lines[-1] and len(lines[-1]) + len(part) > width:
+        if lines[-1] and len(lines[-1]) + len(part) > 16:
             lines.append("")
         lines[-1] += part
     return lines

@@ -111,7 +111,7 @@ def plans(cluster: Cluster) -> str:
         raise NotKnownHere("there are no marts yet: run this again after the first load")
     copies = cluster.shared.get("copies")
     if copies is None:
-        raise NotKnownHere("`statements` broke off. Mend what its line says, then run this again")
+        raise NotKnownHere("`statements` did not come to its end. Mend what its line says, then run this again")
     explained, not_explained = 0, []
     for tree in _as_in_production(copies, physical):
         sql = tree.sql("redshift")

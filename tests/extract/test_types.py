@@ -720,6 +720,7 @@ EMBEDDED = [
     ("HUGEINT", str(-(2**100)), "VARCHAR(40)"),
     ("DECIMAL(38, 10)", D38, "DECIMAL(38, 10)"),
     ("DECIMAL(38, 10)", "1.5", "VARCHAR(40)"),
+    ("DECIMAL(3, 1)", "1.0", "BOOLEAN"),
     ("DOUBLE", "0.1", "DOUBLE PRECISION"),
     ("VARCHAR", "'007.50'", "DECIMAL(5, 2)"),
     ("UUID", "'5e9fc5a8-5b5e-4f0f-9c1a-0f7f3b0f6f11'", "VARCHAR(40)"),

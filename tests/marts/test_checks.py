@@ -446,6 +446,13 @@ def test_metadata_that_lands_again_keeps_its_exception_open(world: World) -> Non
     assert world.query(kept) == [("metadata_without_status", 1, None)]
     daily(world, 4)
     assert world.query(kept) == [("metadata_without_status", 2, None)]
+    world.source("UPDATE ecs_order_info SET partner_id = 9")
+    world.status(1, 200, START + 4 * DAY + HOUR)
+    world.cycle(START + 4 * DAY + 2 * HOUR, reconcile_since=START - DAY)
+    daily(world, 5)
+    assert world.query(f"{kept} WHERE check_name = 'metadata_without_status'") == [
+        ("metadata_without_status", 2, "cleared")
+    ], "with its status there is nothing left to wait for"
 
 
 @pytest.mark.slow

@@ -406,6 +406,9 @@ class Oracle:
                 del self.open[key]
             self.open[(check, table, None, f"{topic} (rows: {count})")] = end
 
+    def landed_since(self, since: int, *tables: str) -> set[int]:
+        return {version.row[0] for table in tables for version in self.raw[table] if version.landed >= since}
+
     def check(self, midnight: int, now: int) -> None:
         """The daily check: opens what it finds, and closes what it no longer finds of the orders that it judged."""
         settled = now // QUARTER * QUARTER - GRACE
@@ -414,14 +417,13 @@ class Oracle:
         for key in found:
             seen = max([midnight, *(self.open.pop(same) for same in [*self.open] if about(same) == about(key))])
             self.open[key] = seen
-        orders, metadata, metadata_of_a_day = (
-            {version.row[0] for table in tables for version in self.raw[table] if version.landed >= since}
-            for tables, since in (((UTI, UTS), settled), ((ECS,), settled), ((ECS,), settled - DAY))
-        )
+        orders = self.landed_since(settled, UTI, UTS)
+        metadata = self.landed_since(settled, ECS)
+        waiting = self.landed_since(settled - DAY, ECS) - self.landed_since(settled - DAY, UTI)
         passed_over = {
             "landed_but_missing": orders | metadata,
             "archived_but_in_mart": orders | metadata,
-            "metadata_without_status": orders | metadata_of_a_day,
+            "metadata_without_status": orders | waiting,
         }
         for key in [key for key in self.open if key not in found and key[2] not in passed_over.get(key[0], orders)]:
             del self.open[key]

@@ -241,7 +241,7 @@ def test_without_the_statements_no_plan_is_asked_for(world: RedshiftWorld, capsy
         assert not run_smoke(warehouse, settings, [probe for probe in PROBES if probe.name in ("statements", "plans")])
     told = capsys.readouterr().out
     assert re.search(r"NO  statements +.*disk full", told)
-    assert re.search(r"\?   plans +not known here: `statements` broke off", told)
+    assert re.search(r"\?   plans +not known here: `statements` did not come to its end", told)
 
 
 JOIN = """
