@@ -55,7 +55,7 @@ class Standing:
     kind: str
     """table, view or materialized view (or what else the engine has)"""
     columns: dict[str, str]
-    """Column -> type, as the engine calls it; of a view on Redshift none."""
+    """Of a table: column -> type, as the engine calls it."""
     definition: str
     """Of a view: its query, as the engine keeps it."""
     parts: tuple[str, ...]

@@ -97,4 +97,4 @@ def insert_rows(warehouse: Warehouse, table: str, rows: Sequence[Mapping[str, An
 
 def stands(warehouse: Warehouse, name: str) -> bool:
     """Whether there is a table or view of this name (schema.name); one read of the catalog."""
-    return name in warehouse.objects_of_schemas([name.split(".")[0]])
+    return name in warehouse.columns_of_schemas([name.split(".")[0]])

@@ -83,7 +83,10 @@ class DuckDBWarehouse:
             ) from error
 
     def execute(self, sql: str | exp.Expr) -> int:
-        result = self.fetchall(sql)
+        try:
+            result = self._connection.execute(self._duckdb_sql(sql)).fetchall()
+        except duckdb.Error as error:
+            raise failed(error) from error
         return int(result[0][0]) if result and isinstance(result[0][0], int) else -1
 
     def fetchall(self, sql: str | exp.Expr) -> list[tuple[Any, ...]]:
@@ -155,7 +158,16 @@ class DuckDBWarehouse:
             limit_memory(self._connection, MEMORY_LIMIT)
 
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
-        return {name: {*held.columns} for name, held in self.objects_of_schemas(schemas).items()}
+        query = (
+            exp.select("table_schema", "table_name", "column_name")
+            .from_("information_schema.columns")
+            .where(exp.column("table_schema").isin(*schemas))
+            .where(exp.column("table_catalog").eq(self._catalog))
+        )
+        tables: dict[str, set[str]] = {}
+        for schema, table, column in self._connection.execute(query.sql("duckdb")).fetchall():
+            tables.setdefault(f"{schema}.{table}", set()).add(column)
+        return tables
 
     def objects_of_schemas(self, schemas: Sequence[str]) -> dict[str, Standing]:
         rows = self._connection.execute(objects_query(schemas, redshift=False)).fetchall()

@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +36,7 @@ class RedshiftWarehouse:
     def __init__(self, settings: RedshiftSettings, *, connected: bool = True):
         """`connected`: at once; otherwise with the first statement, which a session that only sends never has."""
         self._settings = settings
+        self._parts: S3Parts | None = None
         self._sent: list[Sent] = []
         self._staged: set[str] = set()
         self._open = False
@@ -173,6 +173,8 @@ class RedshiftWarehouse:
         prefix = f"{self._settings.s3_prefix}/{name}-{uuid.uuid4().hex[:16]}"
         schema = staged_schema(columns)
         counted = CountedBatches(batches, schema)
+        if self._parts is None:
+            self._parts = S3Parts(self._settings)
         sent = self._parts.send(prefix, schema, counted)
         return Sending(name, columns, counted.rows, counted.bytes, sent)
 
@@ -207,12 +209,10 @@ class RedshiftWarehouse:
         if sending.files not in self._sent:
             self._sent.append(sending.files)
 
-    @cached_property
-    def _parts(self) -> S3Parts:
-        return S3Parts(self._settings)
-
     def _remove_sent(self) -> None:
         while self._sent:
+            if self._parts is None:
+                self._parts = S3Parts(self._settings)
             self._parts.remove(self._sent.pop())
 
     # Catalog
@@ -228,15 +228,21 @@ class RedshiftWarehouse:
         return nullcontext()
 
     def columns_of_schemas(self, schemas: Sequence[str]) -> dict[str, set[str]]:
-        """As the protocol says. Only svv_columns knows the columns of late-binding views, where their tables are in
-        reach.
+        """As the protocol says. Only svv_columns knows the columns of late-binding views, and a view whose tables
+        are out of reach has none there; pg_class knows that it stands.
         """
-        found = {name: {*held.columns} for name, held in self.objects_of_schemas(schemas).items()}
+        standing = (
+            exp.select("n.nspname", "c.relname")
+            .from_("pg_catalog.pg_class AS c")
+            .join("pg_catalog.pg_namespace AS n", on="n.oid = c.relnamespace")
+            .where(exp.column("nspname", "n").isin(*schemas), exp.column("relkind", "c").isin("r", "v"))
+        )
         columns = (
             exp.select("table_schema", "table_name", "column_name")
             .from_("svv_columns")
             .where(exp.column("table_schema").isin(*schemas))
         )
+        found: dict[str, set[str]] = {f"{schema}.{table}": set() for schema, table in self.fetchall(standing)}
         for schema, table, column in self.fetchall(columns):
             found.setdefault(f"{schema}.{table}", set()).add(column)
         return found

@@ -10,7 +10,7 @@ def objects_query(schemas: t.Iterable[str], redshift: bool) -> str:
     """Every table and view of these schemas, whoever made it: schema, name, kind, definition, and each column's type.
 
     In the engine's own dialect. On Redshift pg_class knows also what this user may not read, which svv_columns leaves
-    out. Of views there are no columns then, for a late-binding view has none there.
+    out. Of views there are no columns, for a late-binding view has none there.
     """
     listed = ", ".join(f"'{schema}'" for schema in sorted(schemas))
     if redshift:
@@ -27,12 +27,11 @@ def objects_query(schemas: t.Iterable[str], redshift: bool) -> str:
             WHERE LOWER(n.nspname) IN ({listed}) AND c.relkind IN ('r', 'v', 'm')
             """
     return f"""
-        WITH standing AS (
-          SELECT database_name, schema_name, table_name, 'table' AS kind, NULL AS definition FROM duckdb_tables()
-          UNION ALL SELECT database_name, schema_name, view_name, 'view', sql FROM duckdb_views()
-        )
-        SELECT schema_name, table_name, kind, definition, column_name, data_type
-        FROM standing LEFT JOIN duckdb_columns() USING (database_name, schema_name, table_name)
+        SELECT schema_name, table_name, 'table', NULL, column_name, data_type
+        FROM duckdb_tables() JOIN duckdb_columns() USING (database_name, schema_name, table_name)
+        WHERE database_name = current_database() AND LOWER(schema_name) IN ({listed})
+        UNION ALL
+        SELECT schema_name, view_name, 'view', sql, NULL, NULL FROM duckdb_views()
         WHERE database_name = current_database() AND LOWER(schema_name) IN ({listed})
         """
 
