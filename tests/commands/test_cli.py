@@ -200,6 +200,7 @@ def test_a_cycle_whose_output_nobody_takes_does_its_work(world: World, out: str)
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_plan_that_nobody_reads_is_applied_or_says_that_it_is_not(make_world: Callable[..., World]) -> None:
     world = make_world(planned=False)
     command = "order-tracking plan --yes --at 2025-09-01T00:10:00"

@@ -363,7 +363,6 @@ def test_a_view_is_sqlmeshs_own_only_as_all_of_the_models_versioned_table(defini
     assert is_view_of_sqlmesh(Standing(MART, "view", {}, definition, (MART,)), MART) is is_ours
 
 
-@pytest.mark.slow
 def test_redshift_takes_the_question_and_a_cycle_asks_it_once(
     make_redshift_world: Callable[..., RedshiftWorld],
 ) -> None:

@@ -186,6 +186,7 @@ def contents(world: World) -> dict[str, list[tuple[Any, ...]]]:
     return {table: world.query(f"SELECT * FROM {table} ORDER BY ALL") for table in tables}
 
 
+@pytest.mark.slow
 def test_every_setting_of_a_server_set_badly_ends_in_the_same_tables(
     plain_server: MariaDB,
     hostile_server: MariaDB,

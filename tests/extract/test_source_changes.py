@@ -151,6 +151,7 @@ def test_a_scan_that_got_another_code_comes_in_and_the_old_ones_fate_is_told_onc
     assert verified(loaded, shop, capsys)[1] == {"uni_tracking_spath": {"rows that the source no longer shows": 1}}
 
 
+@pytest.mark.slow
 def test_what_was_deleted_at_the_source_stays_is_told_once_with_a_count_and_closes_when_it_comes_back(
     loaded: World, shop: Shop
 ) -> None:

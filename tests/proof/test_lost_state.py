@@ -46,6 +46,7 @@ def marts(world: World) -> dict[str, list[tuple[Any, ...]]]:
     return {name: rows for name, rows in everything(world).items() if not name.startswith("order_tracking_raw")}
 
 
+@pytest.mark.slow
 def test_state_lost_before_anything_was_trimmed_is_made_good(world: World) -> None:
     world.order(9, START)
     world.order(2, START - 10 * DAY)
