@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -113,13 +113,16 @@ def chores_for(tables: Sequence[TableInfo]) -> list[Chore]:
     return [chore for kind in (vacuums, analyses) for chore in sorted(kind, key=lambda chore: -chore.benefit)]
 
 
-def maintain(warehouse: Warehouse, *, minutes: float, dry_run: bool) -> set[Ended]:
+def maintain(
+    warehouse: Warehouse, *, minutes: float, dry_run: bool, clock: Callable[[], float] = time.monotonic
+) -> set[Ended]:
     """Runs what is needed, prints how each statement ended and what is left, and gives every way in which one ended.
 
     Args:
         minutes: What all VACUUMs together may take; Redshift stops the one that runs then. ANALYZE takes seconds, and
             comes after them in any case.
         dry_run: Print the statements, and run nothing.
+        clock: Seconds that pass.
     """
     before = table_infos(warehouse)
     chores = chores_for(before)
@@ -130,17 +133,17 @@ def maintain(warehouse: Warehouse, *, minutes: float, dry_run: bool) -> set[Ende
         for chore in chores:
             tell(f"{chore.statement};  -- {chore.table.figures}")
         return set()
-    began = time.monotonic()
+    began = clock()
     ends: list[Ended] = []
     for chore in chores:
-        started = time.monotonic()
+        started = clock()
         tell(f"{chore.statement};  -- {chore.table.figures}")
         left = minutes * 60 - (started - began)
         ended, words = _run(warehouse, chore, left)
         ran = ended in (Ended.DONE, Ended.FAILED)
-        tell(f"  {ended.value}{f' after {time.monotonic() - started:,.0f} s' if ran else ''}{words}")
+        tell(f"  {ended.value}{f' after {clock() - started:,.0f} s' if ran else ''}{words}")
         ends.append(ended)
-    _tell_result(warehouse, chores, ends, time.monotonic() - began)
+    _tell_result(warehouse, chores, ends, clock() - began)
     return set(ends)
 
 
