@@ -1,7 +1,7 @@
 """order_tracking_raw.extract_log: a row for each table and run, or chunk of it; it says how far was seen.
 
 The watermark of a table is the newest event time up to which everything has landed. A landing enters it
-(extract/landing.py), and the next extract begins the buffer before it (extract/run.py, `window_start`).
+(extract/landing.py), and the next extract begins the buffer before it (extract/jobs.py, `window_start`).
 """
 
 from __future__ import annotations

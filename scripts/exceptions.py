@@ -1,4 +1,4 @@
-"""The exceptions that the checks keep, and what an operator does about them: list, restore, resolve, accept.
+"""The exceptions that the checks keep, and what an operator does about them: restore, resolve, accept.
 
 As `order-tracking exceptions`: scripts/commands/exceptions.py.
 """

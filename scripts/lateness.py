@@ -1,7 +1,7 @@
 """How late rows arrive, what the extract's buffer costs and catches, and which buffer would do.
 
 A row is late if it is older than the newest row that had landed before: a cycle sees it only if the buffer reaches back
-to it (extract/run.py, `window_start`). What the buffer misses a reconcile finds. A first load and a refresh land old
+to it (extract/jobs.py, `window_start`). What the buffer misses a reconcile finds. A first load and a refresh land old
 rows that were never late; the extracts' log tells them apart. Raw keeps 35 days, so that is what is known.
 """
 
