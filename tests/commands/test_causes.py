@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from extract import landing, run, s3_parts, staging
+from extract import jobs, landing, run, s3_parts, staging
 from extract.errors import CycleFailed, SourceError, first_line, in_words, with_first, within
 from extract.source_duckdb import DuckDBSource
 from tests.conftest import START
@@ -60,7 +60,7 @@ def log_entry_and_that_of_the_failure(patch: pytest.MonkeyPatch, error: Exceptio
 
 
 def estimate_of_hours(patch: pytest.MonkeyPatch, error: Exception) -> None:
-    patch.setattr(run, "warehouse_figures", failing(error))
+    patch.setattr(jobs, "warehouse_figures", failing(error))
 
 
 def sqlmesh_run(patch: pytest.MonkeyPatch, error: Exception) -> None:
