@@ -47,6 +47,7 @@ class Retention:
     batch_begins: the oldest event time of this batch
     unrouted_is_open: an earlier evaluation found rows without a copy, and its exception is open
     forgettable: how many raw rows may be forgotten
+    leaving_before: statuses in uti older than this leave in this very cycle, for a forecast; 0 where they have left
     """
 
     mart: Mart
@@ -69,6 +70,7 @@ class Retention:
     batch_begins: int
     unrouted_is_open: bool
     forgettable: int
+    leaving_before: int
 
 
 # Temporary tables
@@ -248,9 +250,9 @@ def departed_orders(found: Retention) -> exp.Query:
     """What uti archived since the interval's start, and of the orders of this batch.
 
     Of a number that was used again it is the last order. The orders whose metadata the daily checks have found left
-    behind are among them.
+    behind are among them. A forecast adds what uti is about to archive.
     """
-    departed = sql_from_template(
+    departed = query_from_template(
         """
         SELECT archived.period, archived.order_id, archived.update_time FROM archived
         WHERE archived.archived_at > :start
@@ -266,6 +268,10 @@ def departed_orders(found: Retention) -> exp.Query:
         start=timestamp(found.start),
         asked=is_asked_for(found, "archived"),
     )
+    if found.leaving_before:
+        period = half_year(exp.column("update_time", "uti")).as_("period")
+        about_to = exp.select(period, *columns_of(["order_id", "update_time"], "uti"))
+        departed = exp.union(departed, about_to.from_(table_node(found.anchor).as_("uti")).where(leaving(found)))
     query = """
         SELECT ranked.period, ranked.order_id, ranked.update_time FROM (
           SELECT departed.period, departed.order_id, departed.update_time, ROW_NUMBER() OVER (
@@ -275,6 +281,19 @@ def departed_orders(found: Retention) -> exp.Query:
         ) AS ranked WHERE ranked.recency_rank = 1
     """
     return query_from_template(query, {"departed": departed})
+
+
+def leaving(found: Retention) -> exp.Expr:
+    """Statuses that uti is about to archive, for a forecast."""
+    time = exp.column("update_time", "uti")
+    return exp.and_(time >= period_bounds(found.history_start)[0], time.copy() < found.leaving_before)
+
+
+def active_orders(found: Retention) -> str | exp.Expr:
+    """uti, for a forecast without what it is about to archive."""
+    if not found.leaving_before:
+        return found.anchor
+    return exp.select("uti.order_id").from_(table_node(found.anchor).as_("uti")).where(exp.not_(leaving(found)))
 
 
 def due_metadata(found: Retention) -> exp.Query:
@@ -291,7 +310,7 @@ def due_metadata(found: Retention) -> exp.Query:
         LEFT JOIN active ON active.order_id = departed.order_id
         WHERE active.order_id IS NULL OR mart.add_time <= departed.update_time
         """,
-        {"departed": scratch(found, DEPARTED), "mart": found.table, "active": found.anchor},
+        {"departed": scratch(found, DEPARTED), "mart": found.table, "active": active_orders(found)},
         columns=columns_of(found.columns, "mart"),
     )
 

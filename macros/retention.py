@@ -85,13 +85,25 @@ def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
 
 
 def read_retention(  # type: ignore[no-untyped-def]
-    engine, model, *, table, anchor, start, end, history_start, retention_months, raw_retention_days, reference=None
+    engine,
+    model,
+    *,
+    table,
+    anchor,
+    start,
+    end,
+    history_start,
+    retention_months,
+    raw_retention_days,
+    reference=None,
+    leaving_before=0,
 ):
     """Reads, and gathers in temporary tables, all that the steps need to know. Changes nothing that lasts.
 
     `table` and `anchor` name the physical tables of the mart and of uti; `start` and `end` are the interval, half-open,
-    in epoch seconds; `reference` is what age is counted from, if not from the newest status; the others are the
-    variables of config.yaml.
+    in epoch seconds; `reference` is what age is counted from, if not from the newest status;
+    `leaving_before` is uti's cutoff in a forecast, which has not trimmed uti before it comes to metadata; the others
+    are the variables of config.yaml.
     """
     mart = mart_of(model.name)
     found = Retention(
@@ -115,6 +127,7 @@ def read_retention(  # type: ignore[no-untyped-def]
         batch_begins=0,
         unrouted_is_open=False,
         forgettable=0,
+        leaving_before=leaving_before,
     )
     found = with_age_and_orders(found, engine, retention_months, reference)
     follows = mart.follows_anchor and bool(found.periods)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, forgettable, scratch, temporary
+from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, active_orders, forgettable, scratch, temporary
 from macros.exceptions import record_exceptions
 from macros.history import history_table
 from macros.marts import NUMBER_USED_AGAIN
@@ -110,7 +110,7 @@ def present_metadata(found: Retention, period: str) -> exp.Query:
         {
             "returned": scratch(found, RETURNED),
             "mart": found.table,
-            "active": found.anchor,
+            "active": active_orders(found),
             "departed": scratch(found, DEPARTED),
         },
         columns=columns_of(["order_id", *found.identity], "mart"),

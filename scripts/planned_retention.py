@@ -9,7 +9,7 @@ from typing import Any
 from extract.clock import QUARTER_HOUR, utc
 from extract.tables import project_variables
 from macros.due import Retention
-from macros.marts import marts
+from macros.marts import anchor, marts
 from macros.retention import read_retention
 from macros.steps import steps_by_name
 from scripts.reading import nothing_yet
@@ -38,6 +38,7 @@ def planned_retention(context: Any, now: int) -> Iterator[PlannedRetention]:
     engine = context.engine_adapter
     tables = {mart.alias: planned[mart.name].table_name() for mart in marts()}
     end = now // QUARTER_HOUR * QUARTER_HOUR
+    cutoff = 0
     for mart in marts():
         snapshot = planned[mart.name]
         reached = snapshot.intervals[-1][1] // 1000 if snapshot.intervals else end
@@ -52,7 +53,10 @@ def planned_retention(context: Any, now: int) -> Iterator[PlannedRetention]:
             retention_months=int(variables["retention_months"]),
             raw_retention_days=int(variables["raw_retention_days"]),
             reference=max(reached, end),
+            leaving_before=cutoff if mart.follows_anchor else 0,
         )
+        if mart == anchor():
+            cutoff = found.cutoff
         (call,) = snapshot.model.post_statements
         steps = [
             (name, [each.sql(dialect=engine.dialect, pretty=True) for each in steps_by_name()[name](found)])

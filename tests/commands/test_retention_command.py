@@ -32,14 +32,17 @@ def test_it_says_what_leaves_and_the_next_cycle_does_just_that(
     assert retention(["--dry-run", "--at", "2025-09-01T00:45:00"]) == 0
     printed = capsys.readouterr().out
     assert "order_tracking.mart_uni_tracking_info: 1 rows leave" in printed
-    assert "1 rows of 2025_h1 to 2025_h1" in printed
+    assert "order_tracking.mart_ecs_order_info: 1 rows leave" in printed, "metadata leaves with its status"
+    assert printed.count("1 rows of 2025_h1 to 2025_h1") == 3
     for step in ("clean", "archive", "check", "trim", "forget_raw"):
         assert f"\n-- {step}" in printed
-    assert "INSERT INTO order_tracking_history.hist_uti_2025_h1" in printed
+    for alias in ("uti", "ecs"):
+        assert f"INSERT INTO order_tracking_history.hist_{alias}_2025_h1" in printed
+        assert f"DELETE FROM order_tracking_history.hist_{alias}" not in printed
     assert everything(world) == before
     world.order(3, START + 29 * MINUTE)
     world.cycle(START + 45 * MINUTE)
-    assert world.history("uti") == [("2025_h1", 1)]
+    assert world.history("uti") == world.history("ecs") == [("2025_h1", 1)]
 
 
 def test_without_marts_it_says_so(make_world, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]

@@ -34,7 +34,7 @@ def found(alias: str, **facts: Any) -> Retention:
     """What an evaluation of a mart has read; history begins with 2024_h2."""
     nothing: dict[str, Any] = {"returned": (), "metadata": (), "due": (), "copies": (), "batch_begins": 0}
     nothing |= {"orders": (17, 29)}
-    nothing |= {"unrouted_is_open": False, "forgettable": 1}
+    nothing |= {"unrouted_is_open": False, "forgettable": 1, "leaving_before": 0}
     return Retention(
         **{
             "mart": mart_of(alias),
