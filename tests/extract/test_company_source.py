@@ -17,7 +17,7 @@ from extract.errors import SourceError, TooLong
 from extract.mysql_address import Address
 from extract.source import SourceTable, TimeRange, open_source
 from extract.source_mysql import MySQLSource
-from extract.source_reads import Limits
+from extract.source_reads import Limits, with_index
 from extract.tables import load_config
 from tests.conftest import START
 from tests.extract.test_source_changes import NIGHT, Shop, command, findings, verified
@@ -280,6 +280,17 @@ def test_a_comparison_that_takes_too_long_names_the_index_that_would_help(
         "order number: CREATE INDEX order_tracking_orders" if of_orders else "event time: CREATE INDEX order_tracking"
     )
     assert f"it took too long No index begins with the {column}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["none is missing", "cannot be looked up"])
+def test_without_a_missing_index_what_took_too_long_is_told_as_it_is(fails: bool) -> None:
+    def missing_index(table: SourceTable, *, of_orders: bool = False) -> str | None:
+        if fails:
+            raise SourceError("The user may not see the indexes.")
+        return None
+
+    told = with_index(TooLong("It took more than 3 s."), missing_index, load_config().tables[0].source)
+    assert isinstance(told, TooLong) and str(told) == "It took more than 3 s."
 
 
 def test_counting_that_takes_too_long_counts_smaller_ranges(
