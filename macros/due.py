@@ -35,15 +35,16 @@ class Due:
 class Retention:
     """What one evaluation works on. All moments are epoch seconds. (No defaults: SQLMesh would take them for globals.)
 
-    table, anchor: the physical tables of the mart and of uti
+    table, uti_table: the physical tables of the mart and of uti
     columns, identity: the mart's, with their types; those in which a row and its copy agree
     start, end: the interval, half-open
     history_start, periods: the first half-year of history, and all from it to that of the age reference
     age_reference, cutoff: what age is counted from; what is older than the cutoff has aged out
-    orders: the lowest and the highest order number for which history is asked, None where there is none
-    returned: the half-years whose history holds orders of this batch; metadata: where their creation may stand
+    order_range: the lowest and the highest order number for which history is asked, None where there is none
+    returned_periods: the half-years whose history holds orders of this batch
+    metadata_tables: where the creation of these orders may stand, beside history
     due: what must leave now, by half-year
-    copies: of metadata, the half-years whose history may hold a copy of what is due, before anything is archived
+    copy_periods: of metadata, the half-years whose history may hold a copy of what is due, before anything is archived
     batch_begins: the oldest event time of this batch
     unrouted_is_open: an earlier evaluation found rows without a copy, and its exception is open
     forgettable: how many raw rows may be forgotten
@@ -52,7 +53,7 @@ class Retention:
 
     mart: Mart
     table: str
-    anchor: str
+    uti_table: str
     columns: dict
     identity: list
     start: int
@@ -62,11 +63,11 @@ class Retention:
     raw_retention_days: int
     age_reference: int
     cutoff: int
-    orders: tuple[int, int] | None
-    returned: tuple[str, ...]
-    metadata: tuple[str, ...]
+    order_range: tuple[int, int] | None
+    returned_periods: tuple[str, ...]
+    metadata_tables: tuple[str, ...]
     due: tuple[Due, ...]
-    copies: tuple[str, ...]
+    copy_periods: tuple[str, ...]
     batch_begins: int
     unrouted_is_open: bool
     forgettable: int
@@ -138,9 +139,9 @@ def is_asked_for(found: Retention, alias: str) -> exp.Expr:
 
     History grows for ever, and order numbers with time: so most of it is skipped by its blocks.
     """
-    if found.orders is None:
+    if found.order_range is None:
         return exp.false()
-    order, (lowest, highest) = exp.column("order_id", alias), found.orders
+    order, (lowest, highest) = exp.column("order_id", alias), found.order_range
     return exp.and_(order >= lowest, order.copy() <= highest)
 
 
@@ -214,7 +215,7 @@ def forgettable(found: Retention) -> exp.Expr:
 
 def newest_status(found: Retention, since: int | None = None) -> exp.Query:
     """The newest update_time of uti, from a moment on (epoch seconds)."""
-    newest = answer("status", "MAX(uti.update_time)", exp.null()).from_(table_node(found.anchor).as_("uti"))
+    newest = answer("status", "MAX(uti.update_time)", exp.null()).from_(table_node(found.uti_table).as_("uti"))
     return newest if since is None else newest.where(exp.column("update_time", "uti") >= since)
 
 
@@ -271,7 +272,7 @@ def departed_orders(found: Retention) -> exp.Query:
     if found.leaving_before:
         period = half_year(exp.column("update_time", "uti")).as_("period")
         about_to = exp.select(period, *columns_of(["order_id", "update_time"], "uti"))
-        departed = exp.union(departed, about_to.from_(table_node(found.anchor).as_("uti")).where(leaving(found)))
+        departed = exp.union(departed, about_to.from_(table_node(found.uti_table).as_("uti")).where(leaving(found)))
     query = """
         SELECT ranked.period, ranked.order_id, ranked.update_time FROM (
           SELECT departed.period, departed.order_id, departed.update_time, ROW_NUMBER() OVER (
@@ -292,8 +293,8 @@ def leaving(found: Retention) -> exp.Expr:
 def active_orders(found: Retention) -> str | exp.Expr:
     """uti, for a forecast without what it is about to archive."""
     if not found.leaving_before:
-        return found.anchor
-    return exp.select("uti.order_id").from_(table_node(found.anchor).as_("uti")).where(exp.not_(leaving(found)))
+        return found.uti_table
+    return exp.select("uti.order_id").from_(table_node(found.uti_table).as_("uti")).where(exp.not_(leaving(found)))
 
 
 def due_metadata(found: Retention) -> exp.Query:

@@ -71,7 +71,7 @@ def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
         evaluator.engine_adapter,
         snapshot.model,
         table=evaluator.locals["this_model"].sql(dialect=evaluator.dialect),
-        anchor=evaluator.resolve_table(UTI),
+        uti_table=evaluator.resolve_table(UTI),
         start=start,
         end=end,
         history_start=str(evaluator.var("history_start")),
@@ -89,7 +89,7 @@ def read_retention(  # type: ignore[no-untyped-def]
     model,
     *,
     table,
-    anchor,
+    uti_table,
     start,
     end,
     history_start,
@@ -100,16 +100,16 @@ def read_retention(  # type: ignore[no-untyped-def]
 ):
     """Reads, and gathers in temporary tables, all that the steps need to know. Changes nothing that lasts.
 
-    `table` and `anchor` name the physical tables of the mart and of uti; `start` and `end` are the interval, half-open,
-    in epoch seconds; `reference` is what age is counted from, if not from the newest status;
-    `leaving_before` is uti's cutoff in a forecast, which has not trimmed uti before it comes to metadata; the others
-    are the variables of config.yaml.
+    `table` and `uti_table` name the physical tables of the mart and of uti; `start` and `end` are the interval,
+    half-open, in epoch seconds; `reference` is what age is counted from, if not from the newest status;
+    `leaving_before` is uti's cutoff in a forecast, where uti has not been trimmed before metadata is looked at; the
+    others are the variables of config.yaml.
     """
     mart = mart_of(model.name)
     found = Retention(
         mart=mart,
         table=table,
-        anchor=anchor,
+        uti_table=uti_table,
         columns=dict(model.columns_to_types),
         identity=identity(mart, model.columns_to_types),
         start=start,
@@ -119,17 +119,17 @@ def read_retention(  # type: ignore[no-untyped-def]
         raw_retention_days=raw_retention_days,
         age_reference=0,
         cutoff=0,
-        orders=None,
-        returned=(),
-        metadata=(),
+        order_range=None,
+        returned_periods=(),
+        metadata_tables=(),
         due=(),
-        copies=(),
+        copy_periods=(),
         batch_begins=0,
         unrouted_is_open=False,
         forgettable=0,
         leaving_before=leaving_before,
     )
-    found = with_age_and_orders(found, engine, retention_months, reference)
+    found = with_cutoff_and_orders(found, engine, retention_months, reference)
     follows = mart.follows_anchor and bool(found.periods)
     if follows:
         gather(engine, found, DEPARTED, departed_orders(found))
@@ -156,17 +156,17 @@ def read_retention(  # type: ignore[no-untyped-def]
         copies = engine.fetchall(periods_with_copies(found, min(one.first for one in due)))
     return replace(
         found,
-        returned=tuple(returned),
-        metadata=(mart_of(ECS).raw, *([ECS] if returned and engine.table_exists(ECS) else [])),
+        returned_periods=tuple(returned),
+        metadata_tables=(mart_of(ECS).raw, *([ECS] if returned and engine.table_exists(ECS) else [])),
         due=due,
-        copies=tuple(sorted(str(period) for (period,) in copies)),
+        copy_periods=tuple(sorted(str(period) for (period,) in copies)),
         batch_begins=min((int(first) for _, first, *_ in answers["batch"] if first is not None), default=0),
         unrouted_is_open=number(answers, "unrouted") > 0,
         forgettable=number(answers, "raw"),
     )
 
 
-def with_age_and_orders(found, engine, months, reference):  # type: ignore[no-untyped-def]
+def with_cutoff_and_orders(found, engine, months, reference):  # type: ignore[no-untyped-def]
     """The moment from which age is counted, for marts and raw, the cutoff, and the orders that history is asked for.
 
     Age is counted from LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart.
@@ -199,7 +199,7 @@ def with_age_and_orders(found, engine, months, reference):  # type: ignore[no-un
         found,
         age_reference=reference,
         cutoff=behind(archived, months_before(reference, months)) if reference else 0,
-        orders=lowest_and_highest(answers, "orders"),
+        order_range=lowest_and_highest(answers, "orders"),
         periods=tuple(periods_between(period_bounds(found.history_start)[0], reference)),
     )
 

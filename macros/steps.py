@@ -42,14 +42,17 @@ def clean(found: Retention) -> list[exp.Expr]:
     so nothing is lost; should it have aged too, the archive step copies it. Of another order under the same number
     nothing is deleted, and an exception says so.
     """
-    if not found.returned:
+    if not found.returned_periods:
         return []
     if found.mart.follows_anchor:
         stale = exp.and_(same("add_time", "history", "present"), stale_metadata(found))
-        return [delete_from_history(found, period, present_metadata(found, period), stale) for period in found.returned]
+        return [
+            delete_from_history(found, period, present_metadata(found, period), stale)
+            for period in found.returned_periods
+        ]
     stale = exp.and_(exp.not_(another_order("history", "present", "present")), stale_status(found))
     deletions = [
-        delete_from_history(found, period, present_statuses(found, period), stale) for period in found.returned
+        delete_from_history(found, period, present_statuses(found, period), stale) for period in found.returned_periods
     ]
     reused = query_from_template("SELECT check_name, table_name, order_id, detail FROM reused", {"reused": REUSED})
     exceptions = [*temporary(REUSED, reused_numbers(found)), *record_exceptions(reused, found.end)]
@@ -120,7 +123,7 @@ def present_metadata(found: Retention, period: str) -> exp.Query:
 
 def created_orders(found: Retention) -> list[exp.Expr]:
     """Gathers when the orders that came back were created: by all the metadata of their numbers, wherever it stands."""
-    tables = [*found.metadata, *(history_table("ecs", period) for period in found.periods)]
+    tables = [*found.metadata_tables, *(history_table("ecs", period) for period in found.periods)]
     places = [exp.select(*columns_of(["order_id", "add_time"])).from_(table_node(table)) for table in tables]
     query = query_from_template(
         """
@@ -141,7 +144,7 @@ def reused_numbers(found: Retention) -> exp.Query:
             {"history": history_table(found.mart.alias, period), "present": present_statuses(found, period)},
             another=another_order("history", "present", created="present"),
         )
-        for period in found.returned
+        for period in found.returned_periods
     ]
     query = exp.select("reused.order_id", *labels("order_number_reused", found, NUMBER_USED_AGAIN))
     return query.from_(union_all(again).subquery("reused")).distinct()
@@ -203,7 +206,7 @@ def copies_in_history(found: Retention, due: Due, *, before: bool) -> exp.Query 
         reach = time >= due.first
     else:
         filled = [] if before else [one.period for one in found.due if one.period in found.periods]
-        periods = sorted({*found.copies, *filled})
+        periods = sorted({*found.copy_periods, *filled})
         reach = time >= due.first
     queries = [
         exp.select(*columns_of(["order_id", *found.identity]))

@@ -46,7 +46,7 @@ def planned_retention(context: Any, now: int) -> Iterator[PlannedRetention]:
             engine,
             snapshot.model,
             table=tables[mart.alias],
-            anchor=tables["uti"],
+            uti_table=tables["uti"],
             start=min(reached, end) - QUARTER_HOUR,
             end=max(reached, end),
             history_start=str(variables["history_start"]),

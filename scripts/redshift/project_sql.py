@@ -57,7 +57,7 @@ def sent_to_copies(cluster: Cluster) -> Copies:
                 copies,
                 model,
                 table=mart.name,
-                anchor=UTI,
+                uti_table=UTI,
                 start=end - QUARTER_HOUR,
                 end=end,
                 history_start=str(variables["history_start"]),

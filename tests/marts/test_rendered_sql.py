@@ -199,7 +199,7 @@ def test_what_a_marts_retention_sends_passes(context: Context, alias: str, histo
         warehouse,
         model,
         table=f'"dev"."sqlmesh__order_tracking"."order_tracking__{alias}__1"',
-        anchor='"dev"."sqlmesh__order_tracking"."order_tracking__uti__1"',
+        uti_table='"dev"."sqlmesh__order_tracking"."order_tracking__uti__1"',
         start=START - 900,
         end=START,
         history_start=history_start,

@@ -32,14 +32,20 @@ TOO_OLD = Due(period="2024_h1", first=epoch(2024, 2), until=epoch(2024, 2, 2), r
 
 def found(alias: str, **facts: Any) -> Retention:
     """What an evaluation of a mart has read; history begins with 2024_h2."""
-    nothing: dict[str, Any] = {"returned": (), "metadata": (), "due": (), "copies": (), "batch_begins": 0}
-    nothing |= {"orders": (17, 29)}
+    nothing: dict[str, Any] = {
+        "returned_periods": (),
+        "metadata_tables": (),
+        "due": (),
+        "copy_periods": (),
+        "batch_begins": 0,
+    }
+    nothing |= {"order_range": (17, 29)}
     nothing |= {"unrouted_is_open": False, "forgettable": 1, "leaving_before": 0}
     return Retention(
         **{
             "mart": mart_of(alias),
             "table": f"s.{alias}",
-            "anchor": "s.uti",
+            "uti_table": "s.uti",
             "identity": identity(mart_of(alias), COLUMNS[alias]),
             "columns": {name: exp.DataType.build(kind) for name, kind in COLUMNS[alias].items()},
             "start": END - 900,
@@ -60,7 +66,7 @@ def test_history_is_asked_in_the_range_of_the_batchs_order_numbers_alone() -> No
     for query in (returned_orders(found("uti")), returned_orders(found("ecs")), departed_orders(found("ecs"))):
         (condition,) = [where for where in query.find_all(exp.Where) if "29" in where.sql("redshift")]
         assert re.fullmatch(r"WHERE (\w+)\.order_id >= 17 AND \1\.order_id <= 29", condition.sql("redshift"))
-    assert "WHERE FALSE" in returned_orders(found("uti", orders=None)).sql("redshift")
+    assert "WHERE FALSE" in returned_orders(found("uti", order_range=None)).sql("redshift")
 
 
 def texts(statements: list[exp.Expr]) -> list[str]:
@@ -73,7 +79,7 @@ def test_nothing_is_cleaned_where_no_order_came_back_and_nothing_moves_where_not
 
 
 def test_clean_deletes_of_a_returned_order_only_what_is_older_and_of_the_same_order() -> None:
-    statements = texts(clean(found("uti", returned=("2024_h2", "2025_h1"), metadata=("raw.ecs",))))
+    statements = texts(clean(found("uti", returned_periods=("2024_h2", "2025_h1"), metadata_tables=("raw.ecs",))))
     deletions = [sql for sql in statements if sql.startswith("DELETE FROM")]
     assert [sql.split(" USING ")[0] for sql in deletions] == [
         "DELETE FROM h.hist_uti_2024_h2",
@@ -87,7 +93,7 @@ def test_clean_deletes_of_a_returned_order_only_what_is_older_and_of_the_same_or
 
 
 def test_clean_deletes_metadata_of_an_active_order_also_where_it_is_the_same_version() -> None:
-    (deletion,) = texts(clean(found("ecs", returned=("2025_h1",))))
+    (deletion,) = texts(clean(found("ecs", returned_periods=("2025_h1",))))
     assert deletion.startswith("DELETE FROM h.hist_ecs_2025_h1 USING")
     assert "NOT present.active_order_id IS NULL" in deletion
     assert "h.hist_ecs_2025_h1.add_time = present.add_time" in deletion, (
@@ -117,7 +123,7 @@ def test_archive_takes_metadata_to_the_half_year_of_its_orders_status() -> None:
     assert insert.startswith("INSERT INTO h.hist_ecs_2025_h1 (order_id, partner_id, add_time, landed_at, archived_at)")
     assert "FROM order_tracking_due_rows_ecs_1756684800 AS mart WHERE mart.period = '2025_h1'" in insert
     assert "LEFT JOIN" not in insert, "history holds no metadata of what leaves, so there is no copy to look for"
-    (insert,) = texts(archive(found("ecs", due=(FEBRUARY,), copies=("2024_h2",))))
+    (insert,) = texts(archive(found("ecs", due=(FEBRUARY,), copy_periods=("2024_h2",))))
     assert "FROM h.hist_ecs_2024_h2" in insert
 
 

@@ -274,8 +274,8 @@ MUTANTS = (
     Mutant(
         "newest_history_only",
         RETENTION,
-        "returned=tuple(returned)",
-        "returned=tuple(returned and found.periods[-1:])",
+        "returned_periods=tuple(returned)",
+        "returned_periods=tuple(returned and found.periods[-1:])",
         "only the newest half-year is cleaned",
     ),
     Mutant(
