@@ -47,7 +47,7 @@ def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks
     """The warehouse, under the run lock, with the exceptions' table in place.
 
     What only asks takes no lock on Redshift, so that it need not wait for a cycle. A DuckDB file has one user.
-    Raises ConfigurationError where nothing has been checked yet.
+    Raises ConfigurationError where there are no marts yet.
     """
     _refuse_without_file(gateway)
     asks = asks and gateway != "local"
@@ -59,9 +59,9 @@ def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks
 
 
 def refuse_unchecked(warehouse: Warehouse) -> None:
-    """Raises ConfigurationError where there are no marts, so that nothing has been checked."""
+    """Raises ConfigurationError where there are no marts, which the first cycle makes."""
     if not stands(warehouse, UTI):
-        raise nothing_yet("This warehouse has no marts yet, so nothing has been checked")
+        raise nothing_yet("This warehouse has no marts yet")
 
 
 def _refuse_without_file(gateway: str) -> None:
