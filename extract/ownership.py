@@ -19,10 +19,9 @@ from extract.errors import NameTaken
 from extract.settings import PROJECT
 from extract.tables import Table
 from extract.warehouse import Standing, Warehouse
-from macros.history import history_view
-from macros.marts import HISTORY_SCHEMA, UTI, marts
+from macros.history import history_period, history_view
+from macros.marts import UTI, marts
 from macros.ownership import plain, shows_versioned_table
-from macros.periods import is_period
 
 Columns = Mapping[str, exp.DataType]
 
@@ -155,7 +154,7 @@ def foreign_tables(
         found.append(_judge_table(standing.get(table.raw), table.raw_columns, (*keys, "landed_at"), keys))
         short = table.mart.alias
         for name, held in standing.items():
-            if is_period(name.removeprefix(f"{HISTORY_SCHEMA}.hist_{short}_")):
+            if history_period(name, short):
                 found.append(_judge_table(held, table.history_columns, (*keys, "archived_at"), keys))
         found.append(_judge_history_view(standing.get(history_view(short)), short))
     for name, listed in own_tables.items():
@@ -192,9 +191,8 @@ def _judge_history_view(held: Standing | None, short: str) -> Foreign | None:
         return Foreign(held, _instead_of("view"))
     text = plain(held.definition)
     read = re.findall(r"\b(?:from|join) \(*([^\s,();]+)", text)
-    own = re.compile(rf"(.+\.)?{HISTORY_SCHEMA}\.hist_{short}_\d{{4}}_h[12]")
     # Without any half-year it reads nothing, but has these two columns all the same.
-    if all(own.fullmatch(table) for table in read) and all(
+    if all(history_period(table, short) for table in read) and all(
         re.search(rf"\b{name}\b", text) for name in ("period", "archived_at")
     ):
         return None

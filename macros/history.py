@@ -9,12 +9,24 @@ from sqlglot import exp
 
 from macros.marts import HISTORY_SCHEMA
 from macros.ownership import plain
+from macros.periods import is_period
 from macros.sql import columns_of, table_node, union_all
 
 
 def history_table(alias: str, period: str) -> str:
     """Name of one period's history table of a mart, for example order_tracking_history.hist_uti_2024_h1."""
     return f"{HISTORY_SCHEMA}.hist_{alias}_{period}"
+
+
+def history_period(name: str, alias: str) -> str | None:
+    """The half-year of which this is a mart's history table; None for any other name.
+
+    Example:
+        >>> history_period("order_tracking_history.hist_uti_2024_h1", "uti")
+        '2024_h1'
+    """
+    before, found, period = name.rpartition(history_table(alias, ""))
+    return period if found and before[-1:] in ("", ".") and is_period(period) else None
 
 
 def history_view(alias: str) -> str:
@@ -59,7 +71,8 @@ def add_column(table: str, column: str, kind: exp.DataType) -> exp.Expr:
 
 def shows_periods(definition: str, alias: str, periods: t.Collection[str]) -> bool:
     """Whether a view of this definition shows these half-years of a mart and no others."""
-    return set(re.findall(rf"\bhist_{alias}_(\d{{4}}_h[12])\b", plain(definition))) == {*periods}
+    shown = {history_period(word, alias) for word in re.findall(r"[\w.]+", plain(definition))}
+    return shown - {None} == {*periods}
 
 
 def shows_columns(definition: str, columns: t.Iterable[str]) -> bool:
