@@ -99,7 +99,7 @@ class Bench:
             raise SystemExit(f"the cycle at {at} failed; its message stands above")
         for phase, seconds in re.findall(r"^(\w+) +([\d.]+) s", told, re.MULTILINE):
             result[phase] = float(seconds)
-        result["start"] = result["wall"] - result.pop("total", result["wall"])
+        result["start"] = result.get("start", 0.0) + result["wall"] - result.pop("total", result["wall"])
         for rows, pattern in (("rows", r"read, ([\d,]+) landed"), ("archived", r"([\d,]+) arch")):
             result[rows] = sum(int(number.replace(",", "")) for number in re.findall(pattern, told))
         spent: dict[str, float] = defaultdict(float)

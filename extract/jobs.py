@@ -76,6 +76,11 @@ class Jobs:
             return replace(self._by_hours(table, "extract", start, True, seen_until=watermark), moves_id=True)
         return Job(table, "extract", [Part([TimeRange(start, unplaceable=True)], 0)], start, moves_id=True)
 
+    def all_that_differs(self, table: Table) -> list[Part]:
+        """All of a table by the hours that differ, in parts: also where a read by its id takes too long."""
+        with self.warehouse.session() as session:
+            return replace(self, warehouse=session)._by_hours(table, "extract", 0, True).parts
+
     def _first_load(self, table: Table) -> Job:
         load = replace(self._by_hours(table, "since", 0, True), moves_id=True)
         if statement := self.source.missing_index(table.source):

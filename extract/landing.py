@@ -28,9 +28,9 @@ from macros.versions import identical
 class Reading:
     """What was read of a table, and what its landing must know beside the rows.
 
-    kind: what the rows were read for: extract, reconcile or since
+    kind: what the rows were read for: extract, reconcile, since or refresh
     seconds: how long the reading took
-    stamp_before: the stamp of the last landing of an earlier run
+    stamp_before: the stamp of the last rows that landed in an earlier run
     before: what earlier chunks of the same run did
     moves_watermark: everything between the last watermark and what was read, here and before, has landed
     moves_id: so has everything up to the highest id that was read
@@ -51,7 +51,7 @@ class Moment:
     """When a landing is. Epoch seconds.
 
     now: decides the stamp of the rows
-    source_clock: the source's own time; a row dated after it does not move the watermark
+    source_clock: the source's own time, or ours where that is earlier; a row dated after it does not move the watermark
     raw_floor: from this event time on raw alone tells what is held; where older rows were read, mart and history are
         compared too
     """

@@ -1,4 +1,4 @@
-"""The run lock: one command that writes at a time on a warehouse (cycle, extract, plan, maintenance, exceptions).
+"""The run lock: one command that writes at a time on a warehouse (cycle, extract, plan, verify, exceptions).
 
 SQLMesh itself has none.
 """
@@ -6,8 +6,9 @@ SQLMesh itself has none.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from extract.errors import LockHeld, WarehouseError
@@ -39,7 +40,7 @@ def assert_lock_held(gateway: str) -> None:
 def _file_lock(warehouse: Path) -> Iterator[None]:
     path = warehouse.with_name(warehouse.name + ".lock")
     try:
-        file = path.open("a")
+        file = path.open("a+")
     except OSError as error:
         raise WarehouseError(
             f"The lock file {path} cannot be written ({error.strerror}); nothing was done. Make its folder writable, "
@@ -50,7 +51,8 @@ def _file_lock(warehouse: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockHeld(
-                f"Another command holds {path}; nothing was done. Wait for it to end, then run this again."
+                f"Another command{_holder(file.fileno())} holds {path}; nothing was done. Wait for it to end, then run "
+                "this again."
             ) from None
         except OSError as error:
             raise WarehouseError(
@@ -59,6 +61,20 @@ def _file_lock(warehouse: Path) -> Iterator[None]:
                 "local disk, then run this again."
             ) from error
         try:
+            _enter(file.fileno(), f"process {os.getpid()}")
             yield
         finally:
+            _enter(file.fileno(), "")
             fcntl.flock(file, fcntl.LOCK_UN)  # closing alone would leave it to a child process that has the file too
+
+
+def _enter(lock: int, holder: str) -> None:
+    """Who holds the lock, for whom finds it held. A full disk keeps nobody from working."""
+    with suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.write(lock, holder.encode())
+
+
+def _holder(lock: int) -> str:
+    holder = os.pread(lock, 40, 0).decode(errors="replace")
+    return f" ({holder})" if holder else ""

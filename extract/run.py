@@ -41,7 +41,7 @@ from extract.values import judged, staged_columns
 from extract.warehouse import Staged, Warehouse
 
 RAW_SUFFICES = 2 * 86400
-"""For what is younger (seconds of event time) raw alone is asked; it keeps a day more at least: macros/retention.py."""
+"""For what is younger (seconds of event time) raw alone is asked; it keeps a day more at least (macros/due.py)."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a table's name, rows read so far and rows expected."""
@@ -104,7 +104,7 @@ def extract(
         started = clock.now()
         source_clock = min(started, of_source or started)
         jobs = Jobs(source, warehouse, config, source_clock)
-        worker = _Worker(source, warehouse, config, clock, started, source_clock, progress)
+        worker = _Worker(jobs, clock, started, progress)
         return worker.run([jobs.of(table, seen[table.name], since, kind, orders) for table in selected])
 
 
@@ -118,27 +118,19 @@ class _Read:
 
 
 class _Worker:
-    def __init__(
-        self,
-        source: Source,
-        warehouse: Warehouse,
-        config: ExtractConfig,
-        clock: Clock,
-        started: int,
-        source_clock: int,
-        progress: Progress | None,
-    ):
-        self._source = source
-        self._warehouse = warehouse
-        self._config = config
+    def __init__(self, jobs: Jobs, clock: Clock, started: int, progress: Progress | None):
+        self._jobs = jobs
+        self._source = jobs.source
+        self._warehouse = jobs.warehouse
+        self._config = jobs.config
         self._clock = clock
         self._progress = progress
-        self._landing = threading.Lock()
+        self._turn = threading.Lock()
         self._given_up = threading.Event()
         self._renewed: dict[str, int] = {}
-        self._chunk_rows = config.chunk_rows or warehouse.chunk_rows
+        self._chunk_rows = jobs.config.chunk_rows or jobs.warehouse.chunk_rows
         self._started = started
-        self._source_clock = source_clock
+        self._source_clock = jobs.source_clock
 
     def run(self, jobs: list[Job]) -> list[TableRun]:
         """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
@@ -224,7 +216,7 @@ class _Worker:
                 sessions = [opened.enter_context(self._warehouse.session())]
                 while waiting:
                     parts = gathered(waiting, self._chunk_rows)
-                    read = self._with_progress(self._read(job, parts), job, anchor_opened, rows, expected)
+                    read = self._watched(self._read(job, parts), job, anchor_opened, rows, expected)
                     chunks = Chunks(read, self._chunk_rows)
                     while not chunks.ended:
                         if number == 1:
@@ -249,7 +241,7 @@ class _Worker:
         except BaseException as error:
             before = landing.exception() if landing else None  # of the chunk before, while this one was read
             words = " | ".join(dict.fromkeys(in_words(cause) for cause in (before, error) if cause))
-            with self._landing, suppress(Exception):  # a log that cannot be written must not hide what happened
+            with self._turn, suppress(Exception):  # a log that cannot be written must not hide what happened
                 self._log_failure(job, words, time.monotonic() - started)
             if before is None or before is error:
                 raise
@@ -259,8 +251,13 @@ class _Worker:
         renewed = self._renewed.get(job.table.name, 0)
         return TableRun(job.table.name, job.kind, total, time.monotonic() - started, renewed, warnings=job.warnings)
 
-    def _in_halves(self, job: Job, part: Part, error: TooLong) -> list[Part]:
-        """The part in halves; where it cannot be halved any more, the error, with what would help."""
+    def _shorter(self, job: Job, part: Part, error: TooLong) -> list[Part]:
+        """The part in halves, and what was read by its id by hours: after a long outage that is much.
+
+        Where it cannot be halved any more, the error, with what would help.
+        """
+        if job.since_id is not None and not part.ranges:
+            return self._jobs.all_that_differs(job.table)
         if halves := part.halves(self._source_clock):
             return halves
         raise with_index(
@@ -268,7 +265,7 @@ class _Worker:
         ) from error
 
     def _read(self, job: Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
-        """The rows of parts, a statement each. One that takes too long is read again in halves.
+        """The rows of parts, a statement each. One that takes too long is read again in shorter ones.
 
         What had come of it comes twice then, and lands once, as whatever the source shows twice.
         """
@@ -276,12 +273,13 @@ class _Worker:
         while parts:
             part = parts.popleft()
             try:
-                for batch in self._source.read(job.table.source, part.ranges, since_id=job.since_id, orders=job.orders):
+                since_id = None if part.ranges else job.since_id
+                for batch in self._source.read(job.table.source, part.ranges, since_id=since_id, orders=job.orders):
                     if unseen:
                         unseen -= {*judged(batch, job.table)["order_id"].to_pylist()}
                     yield batch
             except TooLong as error:
-                parts.extendleft(reversed(self._in_halves(job, part, error)))
+                parts.extendleft(reversed(self._shorter(job, part, error)))
         if unseen:
             named = ", ".join(map(str, sorted(unseen)[:EXAMPLES]))
             job.warnings.append(
@@ -307,7 +305,7 @@ class _Worker:
             moves_watermark=job.moves_watermark and whole,
             moves_id=job.moves_id and all_read,
         )
-        with self._landing:  # one table at a time, always whole: on Redshift they share the log
+        with self._turn:  # one table at a time, always whole: on Redshift they share the log
             if self._renews_scans(job):
                 renewed = again_after_conflicts(lambda: renew_scans(session, job.table, staged))
                 self._renewed[job.table.name] = self._renewed.get(job.table.name, 0) + renewed
@@ -329,7 +327,7 @@ class _Worker:
         """Never before the start: what lands behind that the marts may have passed, should the clock be set back."""
         return max(self._clock.now(), self._started)
 
-    def _with_progress(
+    def _watched(
         self,
         batches: Iterable[pa.RecordBatch],
         job: Job,

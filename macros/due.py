@@ -272,7 +272,9 @@ def departed_orders(found: Retention) -> exp.Query:
     if found.leaving_before:
         period = half_year(exp.column("update_time", "uti")).as_("period")
         about_to = exp.select(period, *columns_of(["order_id", "update_time"], "uti"))
-        departed = exp.union(departed, about_to.from_(table_node(found.uti_table).as_("uti")).where(leaving(found)))
+        departed = exp.union(
+            departed, about_to.from_(table_node(found.uti_table).as_("uti")).where(about_to_leave(found))
+        )
     query = """
         SELECT ranked.period, ranked.order_id, ranked.update_time FROM (
           SELECT departed.period, departed.order_id, departed.update_time, ROW_NUMBER() OVER (
@@ -284,7 +286,7 @@ def departed_orders(found: Retention) -> exp.Query:
     return query_from_template(query, {"departed": departed})
 
 
-def leaving(found: Retention) -> exp.Expr:
+def about_to_leave(found: Retention) -> exp.Expr:
     """Statuses that uti is about to archive, for a forecast."""
     time = exp.column("update_time", "uti")
     return exp.and_(time >= period_bounds(found.history_start)[0], time.copy() < found.leaving_before)
@@ -294,7 +296,9 @@ def active_orders(found: Retention) -> str | exp.Expr:
     """uti, for a forecast without what it is about to archive."""
     if not found.leaving_before:
         return found.uti_table
-    return exp.select("uti.order_id").from_(table_node(found.uti_table).as_("uti")).where(exp.not_(leaving(found)))
+    return (
+        exp.select("uti.order_id").from_(table_node(found.uti_table).as_("uti")).where(exp.not_(about_to_leave(found)))
+    )
 
 
 def due_metadata(found: Retention) -> exp.Query:

@@ -78,9 +78,9 @@ def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
         retention_months=int(evaluator.var("retention_months")),
         raw_retention_days=int(evaluator.var("raw_retention_days")),
     )
-    leaving = sum(due.rows for due in found.due if due.period in found.periods)
-    if leaving:
-        logging.getLogger("order_tracking.retention").info("archived %s rows of %s", leaving, found.mart.alias)
+    archived = sum(due.rows for due in found.due if due.period in found.periods)
+    if archived:
+        logging.getLogger("order_tracking.retention").info("archived %s rows of %s", archived, found.mart.alias)
     return [statement for step in steps for statement in known[step.name](found)]
 
 

@@ -141,18 +141,19 @@ def news_of_cycle(
 
 
 def news_of_silence(before: Sequence[LoggedCycle], at: dt.datetime) -> tuple[dt.datetime, Alert] | None:
-    """That no cycle has ended for three quarter-hours, and since when; None if one has, or none is known."""
+    """That no cycle has ended for three quarter-hours, and since when; None if one has.
+
+    `before`: at least one cycle, and none that was interrupted.
+    """
     ended = [each for each in before if each.counts]
     locked = [each for each in before if each.outcome == LOCKED]
-    if not ended and not locked:
-        return None
     since = ended[-1].cycle_at if ended else locked[0].cycle_at
     if at - since <= OVERDUE:
         return None
     later = [each for each in locked if each.cycle_at > since] if ended else locked
     why = (
         f"{plural(len(later), 'cycle')} found the lock held since then: find the command that holds it, and end it if "
-        "it hangs; the lock goes with it. A first load or a maintenance may just take long."
+        "it hangs; the lock goes with it. A first load may just take long."
         if later
         else "None was started, or each was killed: look at cron and at the machine. Then run: order-tracking cycle."
     )
@@ -279,14 +280,17 @@ def tell_silence(gateway: str, at: dt.datetime) -> tuple[str, list[str]]:
     Gives what is known, in a sentence, and a warning for each URL that was not reached. Raises ConfigurationError if
     nothing is known of any cycle.
     """
-    before = known_before(gateway, at)
+    before = [each for each in known_before(gateway, at) if each.counts or each.outcome == LOCKED]
     if not before:
         raise ConfigurationError(
-            "No cycle is known yet, or the warehouse cannot be read; nothing was told. Run a cycle first, or ask again."
+            "No cycle is known yet that was not interrupted, or the warehouse cannot be read; nothing was told. Run a "
+            "cycle first, or ask again."
         )
     found = news_of_silence(before, at)
     if found is None:
-        return "No alert is due: a cycle has ended within 45 minutes.", send_alerts(gateway, [])
+        return f"No alert is due: a cycle has ended, or was locked out, within {in_time(OVERDUE)}.", send_alerts(
+            gateway, []
+        )
     since, alert = found
     with remembered(gateway) as memory:
         told = memory.get("silence") == str(since)

@@ -77,8 +77,9 @@ def run_cycle(
         _run_phases(cycle, entry, news, clock, url, reconcile_since, allow_empty, project, progress)
         _write_page(cycle, clock)
         if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
+            longest = max(cycle.phases, key=lambda phase: phase.seconds)
             cycle.warnings.append(
-                f"this cycle took {share:.0%} of the 15 minutes; what took longest is named above "
+                f"this cycle took {share:.0%} of the 15 minutes, {longest.name} {longest.seconds:.0f} s of it "
                 "(docs/recovery.md, 'A cycle is slow')"
             )
     return cycle
@@ -146,11 +147,11 @@ def _run_phases(
     progress: Any,
 ) -> None:
     """A reconcile that fails is told at the end: the marts do not wait for it."""
-    not_reconciled: Exception | None = None
+    began, not_reconciled = time.monotonic(), None
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
     gateway = cycle.gateway
-    with run_lock(gateway), closing(open_source(url, config.limits)) as rows:
+    with run_lock(gateway), closing(open_source(url, config.limits)) as source:
         with (
             closing(open_warehouse(gateway)) as warehouse,
             _at_its_end(partial(news.read, warehouse), partial(entry.write, warehouse)),
@@ -165,8 +166,9 @@ def _run_phases(
                     reached = _reached(context, console, project)
                 cycle.warnings += ensure_tables(warehouse, config, clock.now(), held)
                 entry.log_stands = True
+                cycle.add(Phase("start", "", time.monotonic() - began))
                 if not reached:
-                    refuse_to_run_ahead(clock, rows.clock())
+                    refuse_to_run_ahead(clock, source.clock())
                     with (
                         _phase(cycle, "plan") as phase,
                         console.log.attached(),
@@ -179,7 +181,7 @@ def _run_phases(
                 refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
                 take = partial(
                     extract,
-                    rows,
+                    source,
                     warehouse,
                     config,
                     clock,

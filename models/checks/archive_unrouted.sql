@@ -1,7 +1,7 @@
 /* Every row that has aged out has a history table to go to.
    A row is what a mart could not archive: it stays in the mart. The marts find it themselves, in every cycle for as long
-   as it lasts. Its period is before the variable history_start: set that back. A note closes the exception only
-   until the next cycle. */
+   as it lasts. Its period is before the variable history_start: set that back. To resolve the exception closes
+   it only until the next cycle. */
 MODEL (
   name order_tracking.archive_unrouted,
   kind EMBEDDED,

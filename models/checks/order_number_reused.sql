@@ -1,6 +1,6 @@
 /* An order number stands for one order.
    A row is an active order under whose number history holds another, earlier one. Nothing is lost: both are kept. Ask the
-   source's owner whether numbers are given out again, and settle the exception with a note. */
+   source's owner whether numbers are given out again, and accept the exception with a note. */
 MODEL (
   name order_tracking.order_number_reused,
   kind EMBEDDED,

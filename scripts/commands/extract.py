@@ -84,12 +84,12 @@ def extract_tables(
     config.select(tables)
     with (
         run_lock(gateway),
-        closing(open_source(configured_source(source, gateway), config.limits)) as rows,
+        closing(open_source(configured_source(source, gateway), config.limits)) as opened,
         closing(open_warehouse(gateway)) as warehouse,
         table_progress() as progress,
     ):
         runs = extract(
-            rows,
+            opened,
             warehouse,
             config,
             Clock(at),

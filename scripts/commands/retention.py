@@ -11,7 +11,7 @@ from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_optio
 
 
 @click.command(short_help="See what the next cycle would archive and trim.", epilog=EXIT_CODES)
-@click.option("--dry-run", is_flag=True, help="Print the statements and their counts; there is no other way yet.")
+@click.option("--dry-run", is_flag=True, help="Print the statements and their counts; there is no other way.")
 @gateway_option
 @at_option
 def command(dry_run: bool, gateway: str | None, at: dt.datetime | None) -> None:

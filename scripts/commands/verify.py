@@ -69,13 +69,13 @@ def command(
     config.select(tables)
     with (
         run_lock(gateway),
-        closing(open_source(configured_source(source, gateway), config.limits)) as rows,
+        closing(open_source(configured_source(source, gateway), config.limits)) as opened,
         closing(open_warehouse(gateway)) as warehouse,
     ):
         ensure_tables(warehouse, config, clock.now())
-        now = rows.clock() or clock.now()
+        now = opened.clock() or clock.now()
         start = Clock(reconcile_start(since, at)).now()
-        verdicts = verify(rows, warehouse, config, min(now, clock.now()), max(start, 0), tables=tables)
+        verdicts = verify(opened, warehouse, config, min(now, clock.now()), max(start, 0), tables=tables)
     answer(as_json_text(verdicts) if as_json else as_text(verdicts))
     return 0 if all(verdict.equal for verdict in verdicts) else 1
 

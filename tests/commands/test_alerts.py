@@ -216,6 +216,22 @@ def test_overdue_says_what_is_missing(
     assert alert_command(["--overdue"]) == 2 and "No cycle is known yet" in capsys.readouterr().err
 
 
+def test_a_first_cycle_that_was_interrupted_is_no_cycle_that_has_ended(
+    make_world: Callable[..., World],
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    world = make_world(planned=False)
+    monkeypatch.setattr("scripts.run_cycle._run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        world.cycle()
+    assert alert_command(["--overdue"]) == 2 and "that was not interrupted" in capsys.readouterr().err
+
+
 # Findings
 
 

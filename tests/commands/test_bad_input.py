@@ -270,11 +270,21 @@ def test_the_lock_of_a_killed_process_is_free(world: World) -> None:
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=PROJECT, text=True)
     assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
-    with pytest.raises(LockHeld), run_lock("local"):
+    with pytest.raises(LockHeld, match=rf"\(process {holder.pid}\) holds"), run_lock("local"):
         pass
     holder.kill()
     holder.wait()
-    with run_lock("local"):
+    with run_lock("local"), pytest.raises(LockHeld, match=rf"\(process {os.getpid()}\) holds"), run_lock("local"):
+        pass
+    assert not world.warehouse_file.with_name(f"{world.warehouse_file.name}.lock").read_text(), "nobody holds it"
+
+
+def test_the_lock_is_had_on_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with run_lock("local"), pytest.raises(LockHeld, match="Another command holds"), run_lock("local"):
         pass
 
 

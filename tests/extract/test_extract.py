@@ -19,11 +19,12 @@ import pytest
 from sqlglot import parse_one
 
 from extract.clock import Clock
-from extract.errors import ConfigurationError, ExtractFailed, SourceError, WarehouseError
+from extract.errors import ConfigurationError, ExtractFailed, SourceError, TooLong, WarehouseError
 from extract.freshness import lateness
 from extract.run import TableRun, extract
 from extract.settings import PROJECT
 from extract.source import open_source
+from extract.source_duckdb import DuckDBSource
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse, failed
@@ -365,6 +366,33 @@ def test_a_monotonic_id_replaces_the_buffer(world: World, tmp_path: Path) -> Non
     result = run(world, START + 15 * MINUTE, config)["uni_tracking_spath"].landed
     assert (result.rows_read, result.rows_landed) == (3, 1), "the new id and the overlap"
     assert 50 in raw_orders(world)
+
+
+def test_a_read_by_id_that_takes_too_long_goes_on_by_hours_and_moves_the_id(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a long outage, or many rows filled in: else it would take too long in each cycle from then on."""
+    config = by_id(world, tmp_path, chunk_rows=10)
+    world.insert("uni_tracking_spath", [(1, START, 100, 0, 1)])
+    run(world, START + MINUTE, config)
+    many = [(order, START + order * HOUR, 100, 0, order) for order in range(2, 40)]
+    world.insert("uni_tracking_spath", [*many, (50, START - 300 * DAY, 100, 0, 50)])
+    read, asked = DuckDBSource.read, []
+
+    def slow(self: DuckDBSource, *args: Any, since_id: int | None = None, **options: Any) -> Any:
+        for number, batch in enumerate(read(self, *args, since_id=since_id, **options)):
+            if since_id is not None and batch.num_rows > 5:
+                asked.append((since_id, number))
+                raise TooLong("it took too long")
+            yield batch
+
+    monkeypatch.setattr(DuckDBSource, "read", slow)
+    landed = run(world, START + 3 * DAY, config)["uni_tracking_spath"].landed
+    assert landed.rows_landed == 39 and len(asked) == 1
+    assert raw_orders(world) == [*range(1, 40), 50]
+    world.insert("uni_tracking_spath", [(51, START - 200 * DAY, 100, 0, 51)])
+    again = run(world, START + 3 * DAY + 15 * MINUTE, config)["uni_tracking_spath"].landed
+    assert (again.rows_read, again.rows_landed) == (2, 1), "by id again: the new one and the overlap"
 
 
 def test_a_first_load_by_id_that_died_skips_no_id(
