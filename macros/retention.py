@@ -9,8 +9,10 @@ in temporary tables while reading: found once, and so small that no engine takes
 from __future__ import annotations
 
 import logging
+import typing as t
 from dataclasses import replace
 
+from sqlglot import exp
 from sqlmesh import macro
 from sqlmesh.utils.errors import SQLMeshError
 
@@ -84,20 +86,20 @@ def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
     return [statement for step in steps for statement in known[step.name](found)]
 
 
-def read_retention(  # type: ignore[no-untyped-def]
-    engine,
-    model,
+def read_retention(
+    engine: t.Any,
+    model: t.Any,
     *,
-    table,
-    uti_table,
-    start,
-    end,
-    history_start,
-    retention_months,
-    raw_retention_days,
-    reference=None,
-    leaving_before=0,
-):
+    table: str,
+    uti_table: str,
+    start: int,
+    end: int,
+    history_start: str,
+    retention_months: int,
+    raw_retention_days: int,
+    reference: int | None = None,
+    leaving_before: int = 0,
+) -> Retention:
     """Reads, and gathers in temporary tables, all that the steps need to know. Changes nothing that lasts.
 
     `table` and `uti_table` name the physical tables of the mart and of uti; `start` and `end` are the interval,
@@ -151,7 +153,7 @@ def read_retention(  # type: ignore[no-untyped-def]
     returned = sorted(str(period) for period, *_ in answers.get("returned", []))
     if returned:
         gather(engine, found, RETURNED, returned_orders(found))
-    copies = ()
+    copies: t.Iterable[t.Any] = ()
     if due and mart.follows_anchor:
         copies = engine.fetchall(periods_with_copies(found, min(one.first for one in due)))
     return replace(
@@ -166,7 +168,7 @@ def read_retention(  # type: ignore[no-untyped-def]
     )
 
 
-def with_cutoff_and_orders(found, engine, months, reference):  # type: ignore[no-untyped-def]
+def with_cutoff_and_orders(found: Retention, engine: t.Any, months: int, reference: int | None) -> Retention:
     """The moment from which age is counted, for marts and raw, the cutoff, and the orders that history is asked for.
 
     Age is counted from LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart.
@@ -204,17 +206,17 @@ def with_cutoff_and_orders(found, engine, months, reference):  # type: ignore[no
     )
 
 
-def counted_from(moment, found):  # type: ignore[no-untyped-def]
+def counted_from(moment: int | None, found: Retention) -> int:
     """The newest status, or the interval's end if the status is dated after it; 0 while there is none."""
     return 0 if moment is None else min(int(moment), found.end)
 
 
-def behind(archived, cutoff):  # type: ignore[no-untyped-def]
+def behind(archived: int | None, cutoff: int) -> int:
     """The cutoff, or the moment behind what was archived, if that is later."""
     return cutoff if archived is None else max(int(archived) + 1, cutoff)
 
 
-def gather(engine, found, name, query):  # type: ignore[no-untyped-def]
+def gather(engine: t.Any, found: Retention, name: str, query: exp.Query) -> None:
     """Puts a query's rows in this evaluation's temporary table of that name.
 
     On DuckDB an evaluation may come again in one session: what broke off is not rolled back there.
@@ -223,34 +225,34 @@ def gather(engine, found, name, query):  # type: ignore[no-untyped-def]
     execute(engine, [drop, create] if engine.dialect == "duckdb" else [create])
 
 
-def ask(engine, *questions):  # type: ignore[no-untyped-def]
+def ask(engine: t.Any, *questions: exp.Query | None) -> dict[str, list[t.Any]]:
     """Subject -> its answers (period, oldest and newest, rows), of several questions in one statement.
 
     None is no question.
     """
-    answers = {}
+    answers: dict[str, list[t.Any]] = {}
     if asked := [question for question in questions if question is not None]:
         for subject, *row in engine.fetchall(union_all(asked)):
             answers.setdefault(str(subject), []).append(row)
     return answers
 
 
-def newest(answers, subject):  # type: ignore[no-untyped-def]
+def newest(answers: dict[str, list[t.Any]], subject: str) -> int | None:
     """The newest event time that was found of a subject; None where there is none, or it was not asked for."""
     return max((int(row[2]) for row in answers.get(subject, []) if row[2] is not None), default=None)
 
 
-def lowest_and_highest(answers, subject):  # type: ignore[no-untyped-def]
+def lowest_and_highest(answers: dict[str, list[t.Any]], subject: str) -> tuple[int, int] | None:
     """Both bounds that were found of a subject; None where there are none."""
     return next(((int(row[1]), int(row[2])) for row in answers.get(subject, []) if row[1] is not None), None)
 
 
-def number(answers, subject):  # type: ignore[no-untyped-def]
+def number(answers: dict[str, list[t.Any]], subject: str) -> int:
     """The rows that were counted of a subject; 0 where it was not asked for."""
     return sum(int(rows) for *_, rows in answers.get(subject, []))
 
 
-def due_by_period(rows):  # type: ignore[no-untyped-def]
+def due_by_period(rows: list[t.Any]) -> tuple[Due, ...]:
     """What is due, by half-year; of answers."""
     return tuple(
         Due(period=str(period), first=int(first), until=int(last) + 1, rows=int(count))

@@ -99,7 +99,7 @@ def landed_within(start: int, end: int) -> exp.Expr:
     return exp.and_(landed >= timestamp(start), landed.copy() < timestamp(end))
 
 
-def execute(engine, statements):  # type: ignore[no-untyped-def]
+def execute(engine: t.Any, statements: t.Iterable[exp.Expr]) -> None:
     """Executes finished statements through SQLMesh's engine adapter; the names in them are physical already.
 
     What lays a table out on Redshift is left out on DuckDB.

@@ -7,6 +7,8 @@ deleted from the mart.
 
 from __future__ import annotations
 
+import typing as t
+
 from sqlglot import exp
 
 from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, active_orders, forgettable, scratch, temporary
@@ -26,7 +28,7 @@ UNROUTED = "order_tracking_unrouted_rows"
 """period: one row for each row that should have been archived and has no copy."""
 
 
-def steps_by_name():  # type: ignore[no-untyped-def]
+def steps_by_name() -> dict[str, t.Callable[[Retention], list[exp.Expr]]]:
     """The steps that a model may name in @retention, each a function from what was read to statements."""
     return {"clean": clean, "archive": archive, "check": check, "trim": trim, "forget_raw": forget_raw}
 

@@ -9,6 +9,8 @@ At a tenth of peak volume, 400 MB of buffers: ranges 29 to 34 s of CPU, single s
 
 from __future__ import annotations
 
+import typing as t
+
 from sqlglot import exp
 from sqlmesh import macro
 
@@ -81,12 +83,14 @@ def find_suspects(evaluator):  # type: ignore[no-untyped-def]
     return []
 
 
-def no_suspects():  # type: ignore[no-untyped-def]
+def no_suspects() -> list[exp.Expr]:
     """The statements that make the temporary table, empty."""
     return temporary(SUSPECTS, exp.select(exp.cast(exp.null(), "BIGINT").as_("order_id")).where(exp.false()))
 
 
-def comparisons(marts, ages, in_range, tolerance):  # type: ignore[no-untyped-def]
+def comparisons(
+    marts: dict[str, str], ages: dict[str, list[str]], in_range: exp.Expr, tolerance: int
+) -> list[exp.Expr]:
     """The statements that put the orders of a range that stand out in the temporary table.
 
     Args:
@@ -113,7 +117,7 @@ def comparisons(marts, ages, in_range, tolerance):  # type: ignore[no-untyped-de
     return [exp.Insert(this=into.copy(), expression=query) for query in found]
 
 
-def range_starts(uti, engine):  # type: ignore[no-untyped-def]
+def range_starts(uti: str, engine: t.Any) -> list[int]:
     """The order numbers at which ranges begin, but the first; few orders have none. Archived orders count too."""
     sample = sql_from_template(
         """
@@ -128,7 +132,7 @@ def range_starts(uti, engine):  # type: ignore[no-untyped-def]
     return sorted({*orders[step::step]})
 
 
-def reach(start, end):  # type: ignore[no-untyped-def]
+def reach(start: int | None, end: int | None) -> exp.Expr:
     """The condition that an order's number lies in a half-open range; None is no bound.
 
     Example:
@@ -136,6 +140,6 @@ def reach(start, end):  # type: ignore[no-untyped-def]
         'order_id >= 10'
     """
     order = exp.column("order_id")
-    bounds = [order >= start] if start is not None else []
+    bounds: list[exp.Expr] = [order >= start] if start is not None else []
     bounds += [order < end] if end is not None else []
     return exp.and_(*bounds) if bounds else exp.true()
