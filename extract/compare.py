@@ -119,7 +119,7 @@ def staged_parts(
 
 
 def _doubled(session: Warehouse, table: Table, staged: Staged) -> list[Unequal]:
-    keys = ["order_id"] if table.mart.one_row_per_order else table.identity
+    keys = ["order_id"] if table.mart.one_row_per_order else table.compared
     return _counted(
         session,
         table,

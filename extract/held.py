@@ -25,7 +25,7 @@ def held_rows(
     Of an order's versions of one second only the one that landed last is held, of the orders that were staged: so a
     value that was changed and changed back, without a new time, lands again.
     """
-    columns = list(dict.fromkeys([*table.identity, "landed_at"]))
+    columns = list(dict.fromkeys([*table.compared, "landed_at"]))
     raw = exp.select(*columns_of(columns)).from_(table_node(table.raw)).where(exp.column(table.time) >= first)
     places = [raw, *(rows_beyond_raw(warehouse, table, columns, first) if reaches_back else ())]
     within = union_all([place.where(exp.column(table.time) <= last) for place in places])
@@ -43,7 +43,7 @@ def held_rows(
         WHERE recency_rank = 1
         """,
         {"versions": within, "staged": staged.table},
-        columns=columns_of(table.identity),
+        columns=columns_of(table.compared),
         versions=columns_of(columns, "versions"),
     )
 
@@ -146,6 +146,6 @@ def _pending(warehouse: Warehouse, table: Table, columns: Sequence[str], since: 
     if stands(warehouse, table.mart.name):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")
     if newest is not None:  # a TIMESTAMP, which is UTC without saying so
-        grace_cutoff = epoch_of(newest) - 2 * QUARTER_HOUR
-        query = query.where(exp.column("landed_at") > timestamp(grace_cutoff))
+        surely_there = epoch_of(newest) - 2 * QUARTER_HOUR
+        query = query.where(exp.column("landed_at") > timestamp(surely_there))
     return query.distinct()

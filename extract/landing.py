@@ -203,7 +203,7 @@ def _landing(
         },
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
-        same=identical("held", "fresh", [name for name in table.identity if name != "order_id"], table.columns),
+        same=identical("held", "fresh", [name for name in table.compared if name != "order_id"], table.columns),
         stamp=stamp_literal(stamp),
     )
 
@@ -214,7 +214,7 @@ def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
     A scan is never changed by a cycle: its key is all that is compared. This is how a column that was added, or a value
     that was corrected at the source, comes into old scans.
     """
-    others = [name for name in table.columns if name not in table.identity]
+    others = [name for name in table.columns if name not in table.compared]
     if not others:
         return 0
     standing = warehouse.objects_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA, RAW_SCHEMA])
@@ -232,7 +232,7 @@ def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
 
 def _renewal(table: Table, staged: Staged, place: str, others: list[str]) -> exp.Expr:
     """The UPDATE of one place's scans."""
-    keys = [name for name in table.identity if name != "order_id"]
+    keys = [name for name in table.compared if name != "order_id"]
     values = ", ".join(f"{name} = fresh.{name}" for name in others)
     return sql_from_template(
         f"""

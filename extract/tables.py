@@ -58,8 +58,8 @@ class Table:
         return self.mart.event_time
 
     @property
-    def identity(self) -> list[str]:
-        """The columns in which a row that is held already agrees: for a scan its key, otherwise the whole content."""
+    def compared(self) -> list[str]:
+        """The columns in which a row that comes agrees with one that is held: of a scan its key, otherwise all."""
         return list(self.columns) if self.mart.one_row_per_order else scan_key()
 
     @property

@@ -157,7 +157,7 @@ def _reached(warehouse: Warehouse, table: Table) -> exp.Expr:
 
 def _in_both(warehouse: Warehouse, table: Table) -> int:
     """Rows of the mart whose identical copy history holds. What is newer than all of history need not be looked at."""
-    names = [name for name in table.identity if name != "order_id"]
+    names = [name for name in table.compared if name != "order_id"]
     keys = [*names, "landed_at"] if table.mart.one_row_per_order else names
     query = """
         SELECT COUNT(*) FROM mart
@@ -182,7 +182,7 @@ def _whereabouts(table: Table, reached: exp.Expr, settled: int, in_range: exp.Ex
 
     A version of an order is superseded where mart or history holds a newer one.
     """
-    names = [name for name in table.identity if name != "order_id"]
+    names = [name for name in table.compared if name != "order_id"]
     keys = ["landed_at", *names] if table.mart.one_row_per_order else names
     ages = list(dict.fromkeys([table.time, "landed_at", *names]))
     columns = ["order_id", *ages]
