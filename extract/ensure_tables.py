@@ -16,6 +16,7 @@ from macros.history import (
     add_column,
     create_table,
     drop_history_view,
+    history_period,
     history_table,
     history_view,
     renew_history_view,
@@ -23,7 +24,7 @@ from macros.history import (
     shows_periods,
 )
 from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, RAW_SCHEMA
-from macros.periods import is_period, period_bounds, periods_between
+from macros.periods import period_bounds, periods_between
 
 EXTRACT_LOG = f"{RAW_SCHEMA}.extract_log"
 REJECTED_ROWS = f"{RAW_SCHEMA}.rejected_rows"
@@ -156,8 +157,7 @@ def _table(
 
 def standing_periods(names: Iterable[str], alias: str) -> set[str]:
     """The half-years of a mart that have a history table among these names, also those before `history_start`."""
-    start = history_table(alias, "")
-    return {period for name in names if is_period(period := name.removeprefix(start)) and name.startswith(start)}
+    return {period for name in names if (period := history_period(name, alias))}
 
 
 def look_before_plan(

@@ -11,9 +11,8 @@ from extract.ensure_tables import standing_periods
 from extract.errors import WarehouseError
 from extract.ownership import production_names
 from extract.warehouse import Warehouse
-from macros.history import history_table
+from macros.history import history_period, history_table
 from macros.marts import HISTORY_SCHEMA, Mart, marts
-from macros.periods import is_period
 from macros.sql import table_node, union_all
 
 IN_MART = "mart"
@@ -82,9 +81,8 @@ def _rows_in_catalog(warehouse: Warehouse) -> dict[tuple[str, str], int]:
     counts = {(mart.alias, IN_MART): 0 for mart in marts()}
     for held_in, name, held in warehouse.fetchall(exp.select(schema, table, rows).from_("svv_table_info")):
         for mart in marts():
-            history = history_table(mart.alias, "").split(".")[1]
-            if held_in == HISTORY_SCHEMA and name.startswith(history) and is_period(name.removeprefix(history)):
-                counts[mart.alias, name.removeprefix(history)] = int(held)
+            if period := history_period(f"{held_in}.{name}", mart.alias):
+                counts[mart.alias, period] = int(held)
             elif f"{held_in}.{name}" == shown.get(mart.name.split(".")[-1]):
                 counts[mart.alias, IN_MART] = int(held)
     return counts
