@@ -107,10 +107,11 @@ class SourceWriter:
             _MySQL(Address.parse(url)) if url.lower().startswith("mysql:") else _DuckDB(duckdb_path(url))
         )
         existing = self._backend.existing()
-        if SIMULATION not in existing and existing & set(SOURCE_TABLES):
+        others = {name for name in existing if name in SOURCE_TABLES or name.startswith("order_tracking_raw.")}
+        if SIMULATION not in existing and others:
             self._backend.close()
             raise SourceWriteError(
-                f"This source already has {', '.join(sorted(existing & set(SOURCE_TABLES)))}, "
+                f"This database already has {', '.join(sorted(others)[:3])}, "
                 "not written by a simulation. Nothing was changed. Name an empty database or a new file."
             )
         self.written: Written | None = self._backend.written() if SIMULATION in existing else None
@@ -216,7 +217,12 @@ class _DuckDB:
             ) from error
 
     def existing(self) -> set[str]:
-        return {row[0].lower() for row in self._connection.execute("SHOW TABLES").fetchall()}
+        """Also those of other schemas, as a warehouse has them."""
+        tables = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database()"
+        return {
+            (name if schema == "main" else f"{schema}.{name}").lower()
+            for schema, name in self._connection.execute(tables).fetchall()
+        }
 
     def written(self) -> Written | None:
         row = self._connection.execute(f"SELECT * FROM {SIMULATION}").fetchone()

@@ -29,7 +29,7 @@ def parse_time(text: str) -> dt.datetime:
     """An ISO 8601 time; without a zone it is UTC, whatever the process's time zone. ValueError says what is wrong."""
     try:
         return as_utc(dt.datetime.fromisoformat(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"'{text}' is no ISO time; write for example 2025-09-01T12:15:30") from None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlglot import exp
 
-from extract.errors import WarehouseError
+from extract.errors import ConfigurationError, WarehouseError
 from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, Table
@@ -77,6 +77,7 @@ def ensure_tables(
     if held is None:
         held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
+    refuse_lost_columns(held, config.tables)
     statements = missing_objects(config, now, held, warehouse.is_redshift)
     if statements:
         lacking = [  # where a schema stands it needs no right to create one
@@ -89,6 +90,20 @@ def ensure_tables(
         if gains and warehouse.is_redshift
     ]
     return [warning for warning in widened if warning]
+
+
+def refuse_lost_columns(held: Mapping[str, Standing], tables: Iterable[Table]) -> None:
+    """ConfigurationError where raw has a column that external_models.yaml has lost: it would land as NULL unseen."""
+    lost = [
+        f"{table.raw} has {', '.join(columns)}"
+        for table in tables
+        if table.raw in held and (columns := sorted({*held[table.raw].columns} - {*table.raw_columns}))
+    ]
+    if lost:
+        raise ConfigurationError(
+            f"external_models.yaml lacks columns that stand in the warehouse: {'; '.join(lost)}; nothing was done, for "
+            "rows would land without them. Put their lines back. (No column is taken away: make plan refuses it, too.)"
+        )
 
 
 def _widen_view(warehouse: Warehouse, table: Table, create: exp.Expr) -> str:

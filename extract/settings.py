@@ -10,11 +10,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from dotenv import load_dotenv
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -49,6 +52,9 @@ HINTS = {
     "REDSHIFT_DB_USER": "or REDSHIFT_SERVERLESS_WORK_GROUP",
 }
 """What else would do in place of a variable."""
+
+PREFIXES = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "ALERT_", "STATUS_")
+"""How the names of settings begin."""
 
 _ROLE = r"default|arn:aws[\w-]*:iam::\d{12}:role/[\w+=,.@/:-]+"
 _PREFIX = r"s3://[a-z0-9][a-z0-9.-]+(/[^'\\\s]*)?"
@@ -380,9 +386,43 @@ def load_settings_file() -> None:
     """Takes what the environment does not set from the project's .env file, if there is one.
 
     SQLMesh reads the same file by itself, but lets it override the environment; so it is told not to.
+    Raises ConfigurationError where it cannot be understood, or has a name like a setting's that is none: what it means
+    would count as not set, and the command would work on another warehouse.
     """
-    load_dotenv(PROJECT / ".env", override=False)
+    file = PROJECT / ".env"
+    if not os.environ.get("PYTHON_DOTENV_DISABLED") and file.exists():
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{file} cannot be read: {error}; nothing was done.") from error
+        _refuse_mistakes(file, text)
+        load_dotenv(stream=StringIO(text), override=False)
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+
+
+def known_names() -> list[str]:
+    """All variables that a user sets; .env.example explains each."""
+    parts = (Settings, RedshiftSettings, PasswordLogin, ClusterLogin, ServerlessLogin, StateSettings)
+    named = {str(field.alias) for part in parts for field in part.model_fields.values()}
+    asked_elsewhere = {"ORDER_TRACKING_DUCKDB", "ORDER_TRACKING_START", "ALERT_URLS"}
+    return sorted((named | asked_elsewhere) - {"ORDER_TRACKING_REDSHIFT", "REDSHIFT_LOGIN", "REDSHIFT_STATE"})
+
+
+def _refuse_mistakes(file: Path, text: str) -> None:
+    """Names no value: it may be a password."""
+    lines = [*parse_stream(StringIO(text))]
+    known = known_names()
+    wrong = [
+        f"line {line.original.line} is no NAME=value (are its quotation marks closed?)" for line in lines if line.error
+    ]
+    for name in [line.key for line in lines if line.key and line.key.startswith(PREFIXES)]:
+        if name not in known and not name.startswith("ORDER_TRACKING_TEST_"):
+            meant = get_close_matches(name, known, 1)
+            wrong.append(f"{name} is no setting{f' (is {meant[0]} meant?)' if meant else ''}")
+    if wrong:
+        raise ConfigurationError(
+            f"{file} has mistakes; nothing was done. {'. '.join(wrong)}. .env.example explains each setting."
+        )
 
 
 def is_debugged() -> bool:

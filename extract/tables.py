@@ -22,7 +22,7 @@ from extract.column_types import KNOWN, arrow_type
 from extract.errors import ConfigurationError
 from extract.settings import PROJECT, mistakes_of
 from extract.source_reads import Limits, SourceTable
-from macros.marts import RAW_SCHEMA, Mart, mart_of, marts, scan_key
+from macros.marts import RAW_SCHEMA, Mart, mart_of, marts, needed_columns, scan_key
 from macros.periods import parse_period
 
 EXTRACTED = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
@@ -212,10 +212,10 @@ def _read_history_start(project: Path, mistakes: list[str]) -> str:
         start = str(project_variables(project)["history_start"])
         parse_period(start)
         return start
+    except (OSError, YAMLError, UnicodeDecodeError, jinja2.TemplateError, TypeError, KeyError) as error:
+        mistakes.append(f"{project / 'config.yaml'} cannot be read: {' '.join(str(error).split())}")
     except ValueError as error:
         mistakes.append(f"config.yaml: history_start (ORDER_TRACKING_HISTORY_START) {error}")
-    except (OSError, YAMLError, TypeError, KeyError) as error:
-        mistakes.append(f"{project / 'config.yaml'} cannot be read: {error}")
     return ""
 
 
@@ -232,26 +232,34 @@ def _read_settings(file: Path, mistakes: list[str]) -> _File | None:
 def _read_columns(file: Path, mistakes: list[str]) -> dict[str, dict[str, exp.DataType]]:
     """Table -> its columns (lower case) with their types, without landed_at."""
     try:
-        listed = {model["name"]: dict(model["columns"]) for model in _read_yaml(file)}
+        models = [(model["name"], dict(model["columns"])) for model in _read_yaml(file)]
     except _Unreadable as error:
         mistakes.append(str(error))
         return {}
     except (TypeError, KeyError, ValueError):
         mistakes.append(f"{file.name} is no list of models, each with name and columns")
         return {}
-    return {name: _typed(f"{RAW_SCHEMA}.{name}_raw", listed, mistakes) for name in EXTRACTED}
+    names = [name for name, _ in models]
+    mistakes += [f"{file.name} lists {name} more than once" for name in dict.fromkeys(names) if names.count(name) > 1]
+    return {name: _typed(f"{RAW_SCHEMA}.{name}_raw", dict(models), mistakes) for name in EXTRACTED}
 
 
 def _typed(model: str, listed: dict[str, dict[str, Any]], mistakes: list[str]) -> dict[str, exp.DataType]:
     where, columns = f"external_models.yaml: {model}", {}
     for name, written in listed.get(model, {}).items():
+        if str(name).lower() in columns:
+            mistakes.append(f"{where} lists {str(name).lower()} more than once")
         try:
-            columns[str(name).lower()] = exp.DataType.build(str(written), dialect="redshift")
+            kind = exp.DataType.build(str(written), dialect="redshift")
+            if not isinstance(kind.this, exp.DataType.Type):
+                raise ValueError(written)
+            columns[str(name).lower()] = kind
         except (SqlglotError, ValueError):
             mistakes.append(f"{where} has {name} as {written}, which is no type")
     columns.pop("landed_at", None)
-    if not columns:
-        mistakes.append(f"{where} has no columns")
+    mart = next(mart for mart in marts() if mart.raw == model)
+    if lacking := [name for name in needed_columns(mart) if name not in columns]:
+        mistakes.append(f"{where} lacks {', '.join(lacking)}, which the rules need")
     for name, kind in columns.items():
         if why := why_unusable(name):
             other = re.sub(r"\W", "_", name) + "_1"
@@ -261,7 +269,7 @@ def _typed(model: str, listed: dict[str, dict[str, Any]], mistakes: list[str]) -
             )
         if arrow_type(kind) is None:
             mistakes.append(f"{where} has {name} as {kind.sql('redshift')}; an extract lands {KNOWN}")
-    for name in ("order_id", next(mart.event_time for mart in marts() if mart.raw == model)):
+    for name in ("order_id", mart.event_time):
         if name in columns and not columns[name].is_type("BIGINT"):
             mistakes.append(f"{where} has {name} as {columns[name].sql('redshift')}; it must be BIGINT")
     return columns
@@ -274,7 +282,7 @@ class _Unreadable(Exception):
 def _read_yaml(file: Path) -> Any:
     try:
         return _parsed(file.read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as error:
+    except (OSError, YAMLError, UnicodeDecodeError) as error:
         raise _Unreadable(f"{file} cannot be read: {' '.join(str(error).split())}") from error
 
 

@@ -96,6 +96,17 @@ def scan_key() -> list[str]:
     return ["order_id", "pathtime", "code", "traceseq"]
 
 
+def needed_columns(mart: Mart) -> list[str]:
+    """The columns that the rules are made of; all others may be as the source has them.
+
+    Example:
+        >>> needed_columns(mart_of("uti"))
+        ['order_id', 'update_time', 'tno']
+    """
+    named = ["order_id", mart.event_time, mart.order_mark, *mart.sortkey]
+    return [*dict.fromkeys([*filter(None, named), *([] if mart.one_row_per_order else scan_key())])]
+
+
 def identity(mart: Mart, columns: t.Iterable[str]) -> list[str]:
     """The columns, beside order_id, in which a row and its copy agree; the deciding ones first.
 

@@ -49,6 +49,8 @@ def parse_period(period: str) -> tuple[int, int]:
     year, separator, half = period.partition("_h")
     if not separator or len(year) != 4 or not year.isdigit() or half not in ("1", "2"):
         raise ValueError(f"'{period}' is no period: write a year and its half, for example 2024_h1")
+    if not 1970 <= int(year) < 2200:
+        raise ValueError(f"'{period}' is no period: its year is not from 1970 to 2199")
     return int(year), int(half)
 
 

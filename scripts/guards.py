@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ def refuse_without_the_marts(warehouse: Warehouse, marts: Iterable[str]) -> None
     try:
         warehouse.fetchall(" UNION ALL ".join(f"SELECT order_id FROM {mart} WHERE 1 = 0" for mart in marts))
     except WarehouseError as error:
+        if renamed := re.search(r'Catalog "([^"]+)" does not exist', str(error)):
+            raise CycleFailed(
+                f"The warehouse file was made with the name {renamed[1]}.duckdb, by which its views find their tables; "
+                f"nothing was landed. Give it this name again: a copy is called {renamed[1]}.duckdb in another folder."
+            ) from error
         raise CycleFailed(
             f"A mart cannot be read: {error} Nothing was landed, for SQLMesh would make a mart that is gone anew, of "
             "the last rows alone; see docs/recovery.md, 'A mart is gone'."

@@ -115,9 +115,12 @@ def slowest(statements: list[TimedStatement]) -> str:
     return ", ".join(f"{each.label} {each.seconds:.1f} s" for each in long[:NAMED])
 
 
+STATEMENTS_BEGIN = "seconds,what,sql"
+
+
 def write_statements(statements: list[TimedStatement], file: Path) -> None:
     """All of them as CSV, in the order in which they began."""
     with file.open("w", newline="", encoding="utf-8") as out:
         lines = csv.writer(out)
-        lines.writerow(["seconds", "what", "sql"])
+        lines.writerow(STATEMENTS_BEGIN.split(","))
         lines.writerows([f"{each.seconds:.4f}", each.label, each.sql] for each in statements)

@@ -72,18 +72,20 @@ def command(
       order-tracking cycle --at 2025-09-01T12:15:30 --source duckdb:///source.duckdb
     """
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
-    from extract.errors import ConfigurationError
+    from extract.errors import ConfigurationError, in_words
     from scripts.progress import table_progress
     from scripts.run_cycle import run_cycle
-    from scripts.statement_times import write_statements
+    from scripts.statement_times import STATEMENTS_BEGIN, write_statements
+    from scripts.written_files import place_for
 
     if statements and not statements.parent.is_dir():
         raise ConfigurationError(f"There is no folder {statements.parent} for --statements; nothing was done.")
     if statements:
         try:
-            statements.touch()
+            place_for(statements, STATEMENTS_BEGIN).touch()
         except OSError as error:
-            raise ConfigurationError(f"{statements} cannot be written ({error.strerror}); nothing was done.") from error
+            cause = error.strerror or in_words(error)
+            raise ConfigurationError(f"{statements} cannot be written ({cause}); nothing was done.") from error
     reconcile_since = None if since is None else reconcile_start(None if since == dt.datetime.min else since, at)
     with table_progress() as progress:
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from extract.errors import PageNotWritten, WarehouseError, in_words
 from extract.s3_parts import put_object
 from extract.settings import RedshiftSettings, in_project
+from scripts.written_files import replace
 
+PAGE_BEGINS = "<!doctype html>"
 ADDRESS = re.compile(r"s3://[^/\s]+/\S*[^/\s]")
 
 
@@ -29,20 +30,9 @@ def write_page(page: str, place: str | Path, settings: RedshiftSettings | None) 
                 raise PageNotWritten(f"The status page cannot be written: {place} is no s3://bucket/key.")
             put_object(str(place), data, "text/html; charset=utf-8", settings)
         else:
-            _replace(in_project(place), data)
+            replace(in_project(place), data, PAGE_BEGINS)
     except OSError as error:
         cause = error.strerror or in_words(error)
         raise PageNotWritten(f"The status page cannot be written to {place}: {cause}.") from error
     except WarehouseError as error:
         raise PageNotWritten(f"The status page cannot be written to {place}: {in_words(error)}.") from error
-
-
-def _replace(file: Path, data: bytes) -> None:
-    if file.is_dir():
-        raise IsADirectoryError("it is a folder")
-    meanwhile = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        meanwhile.write_bytes(data)
-        meanwhile.replace(file)
-    finally:
-        meanwhile.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ from bench.source_writer import SourceWriteError, SourceWriter
 from extract.mysql_address import Address
 from extract.source import SourceTable, TimeRange, open_source
 from tests.support.commands import simulate as main
+from tests.support.world import World
 
 T = datetime(2026, 5, 1, tzinfo=UTC)
 SIX_MONTHS = 184 * DAY
@@ -291,6 +292,13 @@ def test_a_real_source_is_never_written(url: str) -> None:
             file_connection.execute(f"CREATE TABLE {UTI} (order_id BIGINT)")
     with pytest.raises(SourceWriteError, match="not written by a simulation"):
         simulate(url, orders=10, months=1, seed=1, at=T)
+
+
+def test_a_warehouse_is_no_place_for_a_source(world: World) -> None:
+    before = world.warehouse_file.read_bytes()
+    with pytest.raises(SourceWriteError, match=r"already has order_tracking_raw\..*Nothing was changed"):
+        simulate(f"duckdb:///{world.warehouse_file}", orders=5, months=1, seed=1, at=T)
+    assert world.warehouse_file.read_bytes() == before
 
 
 def test_mysql_has_a_real_ones_keys_and_indexes(mysql_database: str) -> None:

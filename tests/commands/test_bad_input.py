@@ -10,14 +10,16 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from extract.errors import ExtractFailed, LockHeld, SourceError, WarehouseError
+from extract.errors import ConfigurationError, CycleFailed, ExtractFailed, LockHeld, SourceError, WarehouseError
 from extract.lock import run_lock
+from extract.tables import load_config
 from tests.conftest import START
 from tests.marts.test_retention import physical
 from tests.support.commands import cycle as run_cycle_command
@@ -148,6 +150,63 @@ def test_missing_tables_and_columns_are_all_named_and_nothing_is_read(world: Wor
         world.cycle()
     assert "ecs_order_info" in str(error.value) and "traceseq" in str(error.value).lower()
     assert world.query("SELECT COUNT(*) FROM order_tracking_raw.uni_tracking_info_raw") == [(0,)]
+
+
+def test_a_warehouse_under_another_name_is_told_by_the_name_that_it_was_made_with(world: World) -> None:
+    world.order(1, START)
+    world.cycle()
+    made = world.warehouse_file
+    other = made.with_name("copied.duckdb")
+    shutil.copy(made, other)
+    told = f"made with the name {made.name}, .*nothing was landed"
+    with mock.patch.dict(os.environ, {"ORDER_TRACKING_DUCKDB": str(other)}), pytest.raises(CycleFailed, match=told):
+        world.cycle()
+
+
+def test_a_column_that_its_file_has_lost_is_refused_before_rows_land_without_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.order(1, START)
+    world.cycle()
+    whole = load_config()
+    uti = replace(whole.tables[0], columns={k: v for k, v in whole.tables[0].columns.items() if k != "status"})
+    monkeypatch.setattr(
+        "scripts.run_cycle.load_config", lambda project: replace(whole, tables=(uti, *whole.tables[1:]))
+    )
+    world.order(2, START + 16 * MINUTE)
+    with pytest.raises(ConfigurationError, match=r"lacks columns.*uni_tracking_info_raw has status; nothing was done"):
+        world.cycle()
+    monkeypatch.undo()
+    assert 2 not in world.uti()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("    update_time: BIGINT\n", "", "uni_tracking_info_raw lacks update_time, which the rules need"),
+        ("    traceseq: INTEGER\n", "", "uni_tracking_spath_raw lacks traceseq, which the rules need"),
+        ("    status: INTEGER\n", "    status: INTEGER\n    Status: BIGINT\n", "lists status more than once"),
+        ("    status: INTEGER\n", '    status: "INTEGER; DROP TABLE x"\n', "has status as INTEGER; DROP TABLE x"),
+        (
+            "- name: order_tracking_raw.ecs",
+            "- name: order_tracking_raw.uni_tracking_info_raw\n  columns: {}\n- name: order_tracking_raw.ecs",
+            "lists order_tracking_raw.uni_tracking_info_raw more than once",
+        ),
+        ("    status: INTEGER\n", "    status: INTEGER # \udce9\n", "cannot be read: 'utf-8' codec"),
+    ],
+)
+def test_a_list_of_columns_that_cannot_be_meant_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    for name in ("config.yaml", "external_models.yaml"):
+        shutil.copy(PROJECT / name, tmp_path / name)
+    (tmp_path / "extract").mkdir()
+    shutil.copy(PROJECT / "extract" / "tables.yaml", tmp_path / "extract" / "tables.yaml")
+    file = tmp_path / "external_models.yaml"
+    text = file.read_text()
+    assert text.count(old) >= 1
+    file.write_bytes(text.replace(old, new, 1).encode(errors="surrogateescape"))
+    with pytest.raises(ConfigurationError) as refused:
+        load_config(tmp_path)
+    assert told in str(refused.value), refused.value
 
 
 def test_a_source_that_is_not_there_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,16 @@ import pytest
 from extract import settings
 from extract.errors import ConfigurationError, SourceUrlError
 from extract.mysql_address import Address
-from extract.settings import PROJECT, read_settings, share_warehouse_file, warehouse_file, without, without_secrets
+from extract.settings import (
+    PROJECT,
+    known_names,
+    load_settings_file,
+    read_settings,
+    share_warehouse_file,
+    warehouse_file,
+    without,
+    without_secrets,
+)
 from extract.source import duckdb_path
 from tests.conftest import START
 from tests.support.certificates import certificate
@@ -210,6 +219,48 @@ def test_a_cycle_from_another_folder_works_on_the_projects_warehouse(world: Worl
     assert not [path.name for path in elsewhere.iterdir() if path.suffix == ".duckdb"]
     world.warehouse_file = project / "warehouse.duckdb"
     assert list(world.uti()) == [1]
+
+
+def test_the_example_names_every_setting_and_no_other() -> None:
+    lines = (PROJECT / ".env.example").read_text(encoding="utf-8").splitlines()
+    assert sorted({line.split("=")[0] for line in lines if line[:1].isupper()}) == known_names()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'ORDER_TRACKING_GATEWAY="redshift\nREDSHIFT_PASSWORD=hush-4711\n', "line 1 is no NAME=value"),
+        (b"ORDER_TRACKING_GATEWY=redshift\n", "ORDER_TRACKING_GATEWY is no setting (is ORDER_TRACKING_GATEWAY meant?)"),
+        (b"REDSHIFT_PASSWORD=hush-4711\xe9\n", "cannot be read: 'utf-8' codec"),
+        (None, "cannot be read: [Errno 21] Is a directory"),
+    ],
+    ids=["open quote", "misspelled", "latin1", "folder"],
+)
+def test_a_settings_file_with_a_mistake_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, told: str
+) -> None:
+    """Else the command would go on without it, on another warehouse."""
+    monkeypatch.setattr("extract.settings.PROJECT", tmp_path)
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED", raising=False)
+    file = tmp_path / ".env"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings_file()
+    assert told in str(refused.value) and "nothing was done" in str(refused.value)
+    assert "hush" not in str(refused.value) and not os.environ.get("REDSHIFT_PASSWORD")
+
+
+def test_a_settings_file_sets_what_the_environment_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extract.settings.PROJECT", tmp_path)
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED", raising=False)
+    monkeypatch.setenv("STATE_PORT", "6000")
+    monkeypatch.delenv("STATE_HOST", raising=False)
+    (tmp_path / ".env").write_text("# ours\nexport STATE_HOST='db'\nSTATE_PORT=7000\nAWS_PROFILE=x\n")
+    load_settings_file()
+    assert (os.environ.pop("STATE_HOST"), os.environ["STATE_PORT"]) == ("db", "6000")
 
 
 def test_a_setting_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
