@@ -28,7 +28,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("plain_sqlmesh")
 def test_a_cycle_leaves_its_page_and_nothing_beside_it(world: World, page: Path) -> None:
-    page.write_text("the page before")
+    page.write_text("<!doctype html>the page before")
     world.order(1, world.now + MINUTE)
     told: list[str] = []
     cycle = world.cycle(report=told.append)
