@@ -45,10 +45,11 @@ def test_a_cycle_leaves_one_row_with_its_rows_phases_and_freshness(world: World)
     )
     assert (moment, outcome, landed, rejected, archived) == ("2025-09-01 00:15:00", "done", 6, 1, 3)
     assert (uti, ecs, uts) == (START + MINUTE,) * 3
-    extract, marts = json.loads(phases)
+    start, extract, marts = json.loads(phases)
+    assert start == {"phase": "start", "seconds": start["seconds"]}
     assert extract == {"phase": "extract", "seconds": extract["seconds"], "read": 7, "landed": 6, "rejected": 1}
     assert (marts["archived"], marts["archived_uti"], marts["archived_uts"]) == (3, 1, 1)
-    assert seconds >= extract["seconds"] + marts["seconds"] > 0
+    assert seconds >= start["seconds"] + extract["seconds"] + marts["seconds"] > 0
     assert (warnings, error) == (None, None)
 
 
@@ -69,7 +70,7 @@ def test_a_cycle_that_fails_leaves_its_row_without_passwords(world: World, monke
         world.cycle()
     ((outcome, error, landed, phases),) = logged(world, "outcome, error, rows_landed, phases")
     assert (outcome, error, landed) == ("failed", "sqlmesh run failed: no login with ***", 3)
-    assert [phase["phase"] for phase in json.loads(phases)] == ["extract"]
+    assert [phase["phase"] for phase in json.loads(phases)] == ["start", "extract"]
 
 
 def test_a_cycle_whose_reconcile_fails_leaves_its_row_as_failed_at_once(
@@ -86,7 +87,7 @@ def test_a_cycle_whose_reconcile_fails_leaves_its_row_as_failed_at_once(
         world.cycle(reconcile_since=START)
     ((outcome, error, phases),) = logged(world, "outcome, error, phases")
     assert outcome == "failed" and error.startswith("The reconcile failed: gone away")
-    assert [phase["phase"] for phase in json.loads(phases)] == ["extract", "reconcile", "marts"]
+    assert [phase["phase"] for phase in json.loads(phases)] == ["start", "extract", "reconcile", "marts"]
     assert cycle_log.kept_rows("local") == [] and world.uti()
 
 

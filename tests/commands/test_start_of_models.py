@@ -49,7 +49,8 @@ def test_a_first_cycle_tells_the_day_and_later_commands_find_the_same(
     world.order(1, first - MINUTE)
     told: list[str] = []
     world.cycle(first, report=told.append)
-    assert told[0].endswith(f"models start on {day}")
+    assert [line for line in told if "models start on" in line] == [told[1]]
+    assert told[1].endswith(f"models start on {day}")
     assert started(world) == {day}
     with closing(open_warehouse()) as warehouse:
         assert first_day(log_state(warehouse), first + 40 * DAY) == day
@@ -100,7 +101,7 @@ def test_the_users_own_start_comes_first(make_world: Callable[..., World], monke
     world.order(1, START)
     told: list[str] = []
     world.cycle(report=told.append)
-    assert told[0].endswith("models start on 2025-01-01")
+    assert any(line.endswith("models start on 2025-01-01") for line in told)
     assert started(world) == {"2025-01-01"}
 
 
