@@ -1,4 +1,4 @@
-"""What is due: one frozen object, and the queries that fill it. The anchor rule and the half-years stand here, too."""
+"""What is due: a frozen object, filled in three stages, and the queries for it. The anchor rule stands here, too."""
 
 from __future__ import annotations
 
@@ -32,22 +32,15 @@ class Due:
 
 
 @dataclass(frozen=True)
-class Retention:
-    """What one evaluation works on. All moments are epoch seconds. (No defaults: SQLMesh would take them for globals.)
+class Evaluation:
+    """One interval of one mart: what is known before anything is read.
+
+    All moments are epoch seconds. (No defaults, here and below: SQLMesh would take them for globals.)
 
     table, uti_table: the physical tables of the mart and of uti
     columns, identity: the mart's, with their types; those in which a row and its copy agree
     start, end: the interval, half-open
-    history_start, periods: the first half-year of history, and all from it to that of the age reference
-    age_reference, cutoff: what age is counted from; what is older than the cutoff has aged out
-    order_range: the lowest and the highest order number for which history is asked, None where there is none
-    returned_periods: the half-years whose history holds orders of this batch
-    metadata_tables: where the creation of these orders may stand, beside history
-    due: what must leave now, by half-year
-    copy_periods: of metadata, the half-years whose history may hold a copy of what is due, before anything is archived
-    batch_begins: the oldest event time of this batch
-    unrouted_is_open: an earlier evaluation found rows without a copy, and its exception is open
-    forgettable: how many raw rows may be forgotten
+    history_start: the first half-year of history
     leaving_before: statuses in uti older than this leave in this very cycle, for a forecast; 0 where they have left
     """
 
@@ -59,11 +52,38 @@ class Retention:
     start: int
     end: int
     history_start: str
-    periods: tuple[str, ...]
     raw_retention_days: int
+    leaving_before: int
+
+
+@dataclass(frozen=True)
+class WithCutoff(Evaluation):
+    """An evaluation that knows how old is too old, and where in history to look.
+
+    age_reference, cutoff: what age is counted from; what is older than the cutoff has aged out
+    periods: the half-years of history, from the first to that of the age reference
+    order_range: the lowest and the highest order number for which history is asked, None where there is none
+    """
+
     age_reference: int
     cutoff: int
+    periods: tuple[str, ...]
     order_range: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Retention(WithCutoff):
+    """All that the steps need to know of an evaluation.
+
+    returned_periods: the half-years whose history holds orders of this batch
+    metadata_tables: where the creation of these orders may stand, beside history
+    due: what must leave now, by half-year
+    copy_periods: of metadata, the half-years whose history may hold a copy of what is due, before anything is archived
+    batch_begins: the oldest event time of this batch
+    unrouted_is_open: an earlier evaluation found rows without a copy, and its exception is open
+    forgettable: how many raw rows may be forgotten
+    """
+
     returned_periods: tuple[str, ...]
     metadata_tables: tuple[str, ...]
     due: tuple[Due, ...]
@@ -71,13 +91,12 @@ class Retention:
     batch_begins: int
     unrouted_is_open: bool
     forgettable: int
-    leaving_before: int
 
 
 # Temporary tables
 
 
-def scratch(found: Retention, name: str) -> str:
+def scratch(found: Evaluation, name: str) -> str:
     """The temporary table of this evaluation: no other of the session has made one of this name."""
     return f"{name}_{found.mart.alias}_{found.end}"
 
@@ -109,7 +128,7 @@ def answer(subject: str, *columns: exp.Expr | str) -> exp.Select:
     return exp.select(exp.cast(exp.Literal.string(subject), "VARCHAR(16)").as_("subject"), *values)
 
 
-def batch_orders(found: Retention) -> exp.Query:
+def batch_orders(found: Evaluation) -> exp.Query:
     """The orders of this batch: what landed in the interval; of metadata also those whose status landed."""
     raws = dict.fromkeys([found.mart.raw, *([anchor().raw] if found.mart.follows_anchor else [])])
     landed = landed_within(found.start, found.end)
@@ -117,7 +136,7 @@ def batch_orders(found: Retention) -> exp.Query:
     return exp.union(*queries) if len(queries) > 1 else queries[0].distinct()
 
 
-def asked_orders(found: Retention) -> exp.Query:
+def asked_orders(found: Evaluation) -> exp.Query:
     """The orders of this batch, and of metadata those that the daily checks have found left behind in the mart."""
     if not found.mart.follows_anchor:
         return batch_orders(found)
@@ -128,13 +147,13 @@ def asked_orders(found: Retention) -> exp.Query:
     return exp.union(batch_orders(found), left_behind)
 
 
-def orders_asked_for(found: Retention) -> exp.Query:
+def orders_asked_for(found: Evaluation) -> exp.Query:
     """The lowest and the highest number of the orders that history is asked for."""
     question = answer("orders", "MIN(asked.order_id)", "MAX(asked.order_id)", "COUNT(*)")
     return question.from_(asked_orders(found).subquery("asked"))
 
 
-def is_asked_for(found: Retention, alias: str) -> exp.Expr:
+def is_asked_for(found: WithCutoff, alias: str) -> exp.Expr:
     """The row's order number lies in the range of those asked for, as literals.
 
     History grows for ever, and order numbers with time: so most of it is skipped by its blocks.
@@ -145,14 +164,14 @@ def is_asked_for(found: Retention, alias: str) -> exp.Expr:
     return exp.and_(order >= lowest, order.copy() <= highest)
 
 
-def batch_begins(found: Retention) -> exp.Query:
+def batch_begins(found: Evaluation) -> exp.Query:
     """The oldest and newest event time of this batch, and its rows."""
     time = exp.column(found.mart.event_time)
     question = answer("batch", exp.null(), exp.func("MIN", time), exp.func("MAX", time), "COUNT(*)")
     return question.from_(table_node(found.mart.raw)).where(landed_within(found.start, found.end))
 
 
-def returned_orders(found: Retention) -> exp.Query:
+def returned_orders(found: WithCutoff) -> exp.Query:
     """The orders of this batch that the mart's history holds, with their half-years: mostly none."""
     return query_from_template(
         """
@@ -164,7 +183,7 @@ def returned_orders(found: Retention) -> exp.Query:
     )
 
 
-def returned_by_period(found: Retention) -> exp.Query | None:
+def returned_by_period(found: WithCutoff) -> exp.Query | None:
     """The half-years of the orders that came back, and how many."""
     if not found.periods or not found.mart.one_row_per_order:
         return None
@@ -172,7 +191,7 @@ def returned_by_period(found: Retention) -> exp.Query | None:
     return question.from_(returned_orders(found).subquery("returned")).group_by("period")
 
 
-def aged_by_period(found: Retention) -> exp.Query | None:
+def aged_by_period(found: WithCutoff) -> exp.Query | None:
     """What has aged out of a mart, by half-year."""
     if not found.cutoff:
         return None
@@ -187,7 +206,7 @@ def due_of(rows: exp.Query) -> exp.Query:
     return question.from_(rows.subquery("due")).group_by("period")
 
 
-def open_unrouted(found: Retention) -> exp.Query:
+def open_unrouted(found: Evaluation) -> exp.Query:
     """How many exceptions of this mart's check are open."""
     mine = exp.and_(
         exp.column("check_name").eq("archive_unrouted"),
@@ -197,12 +216,12 @@ def open_unrouted(found: Retention) -> exp.Query:
     return answer("unrouted", "COUNT(*)").from_(table_node(EXCEPTIONS)).where(mine)
 
 
-def forgettable_rows(found: Retention) -> exp.Query:
+def forgettable_rows(found: WithCutoff) -> exp.Query:
     """How many raw rows may be forgotten."""
     return answer("raw", "COUNT(*)").from_(table_node(found.mart.raw).as_("raw")).where(forgettable(found))
 
 
-def forgettable(found: Retention) -> exp.Expr:
+def forgettable(found: WithCutoff) -> exp.Expr:
     """A row of `raw` is past the raw retention, of three days at least, and landed before this interval.
 
     By whole days, so that one cycle a day forgets. A row whose event time lies inside the raw retention stays (it was
@@ -213,13 +232,13 @@ def forgettable(found: Retention) -> exp.Expr:
     return exp.and_(landed_before, exp.column(found.mart.event_time, "raw") < floor)
 
 
-def newest_status(found: Retention, since: int | None = None) -> exp.Query:
+def newest_status(found: Evaluation, since: int | None = None) -> exp.Query:
     """The newest update_time of uti, from a moment on (epoch seconds)."""
     newest = answer("status", "MAX(uti.update_time)", exp.null()).from_(table_node(found.uti_table).as_("uti"))
     return newest if since is None else newest.where(exp.column("update_time", "uti") >= since)
 
 
-def newest_archived(found: Retention, cutoff: int, until: int) -> exp.Query | None:
+def newest_archived(found: Evaluation, cutoff: int, until: int) -> exp.Query | None:
     """The newest event time from the cutoff on that this interval has archived, in half-years to that of `until`.
 
     None for metadata: it follows the anchor and has no cutoff.
@@ -247,7 +266,7 @@ def half_year(time: exp.Expr) -> exp.Expr:
     )
 
 
-def departed_orders(found: Retention) -> exp.Query:
+def departed_orders(found: WithCutoff) -> exp.Query:
     """What uti archived since the interval's start, and of the orders of this batch.
 
     Of a number that was used again it is the last order. The orders whose metadata the daily checks have found left
@@ -286,13 +305,13 @@ def departed_orders(found: Retention) -> exp.Query:
     return query_from_template(query, {"departed": departed})
 
 
-def about_to_leave(found: Retention) -> exp.Expr:
+def about_to_leave(found: Evaluation) -> exp.Expr:
     """Statuses that uti is about to archive, for a forecast."""
     time = exp.column("update_time", "uti")
     return exp.and_(time >= period_bounds(found.history_start)[0], time.copy() < found.leaving_before)
 
 
-def active_orders(found: Retention) -> str | exp.Expr:
+def active_orders(found: Evaluation) -> str | exp.Expr:
     """uti, for a forecast without what it is about to archive."""
     if not found.leaving_before:
         return found.uti_table
@@ -301,7 +320,7 @@ def active_orders(found: Retention) -> str | exp.Expr:
     )
 
 
-def due_metadata(found: Retention) -> exp.Query:
+def due_metadata(found: WithCutoff) -> exp.Query:
     """The metadata that must leave, with the half-year that holds its order's status: the anchor rule.
 
     It is that of an order that uti has archived and that is not active; absence from uti is no proof, for an order's
@@ -320,7 +339,7 @@ def due_metadata(found: Retention) -> exp.Query:
     )
 
 
-def without_later_metadata(found: Retention) -> exp.Expr:
+def without_later_metadata(found: WithCutoff) -> exp.Expr:
     """Takes from the gathered metadata that of orders that were given an archived order's number.
 
     It was created after the archived order's last status, and history holds metadata that is older: the number's new
@@ -343,18 +362,18 @@ def without_later_metadata(found: Retention) -> exp.Expr:
     )
 
 
-def later_metadata(found: Retention) -> exp.Query:
+def later_metadata(found: WithCutoff) -> exp.Query:
     """How much of the gathered metadata is newer than the last status of its number."""
     later = exp.column("add_time") > exp.column("last_status")
     return answer("later", "COUNT(*)").from_(table_node(scratch(found, DUE_ROWS))).where(later)
 
 
-def due_metadata_by_period(found: Retention) -> exp.Query:
+def due_metadata_by_period(found: WithCutoff) -> exp.Query:
     """The metadata gathered, by half-year."""
     return due_of(exp.select("period", "add_time AS event_time").from_(table_node(scratch(found, DUE_ROWS))))
 
 
-def periods_with_copies(found: Retention, first: int) -> exp.Query:
+def periods_with_copies(found: WithCutoff, first: int) -> exp.Query:
     """Query of the half-years that hold metadata of what is due, no older than `first` (epoch seconds)."""
     return query_from_template(
         """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import typing as t
-from dataclasses import replace
 
 from sqlglot import exp
 from sqlmesh import macro
@@ -21,7 +20,9 @@ from macros.due import (
     DUE_ROWS,
     RETURNED,
     Due,
+    Evaluation,
     Retention,
+    WithCutoff,
     aged_by_period,
     batch_begins,
     departed_orders,
@@ -108,7 +109,7 @@ def read_retention(
     others are the variables of config.yaml.
     """
     mart = mart_of(model.name)
-    found = Retention(
+    evaluation = Evaluation(
         mart=mart,
         table=table,
         uti_table=uti_table,
@@ -117,21 +118,10 @@ def read_retention(
         start=start,
         end=end,
         history_start=history_start,
-        periods=(),
         raw_retention_days=raw_retention_days,
-        age_reference=0,
-        cutoff=0,
-        order_range=None,
-        returned_periods=(),
-        metadata_tables=(),
-        due=(),
-        copy_periods=(),
-        batch_begins=0,
-        unrouted_is_open=False,
-        forgettable=0,
         leaving_before=leaving_before,
     )
-    found = with_cutoff_and_orders(found, engine, retention_months, reference)
+    found = with_cutoff_and_orders(evaluation, engine, retention_months, reference)
     follows = mart.follows_anchor and bool(found.periods)
     if follows:
         gather(engine, found, DEPARTED, departed_orders(found))
@@ -156,8 +146,8 @@ def read_retention(
     copies: t.Iterable[t.Any] = ()
     if due and mart.follows_anchor:
         copies = engine.fetchall(periods_with_copies(found, min(one.first for one in due)))
-    return replace(
-        found,
+    return Retention(
+        **vars(found),
         returned_periods=tuple(returned),
         metadata_tables=(mart_of(ECS).raw, *([ECS] if returned and engine.table_exists(ECS) else [])),
         due=due,
@@ -168,7 +158,7 @@ def read_retention(
     )
 
 
-def with_cutoff_and_orders(found: Retention, engine: t.Any, months: int, reference: int | None) -> Retention:
+def with_cutoff_and_orders(found: Evaluation, engine: t.Any, months: int, reference: int | None) -> WithCutoff:
     """The moment from which age is counted, for marts and raw, the cutoff, and the orders that history is asked for.
 
     Age is counted from LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart.
@@ -197,8 +187,8 @@ def with_cutoff_and_orders(found: Retention, engine: t.Any, months: int, referen
     else:
         reference = counted_from(status, found)
     # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
-    return replace(
-        found,
+    return WithCutoff(
+        **vars(found),
         age_reference=reference,
         cutoff=behind(archived, months_before(reference, months)) if reference else 0,
         order_range=lowest_and_highest(answers, "orders"),
@@ -206,7 +196,7 @@ def with_cutoff_and_orders(found: Retention, engine: t.Any, months: int, referen
     )
 
 
-def counted_from(moment: int | None, found: Retention) -> int:
+def counted_from(moment: int | None, found: Evaluation) -> int:
     """The newest status, or the interval's end if the status is dated after it; 0 while there is none."""
     return 0 if moment is None else min(int(moment), found.end)
 
@@ -216,7 +206,7 @@ def behind(archived: int | None, cutoff: int) -> int:
     return cutoff if archived is None else max(int(archived) + 1, cutoff)
 
 
-def gather(engine: t.Any, found: Retention, name: str, query: exp.Query) -> None:
+def gather(engine: t.Any, found: Evaluation, name: str, query: exp.Query) -> None:
     """Puts a query's rows in this evaluation's temporary table of that name.
 
     On DuckDB an evaluation may come again in one session: what broke off is not rolled back there.
