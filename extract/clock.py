@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import time
 
+from extract.errors import ConfigurationError
+
 QUARTER_HOUR = 900
 
 RECONCILE_DAYS = 35
@@ -53,7 +55,17 @@ def epoch_of(moment: dt.datetime) -> int:
 
 def reconcile_start(since: dt.datetime | None, at: dt.datetime | None) -> dt.datetime:
     """The event time at which a reconcile begins: as given, or 35 days before `at` (default: now)."""
+    refuse_later(since, at)
     return since or Clock(at).now_utc() - dt.timedelta(days=RECONCILE_DAYS)
+
+
+def refuse_later(since: dt.datetime | None, at: dt.datetime | None) -> None:
+    """ConfigurationError where what is to be read begins after the moment that is worked for: that is nothing."""
+    if since is not None and since > (now := Clock(at).now_utc()):
+        raise ConfigurationError(
+            f"Nothing is read from {since:%Y-%m-%d %H:%M} UTC on, which is after {now:%Y-%m-%d %H:%M} UTC, the moment "
+            "that is worked for; nothing was done. Is the year right?"
+        )
 
 
 def landing_stamp(now: int) -> int:

@@ -67,6 +67,7 @@ def refuse_foreign(foreign: Sequence[Foreign]) -> None:
     of_redshift = foreign[0].object.of_redshift
     where = "database (REDSHIFT_DATABASE)" if of_redshift else "file (ORDER_TRACKING_DUCKDB)"
     # Redshift renames no materialized view.
+    retyped = any(" has " in each.fault for each in foreign)
     renames = [f"  {each.rename};" for each in foreign if "materialized" not in each.object.kind]
     raise NameTaken(
         "\n".join(
@@ -75,6 +76,7 @@ def refuse_foreign(foreign: Sequence[Foreign]) -> None:
                 *(f"  {each}" for each in foreign),
                 "Nothing was made, changed or dropped. Rename them, or copy them to another schema and drop them here:",
                 *renames,
+                *(["Was a type changed in external_models.yaml? Then take that back instead."] if retyped else []),
                 f"Or give the project another {where}. See docs/recovery.md, 'A name is taken'.",
             ]
         )

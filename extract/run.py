@@ -257,6 +257,11 @@ class _Worker:
         Where it cannot be halved any more, the error, with what would help.
         """
         if job.since_id is not None and not part.ranges:
+            job.warnings.append(
+                f"{job.table.source.name} has too much above id {job.since_id} for one statement "
+                "(statement_seconds in extract/tables.yaml). What differs by the hour is read instead, "
+                "and the next cycle goes by the id again."
+            )
             return self._jobs.all_that_differs(job.table)
         if halves := part.halves(self._source_clock):
             return halves

@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from extract.clock import RECONCILE_DAYS
 from extract.column_names import why_unusable
 from extract.column_types import KNOWN, arrow_type
 from extract.errors import ConfigurationError
@@ -135,7 +136,7 @@ class _File(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    buffer_minutes: int = Field(ge=1)
+    buffer_minutes: int = Field(ge=1, le=RECONCILE_DAYS * 24 * 60)
     chunk_rows: int | None = Field(default=None, ge=1)
     connections: int = Field(default=4, ge=1)
     statement_seconds: int = Field(default=60, ge=1)

@@ -40,6 +40,10 @@ def run(commands: click.Command, arguments: Sequence[str], name: str) -> int:
     """Runs a command line and gives its exit code. No error leaves it; no message shows a password."""
     _make_printable()
     source = None
+    surrogates = "[\udc80-\udcff]"  # what stands for bytes that are no letters
+    if unreadable := [text for text in arguments if re.search(surrogates, text)]:
+        _tell(f"{unreadable[0]!a} is no UTF-8. Nothing was done. See: {name} --help")
+        return EXIT_USAGE
     try:
         _complete(commands, name)
         with commands.make_context(name, [*arguments]) as context:

@@ -22,9 +22,16 @@ from scripts.sqlmesh_session import bounded_waits, first_day, open_context
 
 
 def plan(
-    environment: str = "prod", *, gateway: str = "local", at: dt.datetime | None = None, yes: bool = False
+    environment: str = "prod",
+    *,
+    gateway: str = "local",
+    at: dt.datetime | None = None,
+    yes: bool = False,
+    no_diff: bool = False,
 ) -> None:
     """Plans an environment as of `at` (default: now), and applies it; without `yes` it asks before.
+
+    `no_diff` names what changes, and leaves the text of it out.
 
     Raises LockHeld, ConfigurationError, WarehouseError or CycleFailed; what was applied before stays.
     """
@@ -56,6 +63,7 @@ def plan(
                         execution_time=clock.now_utc(),
                         auto_apply=yes,
                         no_prompts=yes,
+                        no_diff=no_diff,
                         include_unmodified=environment != "prod",
                     )
         except (SQLMeshError, ValueError) as error:

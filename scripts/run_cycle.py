@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract
 from extract.settings import PROJECT, configured_source, share_warehouse_file, without_secrets
-from extract.source import open_source
-from extract.tables import load_config
-from extract.warehouse import open_warehouse
+from extract.source import Source, open_source
+from extract.tables import ExtractConfig, load_config
+from extract.warehouse import Warehouse, open_warehouse
 from scripts.cycle import Cycle, Phase, Report, unheard
 from scripts.cycle_console import CycleConsole
 from scripts.cycle_log import CycleEntry
@@ -135,6 +136,40 @@ def _tell_the_end(cycle: Cycle, error: BaseException | None) -> None:
         cycle.report(f"warning: {without_secrets(warning, cycle.source)}")
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What the phases of a cycle work on, all of it open."""
+
+    cycle: Cycle
+    clock: Clock
+    project: Path
+    config: ExtractConfig
+    source: Source
+    warehouse: Warehouse
+    context: Any
+    console: CycleConsole
+    progress: Any
+    allow_empty: bool
+
+    def extract(self, **asked: Any) -> list[TableRun]:
+        """Tables' changes, landed: of the ordinary window, or as `extract` is asked."""
+        return extract(
+            self.source,
+            self.warehouse,
+            self.config,
+            self.clock,
+            progress=self.progress,
+            allow_empty=self.allow_empty,
+            **asked,
+        )
+
+    @contextmanager
+    def sqlmesh(self) -> Iterator[None]:
+        """SQLMesh works inside: its statements are noted, and their waiting for locks is bounded."""
+        with self.console.log.attached(), bounded_waits(self.context, self.cycle.gateway):
+            yield
+
+
 def _run_phases(
     cycle: Cycle,
     entry: CycleEntry,
@@ -150,72 +185,31 @@ def _run_phases(
     began, not_reconciled = time.monotonic(), None
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
-    gateway = cycle.gateway
-    with run_lock(gateway), closing(open_source(url, config.limits)) as source:
+    with run_lock(cycle.gateway), closing(open_source(url, config.limits)) as source:
         with (
-            closing(open_warehouse(gateway)) as warehouse,
+            closing(open_warehouse(cycle.gateway)) as warehouse,
             _at_its_end(partial(news.read, warehouse), partial(entry.write, warehouse)),
         ):
             held, foreign = look_before_plan(warehouse, config.tables, project=project)
             refuse_foreign(foreign)
             seen = log_state(warehouse, held)
             start = first_day(seen, clock.now())
-            with sqlmesh_session(gateway, project, start) as (context, console):
+            with sqlmesh_session(cycle.gateway, project, start) as (context, console):
+                work = _Work(cycle, clock, project, config, source, warehouse, context, console, progress, allow_empty)
                 cycle.statements = console.log.statements
                 with console.log.attached():
-                    reached = _reached(context, console, project)
+                    reached = _reached(work)
                 cycle.warnings += ensure_tables(warehouse, config, clock.now(), held)
                 entry.log_stands = True
                 cycle.add(Phase("start", "", time.monotonic() - began))
                 if not reached:
-                    refuse_to_run_ahead(clock, source.clock())
-                    with (
-                        _phase(cycle, "plan") as phase,
-                        console.log.attached(),
-                        bounded_waits(context, gateway),
-                    ):
-                        _first_plan(context, console, clock)
-                        reached = _reached(context, console, project)
-                        phase.summary = f"made the marts; models start on {start}"
+                    reached = _plan_phase(work, start)
                 refuse_behind_the_marts(reached, clock)
                 refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
-                take = partial(
-                    extract,
-                    source,
-                    warehouse,
-                    config,
-                    clock,
-                    progress=progress,
-                    allow_empty=allow_empty,
-                )
-                with _phase(cycle, "extract") as phase:
-                    runs = take(seen=seen)
-                    phase.summary, phase.rows = _tables_summary(runs), _rows_of(runs)
-                cycle.warnings += [warning for run in runs for warning in run.warnings]
-                newest = {run.table: run.landed.newest for run in runs}
-                news.stale = stale_lines(warehouse, config, clock.now(), newest)
-                cycle.warnings += news.stale
+                news.stale = _extract_phase(work, seen)
                 if reconcile_since is not None:
-                    with _phase(cycle, "reconcile") as phase:
-                        since = Clock(reconcile_since).now()
-                        try:
-                            again = take(since=since, kind="reconcile", seen=log_state(warehouse))
-                        except (SourceError, WarehouseError, ExtractFailed) as error:
-                            not_reconciled, phase.summary = error, "failed; the marts go on without it"
-                        else:
-                            phase.summary, phase.rows = _tables_summary(again), _rows_of(again)
-                            cycle.warnings += [line for run in again for line in unequal_lines(run.table, run.unequal)]
-                with (
-                    _phase(cycle, "marts") as phase,
-                    console.log.attached(),
-                    bounded_waits(context, gateway),
-                ):
-                    assert_lock_held(gateway)
-                    console.forget_models()
-                    _run(context, console, clock, reached)
-                    phase.summary = console.models() or "nothing is due before the next quarter-hour"
-                    phase.rows = _rows_archived(console)
-                cycle.warnings += with_findings(warehouse, console.warnings)
+                    not_reconciled = _reconcile_phase(work, Clock(reconcile_since).now())
+                _marts_phase(work, reached)
             if not_reconciled is not None:
                 raise CycleFailed(
                     f"The reconcile failed: {in_words(not_reconciled)} | All else of the cycle is done, and the marts "
@@ -223,6 +217,51 @@ def _run_phases(
                 ) from not_reconciled
             done = time.monotonic()
         cycle.add(Phase("close", "", time.monotonic() - done))
+
+
+def _plan_phase(work: _Work, start: str) -> list[dt.datetime]:
+    """Makes the empty marts; gives what they have reached."""
+    refuse_to_run_ahead(work.clock, work.source.clock())
+    with _phase(work.cycle, "plan") as phase, work.sqlmesh():
+        _first_plan(work)
+        reached = _reached(work)
+        phase.summary = f"made the marts; models start on {start}"
+    return reached
+
+
+def _extract_phase(work: _Work, seen: Any) -> list[str]:
+    """Lands what changed; gives the lines that tell of silent tables."""
+    with _phase(work.cycle, "extract") as phase:
+        runs = work.extract(seen=seen)
+        phase.summary, phase.rows = _tables_summary(runs), _rows_of(runs)
+    newest = {run.table: run.landed.newest for run in runs}
+    stale = stale_lines(work.warehouse, work.config, work.clock.now(), newest)
+    work.cycle.warnings += [warning for run in runs for warning in run.warnings] + stale
+    return stale
+
+
+def _reconcile_phase(work: _Work, since: int) -> Exception | None:
+    """Lands what differs since an event time (epoch seconds); gives the error if that fails."""
+    with _phase(work.cycle, "reconcile") as phase:
+        try:
+            runs = work.extract(since=since, kind="reconcile", seen=log_state(work.warehouse))
+        except (SourceError, WarehouseError, ExtractFailed) as error:
+            phase.summary = "failed; the marts go on without it"
+            return error
+        phase.summary, phase.rows = _tables_summary(runs), _rows_of(runs)
+    work.cycle.warnings += [line for run in runs for line in unequal_lines(run.table, run.unequal)]
+    return None
+
+
+def _marts_phase(work: _Work, reached: list[dt.datetime]) -> None:
+    """SQLMesh merges what landed into the marts; they archive, check and trim."""
+    with _phase(work.cycle, "marts") as phase, work.sqlmesh():
+        assert_lock_held(work.cycle.gateway)
+        work.console.forget_models()
+        _run(work, reached)
+        phase.summary = work.console.models() or "nothing is due before the next quarter-hour"
+        phase.rows = _rows_archived(work.console)
+    work.cycle.warnings += with_findings(work.warehouse, work.console.warnings)
 
 
 @contextmanager
@@ -254,20 +293,20 @@ def _tables_summary(runs: list[TableRun]) -> str:
     return f"{rows['read']:,} rows read, {rows['landed']:,} landed ({tables}), {rows['rejected']:,} rejected"
 
 
-def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> list[dt.datetime]:
+def _reached(work: _Work) -> list[dt.datetime]:
     """The moments that production's tables have reached; the epoch for one of which no interval is known.
 
     Views are left out. SQLMesh drops and makes one anew in each of its intervals, so those are years.
 
     Empty before the first plan, or where that was broken off: it is made again. CycleFailed where a later one was.
     """
-    state = context.state_reader
+    state = work.context.state_reader
     try:
         environment = state.get_environment("prod")
         snapshots = state.get_snapshots(environment.snapshots).values() if environment else []
     except Exception as error:
-        raise CycleFailed(_failure("SQLMesh's state cannot be read", console, error)) from error
-    refuse_environment_of_others(environment, project)
+        raise CycleFailed(_failure("SQLMesh's state cannot be read", work.console, error)) from error
+    refuse_environment_of_others(environment, work.project)
     if not production_stands(environment):
         return []
     refuse_half_a_plan(environment)
@@ -276,34 +315,34 @@ def _reached(context: Any, console: CycleConsole, project: Path = PROJECT) -> li
     return [utc(end / 1000) for end in ends]
 
 
-def _first_plan(context: Any, console: CycleConsole, clock: Clock) -> None:
+def _first_plan(work: _Work) -> None:
     """Makes the empty marts, as of one quarter-hour ago: what is landed next is then an ordinary batch."""
-    before = clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
+    before = work.clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
     try:
-        context.plan(
+        work.context.plan(
             execution_time=utc(before),
             auto_apply=True,
             no_prompts=True,
             skip_tests=True,  # the unit tests judge a change, and this is none
         )
     except Exception as error:
-        raise CycleFailed(_failure("The first plan failed", console, error)) from error
-    context.engine_adapter.close()  # the first load may take hours, and a connection that rests so long may be cut
+        raise CycleFailed(_failure("The first plan failed", work.console, error)) from error
+    work.context.engine_adapter.close()  # the first load may take hours, and a connection that rests so long may be cut
 
 
-def _run(context: Any, console: CycleConsole, clock: Clock, reached: list[dt.datetime]) -> None:
+def _run(work: _Work, reached: list[dt.datetime]) -> None:
     """`sqlmesh run`, from a day before what all models have `reached`: SQLMesh need not count the years before it."""
     from sqlmesh.core.context import CompletionStatus
 
-    now = clock.now_utc()
+    now = work.clock.now_utc()
     try:
-        status = context.run(
+        status = work.context.run(
             start=min(*reached, now) - dt.timedelta(days=1), end=now, execution_time=now, skip_janitor=True
         )
     except Exception as error:
-        raise CycleFailed(_failure("sqlmesh run failed", console, error)) from error
+        raise CycleFailed(_failure("sqlmesh run failed", work.console, error)) from error
     if status == CompletionStatus.FAILURE:
-        raise CycleFailed(_failure("sqlmesh run failed", console, None))
+        raise CycleFailed(_failure("sqlmesh run failed", work.console, None))
 
 
 def _failure(step: str, console: CycleConsole, error: BaseException | None) -> str:

@@ -69,7 +69,7 @@ def extract_tables(
     gateway = chosen_gateway(gateway, needs_source=True, source=source)
     from contextlib import closing
 
-    from extract.clock import Clock
+    from extract.clock import Clock, refuse_later
     from extract.compare import unequal_lines
     from extract.freshness import stale_lines
     from extract.lock import run_lock
@@ -82,6 +82,7 @@ def extract_tables(
 
     config = load_config()
     config.select(tables)
+    refuse_later(since, at)
     with (
         run_lock(gateway),
         closing(open_source(configured_source(source, gateway), config.limits)) as opened,

@@ -12,9 +12,10 @@ from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_optio
 @click.command(short_help="Show what a change of the models does, and apply it.", epilog=EXIT_CODES)
 @click.argument("environment", default="prod")
 @click.option("--yes", is_flag=True, help="Apply without asking.")
+@click.option("--no-diff", is_flag=True, help="Name what changes, without its text (after an upgrade it is long).")
 @gateway_option
 @at_option
-def command(environment: str, yes: bool, gateway: str | None, at: dt.datetime | None) -> None:
+def command(environment: str, yes: bool, no_diff: bool, gateway: str | None, at: dt.datetime | None) -> None:
     """Show what a change of the models does, and apply it after asking.
 
     ENVIRONMENT is prod, or the name of one to try a change in. This is how a column is added: a cycle works with what
@@ -31,4 +32,4 @@ def command(environment: str, yes: bool, gateway: str | None, at: dt.datetime | 
     gateway = chosen_gateway(gateway)
     from scripts.plan import plan
 
-    plan(environment, gateway=gateway, at=at, yes=yes)
+    plan(environment, gateway=gateway, at=at, yes=yes, no_diff=no_diff)

@@ -40,5 +40,5 @@ def command(
       order-tracking refresh --since 2026-01-05 --table uni_tracking_spath
     """
     if bool(orders) == (since is not None):
-        raise ConfigurationError("Name the orders to read again, or give --since; nothing was done.")
+        raise ConfigurationError("Name the orders to read again, or give --since, one of both; nothing was done.")
     extract_tables(source, tables, gateway, at, since=since, orders=orders or None, kind="refresh")

@@ -67,6 +67,7 @@ def command(
 
     config, clock = load_config(), Clock(at)
     config.select(tables)
+    start = Clock(reconcile_start(since, at)).now()
     with (
         run_lock(gateway),
         closing(open_source(configured_source(source, gateway), config.limits)) as opened,
@@ -74,7 +75,6 @@ def command(
     ):
         ensure_tables(warehouse, config, clock.now())
         now = opened.clock() or clock.now()
-        start = Clock(reconcile_start(since, at)).now()
         verdicts = verify(opened, warehouse, config, min(now, clock.now()), max(start, 0), tables=tables)
     answer(as_json_text(verdicts) if as_json else as_text(verdicts))
     return 0 if all(verdict.equal for verdict in verdicts) else 1

@@ -22,10 +22,15 @@ from tests.support.commands import cycle as run_cycle_command
 from tests.support.commands import exceptions as exceptions_command
 from tests.support.commands import extract as extract_command
 from tests.support.commands import plan as plan_command
+from tests.support.commands import reconcile as reconcile_command
+from tests.support.commands import refresh as refresh_command
+from tests.support.commands import verify as verify_command
 from tests.support.world import DAY, MINUTE, World, at
 
 PROJECT = Path(__file__).parents[2]
 Command = Callable[[list[str]], int]
+
+LATER = "Nothing is read from 2025-09-02 00:00 UTC on, which is after 2025-09-01 12:00 UTC"
 
 WRONG = [
     (run_cycle_command, ["--at", "2009-12-31"], "not within the years 2010 to 2099"),
@@ -42,6 +47,17 @@ WRONG = [
     (run_cycle_command, ["--gateway", "oracle"], "ORDER_TRACKING_GATEWAY (or --gateway) is not 'local' or 'redshift'"),
     (extract_command, ["--since", "yesterday"], "'yesterday' is no ISO time"),
     (extract_command, ["--source", "duckdb:///x", "--table", "orders"], "No such table: orders"),
+    (extract_command, ["--table", "\udcff"], "'\\udcff' is no UTF-8. Nothing was done"),
+    *[
+        (command, ["--source", "duckdb:///x", *begin, "2025-09-02", "--at", "2025-09-01T12:00"], LATER)
+        for command, begin in (
+            (run_cycle_command, ["--reconcile"]),
+            (extract_command, ["--since"]),
+            (reconcile_command, ["--since"]),
+            (refresh_command, ["--since"]),
+            (verify_command, ["--since"]),
+        )
+    ],
     (extract_command, ["reconsile"], "unexpected extra argument (reconsile)"),
     (plan_command, ["--at", "1999-01-01"], "not within the years 2010 to 2099"),
     (exceptions_command, ["restore"], "Name the orders to restore"),
@@ -50,19 +66,24 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize("options", [[], ["--no-diff"]])
 def test_a_plan_that_nobody_can_confirm_is_only_shown(
-    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    make_world: Callable[..., World],
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """Whole, or with --no-diff by the names of what changes."""
     world = make_world(planned=False)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert plan_command(["--at", "2025-09-01T00:10:00"]) == 2
+    assert plan_command(["--at", "2025-09-01T00:10:00", *options]) == 2
     shown = capfd.readouterr()
     assert "nothing was applied" in shown.err and "--yes" in shown.err
     assert "mart_uni_tracking_info" in shown.out
     assert not world.query("SELECT 1 FROM information_schema.tables WHERE table_schema = 'order_tracking'")
 
 
-@pytest.mark.parametrize(("command", "arguments", "told"), WRONG, ids=[" ".join(each[1]) for each in WRONG])
+@pytest.mark.parametrize(("command", "arguments", "told"), WRONG, ids=[ascii(" ".join(each[1])) for each in WRONG])
 def test_what_is_typed_wrong_is_told_and_exits_with_two(
     command: Command, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -219,6 +219,18 @@ def test_the_projects_own_are_known_after_the_state_was_lost_or_a_column_came_an
     assert {name.split(".")[0] for name in held} == {"order_tracking", HISTORY, RAW}
 
 
+def test_whoever_changed_a_type_is_told_to_take_it_back(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    hint = "Was a type changed in external_models.yaml? Then take that back instead."
+    world.execute(f"ALTER TABLE {RAW}.ecs_order_info_raw ALTER partner_id TYPE VARCHAR")
+    assert run(world, "local", START + HOUR) == 2
+    assert f"{hint}\nOr give the project another" in capsys.readouterr().err
+    world.execute(f"DROP TABLE {RAW}.ecs_order_info_raw")
+    world.execute(f"CREATE VIEW {RAW}.ecs_order_info_raw AS SELECT 1 AS one")
+    assert run(world, "local", START + HOUR) == 2
+    told = capsys.readouterr().err
+    assert "objects that this project did not make" in told and hint not in told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", WRITTEN_BY_A_CYCLE)
 def test_a_cycle_does_not_write_what_was_put_in_place_of_its_own(

@@ -95,7 +95,7 @@ def test_all_that_is_missing_or_wrong_is_named_at_once_and_no_value_shown(comple
     assert SECRET not in told
 
 
-@pytest.mark.parametrize("text", ["2024h1", "2024_h3", "a: b"])
+@pytest.mark.parametrize("text", ["2024h1", "2024_h3", "a: b", "1969_h2", "2200_h1"])
 def test_a_history_start_that_is_no_half_year_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Taken as text it would sort somewhere, and from there on archive everything or nothing."""
     monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", text)

@@ -387,8 +387,10 @@ def test_a_read_by_id_that_takes_too_long_goes_on_by_hours_and_moves_the_id(
             yield batch
 
     monkeypatch.setattr(DuckDBSource, "read", slow)
-    landed = run(world, START + 3 * DAY, config)["uni_tracking_spath"].landed
-    assert landed.rows_landed == 39 and len(asked) == 1
+    outage = run(world, START + 3 * DAY, config)["uni_tracking_spath"]
+    assert outage.landed.rows_landed == 39 and len(asked) == 1
+    (warning,) = outage.warnings
+    assert warning.startswith("uni_tracking_spath has too much above id 0 for one statement")
     assert raw_orders(world) == [*range(1, 40), 50]
     world.insert("uni_tracking_spath", [(51, START - 200 * DAY, 100, 0, 51)])
     again = run(world, START + 3 * DAY + 15 * MINUTE, config)["uni_tracking_spath"].landed
@@ -552,13 +554,14 @@ def test_types_that_an_extract_cannot_keep_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("listed", ["", "[]", "{a: 1}", "- name: x", "a: ["])
-def test_mistakes_of_both_files_are_named_at_once(tmp_path: Path, listed: str) -> None:
+@pytest.mark.parametrize(("minutes", "told"), [(0, "is less than 1"), (60 * 24 * 35 + 1, "is more than 50400")])
+def test_mistakes_of_both_files_are_named_at_once(tmp_path: Path, listed: str, minutes: int, told: str) -> None:
     (tmp_path / "external_models.yaml").write_text(listed)
     (tmp_path / "extract").mkdir()
-    (tmp_path / "extract" / "tables.yaml").write_text("buffer_minutes: 0")
+    (tmp_path / "extract" / "tables.yaml").write_text(f"buffer_minutes: {minutes}")
     with pytest.raises(ConfigurationError, match=r"external_models\.yaml") as error:
         load_config(tmp_path)
-    assert "tables.yaml: buffer_minutes is less than 1; tables.yaml: tables is missing" in str(error.value)
+    assert f"tables.yaml: buffer_minutes {told}; tables.yaml: tables is missing" in str(error.value)
 
 
 def test_keys_and_event_times_are_whole_numbers_of_64_bits(tmp_path: Path) -> None:
