@@ -6,8 +6,7 @@ import datetime as dt
 import time
 
 from extract.errors import ConfigurationError
-
-QUARTER_HOUR = 900
+from macros.periods import QUARTER_HOUR as QUARTER_HOUR
 
 RECONCILE_DAYS = 35
 """So far back the nightly reconcile looks."""

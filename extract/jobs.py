@@ -112,6 +112,6 @@ class Jobs:
 def window_start(watermark: int, source_clock: int, buffer_seconds: int) -> int:
     """Where an ordinary read begins: the buffer before the newest row landed, or before the source's clock if earlier.
 
-    All in epoch seconds. So one row that is dated into the future does not stop the extraction.
+    All in epoch seconds. So a source whose clock was set back is read on.
     """
     return min(watermark, source_clock) - buffer_seconds

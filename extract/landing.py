@@ -209,7 +209,9 @@ def _landing(
 
 
 def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
-    """Gives the scans that are held the values that were staged, wherever each lives; how many were changed.
+    """Gives the scans that are held the values that were staged, wherever each lives.
+
+    Returns how many were changed in mart and history.
 
     A scan is never changed by a cycle: its key is all that is compared. This is how a column that was added, or a value
     that was corrected at the source, comes into old scans.

@@ -39,9 +39,10 @@ from extract.staging import Sending
 from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
 from extract.warehouse import Staged, Warehouse
+from macros.due import RAW_DAYS_AT_LEAST
 
-RAW_SUFFICES = 2 * 86400
-"""For what is younger (seconds of event time) raw alone is asked; it keeps a day more at least (macros/due.py)."""
+RAW_SUFFICES = (RAW_DAYS_AT_LEAST - 1) * 86400
+"""For what is younger (seconds of event time) raw alone is asked; it keeps a day more at least."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a table's name, rows read so far and rows expected."""
@@ -92,12 +93,12 @@ def extract(
     """
     selected = config.select(tables)
     source.check([table.source for table in selected])
+    of_source = source.clock()
+    refuse_to_run_ahead(clock, of_source)  # before tables are made for half-years far ahead
     if seen is None:
         ensure_tables(warehouse, config, clock.now())
         seen = log_state(warehouse)
-    of_source = source.clock()
     refuse_to_go_back(seen, clock.now())
-    refuse_to_run_ahead(clock, of_source)
     if not allow_empty:
         refuse_emptied(source, [table for table in selected if seen[table.name].watermark is not None])
     with warehouse.little_memory():
@@ -134,14 +135,14 @@ class _Worker:
 
     def run(self, jobs: list[Job]) -> list[TableRun]:
         """All tables at once; the anchor's snapshot is opened first, so what it shows the others show too."""
-        anchor_opened = threading.Event()
+        first_opened = threading.Event()
         with ThreadPoolExecutor(len(jobs)) as pool:
             futures: list[Future[TableRun | _Read]] = []
             try:
                 for job in jobs:
                     if futures:
-                        anchor_opened.wait()
-                    futures.append(pool.submit(self._run_table, job, anchor_opened))
+                        first_opened.wait()
+                    futures.append(pool.submit(self._run_table, job, first_opened))
                 wait(futures)
             except BaseException:  # Ctrl-C reaches this thread alone, and the others may have hours to go
                 self._given_up.set()
@@ -201,7 +202,7 @@ class _Worker:
             for each, result in zip(read, results, strict=True)
         }
 
-    def _run_table(self, job: Job, anchor_opened: threading.Event) -> TableRun | _Read:
+    def _run_table(self, job: Job, first_opened: threading.Event) -> TableRun | _Read:
         """Lands chunk after chunk, each in one transaction, while the next one is read into a session of its own.
 
         Where tables land together and one chunk is all, it is sent and lands with theirs.
@@ -216,7 +217,7 @@ class _Worker:
                 sessions = [opened.enter_context(self._warehouse.session())]
                 while waiting:
                     parts = gathered(waiting, self._chunk_rows)
-                    read = self._watched(self._read(job, parts), job, anchor_opened, rows, expected)
+                    read = self._watched(self._read(job, parts), job, first_opened, rows, expected)
                     chunks = Chunks(read, self._chunk_rows)
                     while not chunks.ended:
                         if number == 1:
@@ -247,7 +248,7 @@ class _Worker:
                 raise
             raise ExtractFailed(words) from before
         finally:
-            anchor_opened.set()
+            first_opened.set()
         renewed = self._renewed.get(job.table.name, 0)
         return TableRun(job.table.name, job.kind, total, time.monotonic() - started, renewed, warnings=job.warnings)
 
@@ -336,18 +337,18 @@ class _Worker:
         self,
         batches: Iterable[pa.RecordBatch],
         job: Job,
-        anchor_opened: threading.Event,
+        first_opened: threading.Event,
         rows: int,
         expected: int,
     ) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            anchor_opened.set()
+            first_opened.set()
             if self._given_up.is_set():
                 raise ExtractFailed("interrupted")
             rows += batch.num_rows
             self._show(job.table.name, rows, expected)
             yield batch
-        anchor_opened.set()
+        first_opened.set()
 
     def _show(self, table: str, rows: int, expected: int) -> None:
         """A display that fails is given up, and nothing else."""

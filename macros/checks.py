@@ -8,12 +8,12 @@ from sqlmesh import macro
 from macros.details import ACCEPTED, VALUES
 from macros.history import history_view
 from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, marts, scan_key
-from macros.periods import half_open
+from macros.periods import QUARTER_HOUR, half_open
 from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
 
 CHECKED = ("check_name", "table_name", "order_id", "detail")
 EVERY_CHECK = "every check"
-GRACE_SECONDS = 2 * 900
+GRACE_SECONDS = 2 * QUARTER_HOUR
 TURN_SECONDS = 28 * 86400
 
 
@@ -30,7 +30,7 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
         "CAST('2025-09-01 23:45:00' AS TIMESTAMP)"
     """
     now = int(evaluator.locals["execution_dt"].timestamp())
-    return timestamp(now // 900 * 900 - GRACE_SECONDS)
+    return timestamp(now // QUARTER_HOUR * QUARTER_HOUR - GRACE_SECONDS)
 
 
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]

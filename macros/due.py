@@ -21,6 +21,10 @@ DUE_ROWS = "order_tracking_due_rows"
 """period, last_status and the mart's columns: metadata that must leave now."""
 
 
+RAW_DAYS_AT_LEAST = 3
+"""So many days raw keeps at least: the extract relies on it for two."""
+
+
 @dataclass(frozen=True)
 class Due:
     """Rows of one half-year that must leave the mart now: their number, and their range of event time, half-open."""
@@ -96,9 +100,9 @@ class Retention(WithCutoff):
 # Temporary tables
 
 
-def scratch(found: Evaluation, name: str) -> str:
+def scratch(evaluation: Evaluation, name: str) -> str:
     """The temporary table of this evaluation: no other of the session has made one of this name."""
-    return f"{name}_{found.mart.alias}_{found.end}"
+    return f"{name}_{evaluation.mart.alias}_{evaluation.end}"
 
 
 def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
@@ -118,39 +122,45 @@ def temporary(name: str, query: exp.Query) -> list[exp.Expr]:
 # What is looked up. Several questions are one statement: each costs a round trip on Redshift.
 
 
-def answer(subject: str, *columns: exp.Expr | str) -> exp.Select:
-    """A question of a look-up, without its FROM; what is left out of period, oldest, newest and rows is NULL."""
-    kinds = ("VARCHAR(7)", "BIGINT", "BIGINT", "BIGINT")
-    given = [exp.maybe_parse(column, dialect="redshift") for column in columns]
-    padded = [*[exp.null()] * (len(kinds) - len(given)), *given]
-    named = zip(padded, kinds, ("period", "oldest", "newest", "row_count"), strict=True)
-    values = [exp.cast(column.copy(), kind).as_(name) for column, kind, name in named]
+def question(
+    subject: str,
+    period: str | None = None,
+    oldest: exp.Expr | str | None = None,
+    newest: exp.Expr | str | None = None,
+    rows: str | None = None,
+) -> exp.Select:
+    """A question of a look-up, without its FROM; what it does not ask for is NULL."""
+    asked = (("period", period, "VARCHAR(7)"), ("oldest", oldest, "BIGINT"), ("newest", newest, "BIGINT"))
+    values = [
+        exp.cast(exp.maybe_parse("NULL" if value is None else value, dialect="redshift", copy=True), kind).as_(name)
+        for name, value, kind in (*asked, ("row_count", rows, "BIGINT"))
+    ]
     return exp.select(exp.cast(exp.Literal.string(subject), "VARCHAR(16)").as_("subject"), *values)
 
 
-def batch_orders(found: Evaluation) -> exp.Query:
+def batch_orders(evaluation: Evaluation) -> exp.Query:
     """The orders of this batch: what landed in the interval; of metadata also those whose status landed."""
-    raws = dict.fromkeys([found.mart.raw, *([anchor().raw] if found.mart.follows_anchor else [])])
-    landed = landed_within(found.start, found.end)
+    raws = dict.fromkeys([evaluation.mart.raw, *([anchor().raw] if evaluation.mart.follows_anchor else [])])
+    landed = landed_within(evaluation.start, evaluation.end)
     queries = [exp.select("order_id").from_(table_node(raw)).where(landed.copy()) for raw in raws]
     return exp.union(*queries) if len(queries) > 1 else queries[0].distinct()
 
 
-def asked_orders(found: Evaluation) -> exp.Query:
+def asked_orders(evaluation: Evaluation) -> exp.Query:
     """The orders of this batch, and of metadata those that the daily checks have found left behind in the mart."""
-    if not found.mart.follows_anchor:
-        return batch_orders(found)
+    if not evaluation.mart.follows_anchor:
+        return batch_orders(evaluation)
     left_behind = query_from_template(
         "SELECT order_id FROM exceptions WHERE check_name = 'archived_but_in_mart' AND resolved_at IS NULL",
         {"exceptions": EXCEPTIONS},
     )
-    return exp.union(batch_orders(found), left_behind)
+    return exp.union(batch_orders(evaluation), left_behind)
 
 
-def orders_asked_for(found: Evaluation) -> exp.Query:
+def orders_asked_for(evaluation: Evaluation) -> exp.Query:
     """The lowest and the highest number of the orders that history is asked for."""
-    question = answer("orders", "MIN(asked.order_id)", "MAX(asked.order_id)", "COUNT(*)")
-    return question.from_(asked_orders(found).subquery("asked"))
+    asked = question("orders", oldest="MIN(asked.order_id)", newest="MAX(asked.order_id)", rows="COUNT(*)")
+    return asked.from_(asked_orders(evaluation).subquery("asked"))
 
 
 def is_asked_for(found: WithCutoff, alias: str) -> exp.Expr:
@@ -164,11 +174,11 @@ def is_asked_for(found: WithCutoff, alias: str) -> exp.Expr:
     return exp.and_(order >= lowest, order.copy() <= highest)
 
 
-def batch_begins(found: Evaluation) -> exp.Query:
+def batch_begins(evaluation: Evaluation) -> exp.Query:
     """The oldest and newest event time of this batch, and its rows."""
-    time = exp.column(found.mart.event_time)
-    question = answer("batch", exp.null(), exp.func("MIN", time), exp.func("MAX", time), "COUNT(*)")
-    return question.from_(table_node(found.mart.raw)).where(landed_within(found.start, found.end))
+    time = exp.column(evaluation.mart.event_time)
+    asked = question("batch", oldest=exp.func("MIN", time), newest=exp.func("MAX", time), rows="COUNT(*)")
+    return asked.from_(table_node(evaluation.mart.raw)).where(landed_within(evaluation.start, evaluation.end))
 
 
 def returned_orders(found: WithCutoff) -> exp.Query:
@@ -187,8 +197,8 @@ def returned_by_period(found: WithCutoff) -> exp.Query | None:
     """The half-years of the orders that came back, and how many."""
     if not found.periods or not found.mart.one_row_per_order:
         return None
-    question = answer("returned", "period", exp.null(), exp.null(), "COUNT(*)")
-    return question.from_(returned_orders(found).subquery("returned")).group_by("period")
+    asked = question("returned", period="period", rows="COUNT(*)")
+    return asked.from_(returned_orders(found).subquery("returned")).group_by("period")
 
 
 def aged_by_period(found: WithCutoff) -> exp.Query | None:
@@ -202,55 +212,55 @@ def aged_by_period(found: WithCutoff) -> exp.Query | None:
 
 def due_of(rows: exp.Query) -> exp.Query:
     """What is due, by half-year; of a query of period and event_time."""
-    question = answer("due", "period", "MIN(event_time)", "MAX(event_time)", "COUNT(*)")
-    return question.from_(rows.subquery("due")).group_by("period")
+    asked = question("due", "period", "MIN(event_time)", "MAX(event_time)", "COUNT(*)")
+    return asked.from_(rows.subquery("due")).group_by("period")
 
 
-def open_unrouted(found: Evaluation) -> exp.Query:
+def open_unrouted(evaluation: Evaluation) -> exp.Query:
     """How many exceptions of this mart's check are open."""
     mine = exp.and_(
         exp.column("check_name").eq("archive_unrouted"),
-        exp.column("table_name").eq(found.mart.name),
+        exp.column("table_name").eq(evaluation.mart.name),
         exp.column("resolved_at").is_(exp.null()),
     )
-    return answer("unrouted", "COUNT(*)").from_(table_node(EXCEPTIONS)).where(mine)
+    return question("unrouted", rows="COUNT(*)").from_(table_node(EXCEPTIONS)).where(mine)
 
 
 def forgettable_rows(found: WithCutoff) -> exp.Query:
     """How many raw rows may be forgotten."""
-    return answer("raw", "COUNT(*)").from_(table_node(found.mart.raw).as_("raw")).where(forgettable(found))
+    return question("raw", rows="COUNT(*)").from_(table_node(found.mart.raw).as_("raw")).where(forgettable(found))
 
 
 def forgettable(found: WithCutoff) -> exp.Expr:
-    """A row of `raw` is past the raw retention, of three days at least, and landed before this interval.
+    """A row of `raw` is past the raw retention, of `RAW_DAYS_AT_LEAST` at least, and landed before this interval.
 
     By whole days, so that one cycle a day forgets. A row whose event time lies inside the raw retention stays (it was
     dated into the future when it landed), so that for an ordinary extract raw alone tells what is held.
     """
-    floor = max(found.age_reference - max(found.raw_retention_days, 3) * 86400, 0) // 86400 * 86400
+    floor = max(found.age_reference - max(found.raw_retention_days, RAW_DAYS_AT_LEAST) * 86400, 0) // 86400 * 86400
     landed_before = exp.column("landed_at", "raw") < timestamp(min(floor, found.start))
     return exp.and_(landed_before, exp.column(found.mart.event_time, "raw") < floor)
 
 
-def newest_status(found: Evaluation, since: int | None = None) -> exp.Query:
+def newest_status(evaluation: Evaluation, since: int | None = None) -> exp.Query:
     """The newest update_time of uti, from a moment on (epoch seconds)."""
-    newest = answer("status", "MAX(uti.update_time)", exp.null()).from_(table_node(found.uti_table).as_("uti"))
+    newest = question("status", newest="MAX(uti.update_time)").from_(table_node(evaluation.uti_table).as_("uti"))
     return newest if since is None else newest.where(exp.column("update_time", "uti") >= since)
 
 
-def newest_archived(found: Evaluation, cutoff: int, until: int) -> exp.Query | None:
+def newest_archived(evaluation: Evaluation, cutoff: int, until: int) -> exp.Query | None:
     """The newest event time from the cutoff on that this interval has archived, in half-years to that of `until`.
 
-    None for metadata: it follows the anchor and has no cutoff.
+    None for metadata, which follows the anchor and not the cutoff.
     """
-    periods = periods_between(period_bounds(found.history_start)[0], until)
+    periods = periods_between(period_bounds(evaluation.history_start)[0], until)
     reach = [period for period in periods if period_bounds(period)[1] > cutoff]
-    if not reach or found.mart.follows_anchor:
+    if not reach or evaluation.mart.follows_anchor:
         return None
-    time = exp.column(found.mart.event_time, "archived")
-    archived = every_period(found.mart.alias, reach, [found.mart.event_time, "archived_at"]).subquery("archived")
-    question = answer("archived", exp.func("MAX", time), exp.null()).from_(archived)
-    return question.where(time.copy() >= cutoff, exp.column("archived_at", "archived") > timestamp(found.start))
+    time = exp.column(evaluation.mart.event_time, "archived")
+    archived = every_period(evaluation.mart.alias, reach, [evaluation.mart.event_time, "archived_at"])
+    asked = question("archived", newest=exp.func("MAX", time)).from_(archived.subquery("archived"))
+    return asked.where(time.copy() >= cutoff, exp.column("archived_at", "archived") > timestamp(evaluation.start))
 
 
 def half_year(time: exp.Expr) -> exp.Expr:
@@ -305,18 +315,20 @@ def departed_orders(found: WithCutoff) -> exp.Query:
     return query_from_template(query, {"departed": departed})
 
 
-def about_to_leave(found: Evaluation) -> exp.Expr:
+def about_to_leave(evaluation: Evaluation) -> exp.Expr:
     """Statuses that uti is about to archive, for a forecast."""
     time = exp.column("update_time", "uti")
-    return exp.and_(time >= period_bounds(found.history_start)[0], time.copy() < found.leaving_before)
+    return exp.and_(time >= period_bounds(evaluation.history_start)[0], time.copy() < evaluation.leaving_before)
 
 
-def active_orders(found: Evaluation) -> str | exp.Expr:
+def active_orders(evaluation: Evaluation) -> str | exp.Expr:
     """uti, for a forecast without what it is about to archive."""
-    if not found.leaving_before:
-        return found.uti_table
+    if not evaluation.leaving_before:
+        return evaluation.uti_table
     return (
-        exp.select("uti.order_id").from_(table_node(found.uti_table).as_("uti")).where(exp.not_(about_to_leave(found)))
+        exp.select("uti.order_id")
+        .from_(table_node(evaluation.uti_table).as_("uti"))
+        .where(exp.not_(about_to_leave(evaluation)))
     )
 
 
@@ -365,7 +377,7 @@ def without_later_metadata(found: WithCutoff) -> exp.Expr:
 def later_metadata(found: WithCutoff) -> exp.Query:
     """How much of the gathered metadata is newer than the last status of its number."""
     later = exp.column("add_time") > exp.column("last_status")
-    return answer("later", "COUNT(*)").from_(table_node(scratch(found, DUE_ROWS))).where(later)
+    return question("later", rows="COUNT(*)").from_(table_node(scratch(found, DUE_ROWS))).where(later)
 
 
 def due_metadata_by_period(found: WithCutoff) -> exp.Query:

@@ -1,9 +1,12 @@
-"""Half-year periods and calendar months: pure functions on epoch seconds, UTC. No SQL here."""
+"""Quarter-hours, calendar months and half-years: pure functions on epoch seconds, UTC. No SQL here."""
 
 from __future__ import annotations
 
 import calendar
 import datetime as dt
+
+QUARTER_HOUR = 900
+"""From one cycle to the next, in seconds."""
 
 
 def epoch(year: int, month: int, day: int = 1) -> int:

@@ -82,7 +82,7 @@ def retention(evaluator, *steps):  # type: ignore[no-untyped-def]
         raw_retention_days=int(evaluator.var("raw_retention_days")),
     )
     archived = sum(due.rows for due in found.due if due.period in found.periods)
-    if archived:
+    if archived:  # by the statements that follow; where one fails, so does the cycle
         logging.getLogger("order_tracking.retention").info("archived %s rows of %s", archived, found.mart.alias)
     return [statement for step in steps for statement in known[step.name](found)]
 
@@ -158,7 +158,7 @@ def read_retention(
     )
 
 
-def with_cutoff_and_orders(found: Evaluation, engine: t.Any, months: int, reference: int | None) -> WithCutoff:
+def with_cutoff_and_orders(evaluation: Evaluation, engine: t.Any, months: int, reference: int | None) -> WithCutoff:
     """The moment from which age is counted, for marts and raw, the cutoff, and the orders that history is asked for.
 
     Age is counted from LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart.
@@ -167,51 +167,51 @@ def with_cutoff_and_orders(found: Evaluation, engine: t.Any, months: int, refere
 
     The cutoff never moves back. Where `retention_months` was raised it would, and then this batch, or an evaluation
     that died before its trim, may have the same rows in the mart: they have aged once and leave again. So it is the
-    moment behind the newest row that this interval has archived, if that is later.
+    moment just after the newest row that this interval has archived, if that is later.
     """
-    lately = found.end - DAY
+    lately = evaluation.end - DAY
     # As if the newest status were a day old: the cutoff is no earlier.
     earliest = months_before(lately, months)
     answers = ask(
         engine,
-        orders_asked_for(found) if found.mart.one_row_per_order else None,
-        newest_status(found, lately) if reference is None else None,
-        newest_archived(found, earliest, lately) if reference is None else None,
+        orders_asked_for(evaluation) if evaluation.mart.one_row_per_order else None,
+        newest_status(evaluation, lately) if reference is None else None,
+        newest_archived(evaluation, earliest, lately) if reference is None else None,
     )
     status, archived = newest(answers, "status"), newest(answers, "archived")
     if status is None:
         if reference is None:
-            reference = counted_from(newest(ask(engine, newest_status(found)), "status"), found)
-        looked = newest_archived(found, months_before(reference, months), reference) if reference else None
+            reference = counted_from(newest(ask(engine, newest_status(evaluation)), "status"), evaluation)
+        looked = newest_archived(evaluation, months_before(reference, months), reference) if reference else None
         archived = newest(ask(engine, looked), "archived")
     else:
-        reference = counted_from(status, found)
+        reference = counted_from(status, evaluation)
     # Nothing that is archived is younger than the age reference, and its half-year has had tables since that landed.
     return WithCutoff(
-        **vars(found),
+        **vars(evaluation),
         age_reference=reference,
-        cutoff=behind(archived, months_before(reference, months)) if reference else 0,
+        cutoff=not_before(archived, months_before(reference, months)) if reference else 0,
         order_range=lowest_and_highest(answers, "orders"),
-        periods=tuple(periods_between(period_bounds(found.history_start)[0], reference)),
+        periods=tuple(periods_between(period_bounds(evaluation.history_start)[0], reference)),
     )
 
 
-def counted_from(moment: int | None, found: Evaluation) -> int:
+def counted_from(moment: int | None, evaluation: Evaluation) -> int:
     """The newest status, or the interval's end if the status is dated after it; 0 while there is none."""
-    return 0 if moment is None else min(int(moment), found.end)
+    return 0 if moment is None else min(int(moment), evaluation.end)
 
 
-def behind(archived: int | None, cutoff: int) -> int:
-    """The cutoff, or the moment behind what was archived, if that is later."""
+def not_before(archived: int | None, cutoff: int) -> int:
+    """The cutoff, or the moment just after what was archived, if that is later."""
     return cutoff if archived is None else max(int(archived) + 1, cutoff)
 
 
-def gather(engine: t.Any, found: Evaluation, name: str, query: exp.Query) -> None:
+def gather(engine: t.Any, evaluation: Evaluation, name: str, query: exp.Query) -> None:
     """Puts a query's rows in this evaluation's temporary table of that name.
 
     On DuckDB an evaluation may come again in one session: what broke off is not rolled back there.
     """
-    drop, create = temporary(scratch(found, name), query)
+    drop, create = temporary(scratch(evaluation, name), query)
     execute(engine, [drop, create] if engine.dialect == "duckdb" else [create])
 
 

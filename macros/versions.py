@@ -6,12 +6,14 @@ import typing as t
 
 from sqlglot import exp
 
+from macros.marts import marts
+
 Columns = t.Mapping[str, exp.DataType]
 
 
 def never_null(column: str) -> bool:
     """Columns that no landed row lacks: a row without them is rejected."""
-    return column in ("order_id", "landed_at", "update_time", "add_time", "pathtime")
+    return column in ("order_id", "landed_at", *(mart.event_time for mart in marts()))
 
 
 def same(column: str, left: str, right: str) -> exp.Expr:

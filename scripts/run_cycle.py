@@ -1,11 +1,11 @@
-"""One cycle: lock, the first time a plan, extract (and reconcile), `sqlmesh run`; one summary line per phase."""
+"""One cycle: lock, the first time a plan, extract (and reconcile), `sqlmesh run`, the page; a summary line a phase."""
 
 from __future__ import annotations
 
 import datetime as dt
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from extract.clock import QUARTER_HOUR, Clock, utc
 from extract.compare import unequal_lines
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import CycleFailed, ExtractFailed, LockHeld, SourceError, WarehouseError, in_words, with_first
-from extract.extract_log import log_state, refuse_to_run_ahead
+from extract.extract_log import Seen, log_state, refuse_to_run_ahead
 from extract.freshness import stale_lines
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
@@ -104,6 +104,7 @@ def _at_its_end(*steps: Callable[[BaseException | None], None]) -> Iterator[None
 
 
 def _in_turn(steps: Sequence[Callable[[BaseException | None], None]], error: BaseException | None) -> None:
+    """Takes each step, whatever became of the one before."""
     if steps:
         try:
             steps[0](error)
@@ -181,11 +182,15 @@ def _run_phases(
     project: Path,
     progress: Any,
 ) -> None:
-    """A reconcile that fails is told at the end: the marts do not wait for it."""
+    """Opens what the phases work on, takes one after another, and closes it.
+
+    A reconcile that fails is told at the end: the marts do not wait for it.
+    """
     began, not_reconciled = time.monotonic(), None
     config = load_config(project)
     # The warehouse is closed last: DuckDB writes its file anew where the last connection to it is closed.
     with run_lock(cycle.gateway), closing(open_source(url, config.limits)) as source:
+        refuse_to_run_ahead(clock, source.clock())  # before tables are made for half-years far ahead
         with (
             closing(open_warehouse(cycle.gateway)) as warehouse,
             _at_its_end(partial(news.read, warehouse), partial(entry.write, warehouse)),
@@ -221,7 +226,6 @@ def _run_phases(
 
 def _plan_phase(work: _Work, start: str) -> list[dt.datetime]:
     """Makes the empty marts; gives what they have reached."""
-    refuse_to_run_ahead(work.clock, work.source.clock())
     with _phase(work.cycle, "plan") as phase, work.sqlmesh():
         _first_plan(work)
         reached = _reached(work)
@@ -229,7 +233,7 @@ def _plan_phase(work: _Work, start: str) -> list[dt.datetime]:
     return reached
 
 
-def _extract_phase(work: _Work, seen: Any) -> list[str]:
+def _extract_phase(work: _Work, seen: Mapping[str, Seen]) -> list[str]:
     """Lands what changed; gives the lines that tell of silent tables."""
     with _phase(work.cycle, "extract") as phase:
         runs = work.extract(seen=seen)
@@ -305,7 +309,7 @@ def _reached(work: _Work) -> list[dt.datetime]:
         environment = state.get_environment("prod")
         snapshots = state.get_snapshots(environment.snapshots).values() if environment else []
     except Exception as error:
-        raise CycleFailed(_failure("SQLMesh's state cannot be read", work.console, error)) from error
+        raise CycleFailed(_failure("SQLMesh's state cannot be read", work.console, error, NOTHING_LANDED)) from error
     refuse_environment_of_others(environment, work.project)
     if not production_stands(environment):
         return []
@@ -326,7 +330,7 @@ def _first_plan(work: _Work) -> None:
             skip_tests=True,  # the unit tests judge a change, and this is none
         )
     except Exception as error:
-        raise CycleFailed(_failure("The first plan failed", work.console, error)) from error
+        raise CycleFailed(_failure("The first plan failed", work.console, error, NOTHING_LANDED)) from error
     work.context.engine_adapter.close()  # the first load may take hours, and a connection that rests so long may be cut
 
 
@@ -345,15 +349,16 @@ def _run(work: _Work, reached: list[dt.datetime]) -> None:
         raise CycleFailed(_failure("sqlmesh run failed", work.console, None))
 
 
-def _failure(step: str, console: CycleConsole, error: BaseException | None) -> str:
+NOTHING_LANDED = "Nothing was landed: run the cycle again once the cause is mended."
+LANDED = "What landed stays in raw, and the interval counts as not done: run the cycle again once the cause is mended."
+
+
+def _failure(step: str, console: CycleConsole, error: BaseException | None, state: str = LANDED) -> str:
     causes = [text.strip() for text in console.errors if text.strip()]
     if error and not any(in_words(error) in text for text in causes):
         causes.append(with_first(error))
     cause = "; ".join(causes) or "SQLMesh did not say why"
-    return (
-        f"{step}: {cause}. What landed stays in raw, and the interval counts as not done: run the cycle "
-        "again once the cause is mended."
-    )
+    return f"{step}: {cause}. {state}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 /* One row for each order in uti and in ecs, one for each scan in uts.
-   A row is an order with more. Nothing in this project writes a row twice: find out who else writes these tables, and
-   delete the surplus row.
+   A row is an order with more. A cycle writes no row twice: find out who else writes these tables, and delete the
+   surplus row.
    Of scans a day's check counts what landed in the days checked (and in the hour before, which their cycles took again),
    those of open exceptions, and, whoever may have written them, a 28th in turn: four weeks see the whole mart. */
 MODEL (

@@ -143,6 +143,7 @@ def test_a_clock_that_is_far_ahead_of_the_sources_is_refused_before_the_first_pl
         patch.setattr("extract.source_duckdb.DuckDBSource.clock", lambda self: START)
         with pytest.raises(ConfigurationError, match=r"This machine.s clock says"):
             run_cycle(source=world.source_url)
+        assert world.query("SELECT table_name FROM duckdb_tables()") == [], "not even tables for that day"
     world.cycle()
     assert set(world.uti()) == {1}
 
@@ -259,7 +260,9 @@ def test_rows_do_not_land_behind_what_a_plan_has_passed(make_world: Callable[...
 def test_a_state_that_cannot_be_read_is_told_and_nothing_lands(world: World) -> None:
     world.order(1, START)
     world.execute("DROP TABLE sqlmesh._intervals")
-    with pytest.raises(CycleFailed, match=r"(?s)SQLMesh's state cannot be read.*run the cycle again once the cause"):
+    with pytest.raises(
+        CycleFailed, match=r"(?s)SQLMesh's state cannot be read.*Nothing was landed: run the cycle again"
+    ):
         world.cycle()
     assert world.query("SELECT * FROM order_tracking_raw.uni_tracking_info_raw") == []
 
@@ -345,7 +348,7 @@ def test_a_status_dated_into_the_future_gives_way_by_the_runbook(world: World) -
     world.cycle(START + 2 * HOUR)
     world.cycle(START + 4 * HOUR, reconcile_since=START)
     assert world.uti() == {1: (999, START + 300 * DAY)}
-    table = "sqlmesh__order_tracking.order_tracking__mart_uni_tracking_info__1384349435"
+    table = "sqlmesh__order_tracking.order_tracking__mart_uni_tracking_info__<number>"
     instead = {table: physical(world, "mart_uni_tracking_info"), "67500000137": "1"}
     run_steps(world, "### A status dated into the future", **instead)
     world.execute("DELETE FROM sqlmesh._intervals WHERE start_ts >= ?", START * 1000)  # as from an older backup
