@@ -20,6 +20,7 @@ from macros.history import (
     history_table,
     history_view,
     renew_history_view,
+    shown_periods,
     shows_columns,
     shows_periods,
 )
@@ -78,6 +79,8 @@ def ensure_tables(
         held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
     refuse_lost_columns(held, config.tables)
+    refuse_hidden_history(held, config)
+    gone = [_told_of_gone_history(table, period) for table in config.tables for period in _gone_periods(table, held)]
     statements = missing_objects(config, now, held, warehouse.is_redshift)
     if statements:
         lacking = [  # where a schema stands it needs no right to create one
@@ -89,16 +92,47 @@ def ensure_tables(
         for table, create, gains in _views_to_renew(config, now, held, warehouse.is_redshift)
         if gains and warehouse.is_redshift
     ]
-    return [warning for warning in widened if warning]
+    return [*gone, *(warning for warning in widened if warning)]
+
+
+def refuse_hidden_history(held: Mapping[str, Standing], config: ExtractConfig) -> None:
+    """ConfigurationError where history stands that is older than `history_start`: no retention would look into it."""
+    periods = {period for table in config.tables for period in standing_periods(held, table.mart.alias)}
+    if hidden := sorted(period for period in periods if period < config.history_start):
+        raise ConfigurationError(
+            f"History begins with {hidden[0]}, and history_start (ORDER_TRACKING_HISTORY_START) is "
+            f"{config.history_start}; nothing was done, for an order that comes back would not be found before that. "
+            f"Set it to {hidden[0]}, or drop older history tables that hold no row."
+        )
+
+
+def _gone_periods(table: Table, held: Mapping[str, Standing]) -> list[str]:
+    """The half-years that a mart's view over history shows although they have no table: somebody dropped it."""
+    view = held.get(history_view(table.mart.alias))
+    standing = standing_periods(held, table.mart.alias)
+    return sorted(shown_periods(view.definition, table.mart.alias) - standing) if view else []
+
+
+def _told_of_gone_history(table: Table, period: str) -> str:
+    name = history_table(table.mart.alias, period)
+    return (
+        f"{name} was dropped by somebody, with its rows. It stands again, empty: restore its rows from a backup "
+        "(docs/recovery.md, 'A history table is gone')."
+    )
 
 
 def refuse_lost_columns(held: Mapping[str, Standing], tables: Iterable[Table]) -> None:
-    """ConfigurationError where raw has a column that external_models.yaml has lost: it would land as NULL unseen."""
-    lost = [
-        f"{table.raw} has {', '.join(columns)}"
-        for table in tables
-        if table.raw in held and (columns := sorted({*held[table.raw].columns} - {*table.raw_columns}))
-    ]
+    """ConfigurationError where a column stands that external_models.yaml has lost: it would land as NULL unseen.
+
+    Such a column stands in raw and in history. One that somebody else has added to one of them is no fault.
+    """
+    lost = []
+    for table in tables:
+        for period in sorted(standing_periods(held, table.mart.alias))[-1:]:
+            history = held[history_table(table.mart.alias, period)].columns
+            raw = held[table.raw].columns if table.raw in held else {}
+            if columns := sorted({*raw} & {*history} - {*table.raw_columns}):
+                lost.append(f"{table.raw} has {', '.join(columns)}")
     if lost:
         raise ConfigurationError(
             f"external_models.yaml lacks columns that stand in the warehouse: {'; '.join(lost)}; nothing was done, for "

@@ -103,7 +103,7 @@ class Seen:
     """What the log says of a table.
 
     watermark, watermark_id: how far the landings have seen: event time (epoch seconds), and id where the source has one
-    stamp: that of the last rows that landed
+    stamp: that of the last rows that landed or were set aside
     newest_stamp: that of the last landing, whatever it brought
     first_stamp, first_finished: that of the first landing, and when the first extract ended
     """
@@ -126,7 +126,7 @@ def log_state(warehouse: Warehouse, held: Container[str] = (EXTRACT_LOG,)) -> di
     query = sql_from_template(
         """
         SELECT log.table_name, MAX(log.watermark), MAX(log.watermark_id),
-          MAX(CASE WHEN log.rows_landed > 0 THEN log.landed_at END), MAX(log.landed_at),
+          MAX(CASE WHEN log.rows_landed > 0 OR log.rows_rejected > 0 THEN log.landed_at END), MAX(log.landed_at),
           MIN(log.landed_at), MIN(log.finished_at)
         FROM log GROUP BY log.table_name
         """,

@@ -36,6 +36,9 @@ class Job:
     """The stamp of the last rows of the table that landed before this run."""
     moves_id: bool = False
     """Once all is landed no row with a lower id is left, but for those that an extract by time misses as well."""
+    most_id: int | None = None
+    """Of what is read by the hour: the highest id from before the hours were counted. Lower ones may come later in an
+    hour that was read already, so the log goes no further."""
     counted: Mapping[int, Figures] = field(default_factory=dict)
     """The source's figures by the hour, where they were asked for."""
     warnings: list[str] = field(default_factory=list)
@@ -73,16 +76,23 @@ class Jobs:
             return Job(table, "extract", [Part([], 0)], None, since_id, moves_id=True)
         start = window_start(watermark, self.source_clock, self.config.buffer_seconds)
         if start < self.source_clock - LONG_WINDOW:
-            return replace(self._by_hours(table, "extract", start, True, seen_until=watermark), moves_id=True)
+            most_id = self._highest_id(table)
+            job = self._by_hours(table, "extract", start, True, seen_until=watermark)
+            return replace(job, moves_id=True, most_id=most_id)
         return Job(table, "extract", [Part([TimeRange(start, unplaceable=True)], 0)], start, moves_id=True)
 
-    def all_that_differs(self, table: Table) -> list[Part]:
-        """All of a table by the hours that differ, in parts: also where a read by its id takes too long."""
+    def all_that_differs(self, table: Table) -> tuple[list[Part], int | None]:
+        """All of a table by the hours that differ, where a read by its id takes too long: parts, and `most_id`."""
+        most_id = self._highest_id(table)
         with self.warehouse.session() as session:
-            return replace(self, warehouse=session)._by_hours(table, "extract", 0, True).parts
+            return replace(self, warehouse=session)._by_hours(table, "extract", 0, True).parts, most_id
+
+    def _highest_id(self, table: Table) -> int | None:
+        return self.source.highest_id(table.source) if table.source.id_column else None
 
     def _first_load(self, table: Table) -> Job:
-        load = replace(self._by_hours(table, "since", 0, True), moves_id=True)
+        most_id = self._highest_id(table)
+        load = replace(self._by_hours(table, "since", 0, True), moves_id=True, most_id=most_id)
         if statement := self.source.missing_index(table.source):
             load.warnings.append(
                 f"{table.source.name} has no index that begins with its event time, so every read goes through the "

@@ -34,6 +34,7 @@ class Reading:
     before: what earlier chunks of the same run did
     moves_watermark: everything between the last watermark and what was read, here and before, has landed
     moves_id: so has everything up to the highest id that was read
+    most_id: but for what is higher than this
     """
 
     table: Table
@@ -44,6 +45,7 @@ class Reading:
     before: Landed = NOTHING
     moves_watermark: bool = True
     moves_id: bool = True
+    most_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,14 @@ def _land(
         window_start=reading.window_start,
         stamp=stamp,
         watermark=seen.newest if reading.moves_watermark else None,
-        watermark_id=seen.highest_id if reading.moves_id else None,
+        watermark_id=_seen_id(seen.highest_id, reading),
     )
+
+
+def _seen_id(highest: int | None, reading: Reading) -> int | None:
+    if highest is None or not reading.moves_id:
+        return None
+    return highest if reading.most_id is None else min(highest, reading.most_id)
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,16 @@ FIRST_LOOK = 60.0
 """Seconds after which a session is looked at first: an ordinary cycle has ended by then."""
 
 WAITS = """
-    SELECT waiting.pid, c.relname, holding.txn_owner, holding.pid, holding.txn_start
+    SELECT waiting.pid, waiting.lock_mode = 'AccessExclusiveLock' AND waiting.txn_owner = CURRENT_USER,
+      c.relname, holding.txn_owner, holding.pid, holding.txn_start
     FROM svv_transactions AS waiting
     LEFT JOIN svv_transactions AS holding
       ON holding.relation = waiting.relation AND holding.pid <> waiting.pid AND holding.granted
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = waiting.relation
     WHERE NOT waiting.granted ORDER BY holding.txn_start
 """
-"""Who waits for a lock, on what, and who holds one there since when. Of others a user sees only what it may."""
+"""Who waits for a lock, whether it is this user that locks a table, on what, and who holds one there since when. Of
+others a user sees only what it may."""
 
 
 @dataclass
@@ -39,6 +41,9 @@ class LockWatch:
     settings: RedshiftSettings
     sessions: set[int] = field(default_factory=set)
     """By the number that PG_BACKEND_PID() gives each; whoever has one adds it."""
+    locking: str = ""
+    """A table that this user's session is about to lock: it is known by that, for to ask for its number costs a
+    statement, and nobody else takes that lock."""
     ended: list[str] = field(default_factory=list)
     """What was waited for, and who held it, of each statement that was ended."""
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -49,7 +54,7 @@ class LockWatch:
         """Looks again and again until the watch ends. What it cannot see it says once, and gives up."""
         pause = min(FIRST_LOOK, self.settings.lock_seconds / 2)
         while not self.stopped.wait(pause):
-            if not self.sessions:
+            if not self.sessions and not self.locking:
                 continue
             try:
                 with closing(redshift_connector.connect(**self.settings.connection_arguments())) as connection:
@@ -67,8 +72,8 @@ class LockWatch:
         cursor = connection.cursor()
         cursor.execute(WAITS)
         waits: dict[int, list[tuple[Any, ...]]] = {}
-        for pid, *wait in cursor.fetchall():
-            if int(pid) in self.sessions:
+        for pid, locks_a_table, *wait in cursor.fetchall():
+            if int(pid) in self.sessions or (locks_a_table and wait[0] == self.locking):
                 waits.setdefault(int(pid), []).append(tuple(wait))
         self._since = {pid: self._since.get(pid, time.monotonic()) for pid in waits}
         for pid, since in self._since.items():
@@ -83,10 +88,10 @@ class LockWatch:
 
 
 def in_one_sentence(waits: list[tuple[Any, ...]], seconds: int) -> str:
-    """What was waited for and who holds it; of rows of `WAITS` without the first column."""
+    """What was waited for and who holds it; of rows of `WAITS` from the table on."""
     table, *_ = waits[0]
     holders = [
-        f"{owner} (process {pid}, in a transaction since {since:%Y-%m-%d %H:%M})"
+        f"{owner} (process {pid}, in a transaction{f' since {since:%Y-%m-%d %H:%M}' if since else ''})"
         for _, owner, pid, since in dict.fromkeys(waits)
         if pid is not None
     ]
@@ -102,12 +107,14 @@ def in_one_sentence(waits: list[tuple[Any, ...]], seconds: int) -> str:
 
 
 @contextmanager
-def lock_watch(settings: RedshiftSettings) -> Iterator[LockWatch]:
+def lock_watch(settings: RedshiftSettings, locking: str = "") -> Iterator[LockWatch]:
     """Inside, the sessions that the watch is given wait no longer for a lock than `lock_seconds`.
+
+    So does the one that is `locking` a table (its plain name).
 
     Raises WarehouseError, with the holder's name, where a statement was ended.
     """
-    watch = LockWatch(settings)
+    watch = LockWatch(settings, locking=locking)
     thread = threading.Thread(target=watch.run, name="lock watch", daemon=True)
     thread.start()
     try:

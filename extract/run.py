@@ -129,6 +129,7 @@ class _Worker:
         self._turn = threading.Lock()
         self._given_up = threading.Event()
         self._renewed: dict[str, int] = {}
+        self._most_ids: dict[str, int | None] = {}
         self._chunk_rows = jobs.config.chunk_rows or jobs.warehouse.chunk_rows
         self._started = started
         self._source_clock = jobs.source_clock
@@ -261,9 +262,10 @@ class _Worker:
             job.warnings.append(
                 f"{job.table.source.name} has too much above id {job.since_id} for one statement "
                 "(statement_seconds in extract/tables.yaml). What differs by the hour is read instead, "
-                "and the next cycle goes by the id again."
+                "and the next cycle goes by the id again. Should this come again: has the id an index?"
             )
-            return self._jobs.all_that_differs(job.table)
+            parts, self._most_ids[job.table.name] = self._jobs.all_that_differs(job.table)
+            return parts
         if halves := part.halves(self._source_clock):
             return halves
         raise with_index(
@@ -322,7 +324,11 @@ class _Worker:
 
     def _reading(self, job: Job, began: float, **facts: Any) -> Reading:
         """What a landing must know of rows that were read; of a table that was read whole all is known."""
-        whole = {"moves_watermark": job.moves_watermark, "moves_id": job.moves_id}
+        whole = {
+            "moves_watermark": job.moves_watermark,
+            "moves_id": job.moves_id,
+            "most_id": self._most_ids.get(job.table.name, job.most_id),
+        }
         seconds = time.monotonic() - began
         return Reading(job.table, job.kind, seconds, job.window_start, job.stamp_before, **{**whole, **facts})
 

@@ -30,6 +30,9 @@ class Source(Protocol):
     def holds_rows(self, table: SourceTable) -> bool:
         """Whether the table has any row at all."""
 
+    def highest_id(self, table: SourceTable) -> int | None:
+        """The highest value of the table's id column; None for a table without a row."""
+
     def missing_index(self, table: SourceTable, *, of_orders: bool = False) -> str | None:
         """The statement that would make the index of the event time, or of the key (`of_orders`), where a table has
         none; None for a view."""

@@ -64,6 +64,11 @@ class DuckDBSource:
         with self._errors("be read"), self._connection.cursor() as cursor:
             return bool(cursor.execute(f"SELECT 1 FROM {_quoted(table.name)} LIMIT 1").fetchall())
 
+    def highest_id(self, table: SourceTable) -> int | None:
+        with self._errors("be read"), self._connection.cursor() as cursor:
+            rows = cursor.execute(f"SELECT MAX({_quoted(table.id_column or '')}) FROM {_quoted(table.name)}").fetchall()
+        return None if rows[0][0] is None else int(rows[0][0])
+
     def missing_index(self, table: SourceTable, *, of_orders: bool = False) -> str | None:
         return None
 

@@ -76,6 +76,17 @@ class MySQLSource:
     def holds_rows(self, table: SourceTable) -> bool:
         return bool(self._query(f"SELECT 1 FROM {quoted(table.name)} LIMIT 1"))
 
+    def highest_id(self, table: SourceTable) -> int | None:
+        column = quoted(table.id_column or "")
+        try:
+            (highest,) = self._row(f"SELECT MAX({column}) FROM {quoted(table.name)}")
+        except TooLong as error:
+            raise TooLong(
+                f"{error} Its id is read as a cursor, which needs an index that begins with it; let the source's owner "
+                f"run: CREATE INDEX order_tracking_ids ON {quoted(table.name)} ({column})"
+            ) from error
+        return None if highest is None else int(highest)
+
     def missing_index(self, table: SourceTable, *, of_orders: bool = False) -> str | None:
         kinds = self._kinds(table)
         time, key = (kinds[name][0] for name in (table.time_column.lower(), table.source_name(table.key)))

@@ -26,6 +26,8 @@ from extract.source_reads import Limits, SourceTable
 from macros.marts import RAW_SCHEMA, Mart, mart_of, marts, needed_columns, scan_key
 from macros.periods import parse_period
 
+WHOLE_NUMBERS = ("BIGINT", "INTEGER", "SMALLINT")
+
 EXTRACTED = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
 """The tables of tables.yaml, the anchor first."""
 
@@ -273,6 +275,10 @@ def _typed(model: str, listed: dict[str, dict[str, Any]], mistakes: list[str]) -
     for name in ("order_id", mart.event_time):
         if name in columns and not columns[name].is_type("BIGINT"):
             mistakes.append(f"{where} has {name} as {columns[name].sql('redshift')}; it must be BIGINT")
+    for name in () if mart.one_row_per_order else scan_key():
+        if name in columns and not columns[name].is_type(*WHOLE_NUMBERS):
+            written = columns[name].sql("redshift")
+            mistakes.append(f"{where} has {name} as {written}; in a scan's key it must be {' or '.join(WHOLE_NUMBERS)}")
     return columns
 
 

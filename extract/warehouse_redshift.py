@@ -87,7 +87,8 @@ class RedshiftWarehouse:
         staged = set(self._staged)
         try:
             if locking:
-                self.execute(f"LOCK TABLE {locking}")
+                with lock_watch(self._settings, locking.split(".")[-1]):
+                    self.execute(f"LOCK TABLE {locking}")
             yield
             assert_still_held()
             self._commit()

@@ -32,3 +32,11 @@ def typed_columns(evaluator, mart: exp.Column, table: exp.Column, *names: exp.Co
     unknown = exp.DataType.build("unknown")
     wanted = [column.name for column in names] or list(kinds)
     return [exp.cast(exp.column(name, table.name), kinds.get(name, unknown)).as_(name) for name in wanted]
+
+
+@macro()
+def no_values(evaluator, mart: exp.Column, *names: exp.Column):  # type: ignore[no-untyped-def]
+    """NULL for each of these columns of a mart, with its type: for the side of a UNION that lacks them."""
+    kinds = columns_with_types(evaluator, mart.name)
+    unknown = exp.DataType.build("unknown")
+    return [exp.cast(exp.null(), kinds.get(column.name, unknown)).as_(column.name) for column in names]

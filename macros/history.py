@@ -69,10 +69,15 @@ def add_column(table: str, column: str, kind: exp.DataType) -> exp.Expr:
     return exp.Alter(this=table_node(table), kind="TABLE", actions=[added])
 
 
+def shown_periods(definition: str, alias: str) -> set[str]:
+    """The half-years of a mart that a view of this definition shows."""
+    words = re.findall(r"[\w.]+", plain(definition))
+    return {period for word in words if (period := history_period(word, alias))}
+
+
 def shows_periods(definition: str, alias: str, periods: t.Collection[str]) -> bool:
     """Whether a view of this definition shows these half-years of a mart and no others."""
-    shown = {history_period(word, alias) for word in re.findall(r"[\w.]+", plain(definition))}
-    return shown - {None} == {*periods}
+    return shown_periods(definition, alias) == {*periods}
 
 
 def shows_columns(definition: str, columns: t.Iterable[str]) -> bool:

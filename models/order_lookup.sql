@@ -50,17 +50,14 @@ WITH statuses AS (
     status,
     update_time,
     lives_in AS status_lives_in,
-    NULL::INTEGER AS partner_id,
-    NULL::BIGINT AS add_time,
+    @no_values(ecs, partner_id, add_time),
     NULL::VARCHAR(16) AS metadata_lives_in
   FROM statuses
   UNION ALL
   SELECT
     order_id,
     ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time),
-    NULL::VARCHAR(64),
-    NULL::INTEGER,
-    NULL::BIGINT,
+    @no_values(uti, tno, status, update_time),
     NULL::VARCHAR(16),
     partner_id,
     add_time,

@@ -253,7 +253,7 @@ def _reconcile_phase(work: _Work, since: int) -> Exception | None:
             phase.summary = "failed; the marts go on without it"
             return error
         phase.summary, phase.rows = _tables_summary(runs), _rows_of(runs)
-    work.cycle.warnings += [line for run in runs for line in unequal_lines(run.table, run.unequal)]
+    work.cycle.warnings += [line for run in runs for line in (*run.warnings, *unequal_lines(run.table, run.unequal))]
     return None
 
 

@@ -24,6 +24,7 @@ from tests.conftest import START
 from tests.marts.test_retention import physical
 from tests.support.commands import cycle as run_cycle_command
 from tests.support.commands import extract as extract_command
+from tests.support.commands import plan as plan_command
 from tests.support.world import DAY, HOUR, MINUTE, World
 
 PROJECT = Path(__file__).parents[2]
@@ -170,14 +171,44 @@ def test_a_column_that_its_file_has_lost_is_refused_before_rows_land_without_it(
     world.cycle()
     whole = load_config()
     uti = replace(whole.tables[0], columns={k: v for k, v in whole.tables[0].columns.items() if k != "status"})
-    monkeypatch.setattr(
-        "scripts.run_cycle.load_config", lambda project: replace(whole, tables=(uti, *whole.tables[1:]))
-    )
     world.order(2, START + 16 * MINUTE)
-    with pytest.raises(ConfigurationError, match=r"lacks columns.*uni_tracking_info_raw has status; nothing was done"):
-        world.cycle()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.run_cycle.load_config", lambda project: replace(whole, tables=(uti, *whole.tables[1:])))
+        with pytest.raises(ConfigurationError, match=r"lacks columns.*uni_tracking_info_raw has status; nothing was"):
+            world.cycle()
     assert 2 not in world.uti()
+    world.execute("ALTER TABLE order_tracking_raw.uni_tracking_info_raw ADD COLUMN note VARCHAR")
+    world.cycle(START + HOUR)
+    assert 2 in world.uti(), "a column of somebody else's is no fault"
+
+
+def test_history_before_its_first_half_year_is_not_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An order that comes back would not be found there, and would be active and archived."""
+    world.order(1, START - 400 * DAY)
+    world.cycle()
+    monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", "2025_h1")
+    for command in (run_cycle_command, extract_command):
+        assert command(["--source", world.source_url, "--at", "2025-09-01T00:31"]) == 2
+        assert "History begins with 2024_h1, and history_start" in capsys.readouterr().err
+    assert plan_command(["--yes", "--at", "2025-09-01T00:31"]) == 2
+    assert "Set it to 2024_h1" in capsys.readouterr().err
+    monkeypatch.delenv("ORDER_TRACKING_HISTORY_START")
+    world.cycle(START + HOUR)
+
+
+def test_a_history_table_that_somebody_dropped_is_told_at_once_and_stands_again(world: World) -> None:
+    world.order(1, START - 400 * DAY)
+    world.order(2, START)
+    world.cycle()
+    ((period, _),) = world.history("uti")
+    dropped = f"order_tracking_history.hist_uti_{period}"
+    world.execute(f"DROP TABLE {dropped}")
+    told = f"{dropped} was dropped by somebody, with its rows"
+    assert [line.startswith(told) for line in world.cycle(START + HOUR).warnings] == [True]
+    assert world.query(f"SELECT order_id FROM {dropped} WHERE order_id = 2") == []
+    assert world.cycle(START + 2 * HOUR).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -193,6 +224,11 @@ def test_a_column_that_its_file_has_lost_is_refused_before_rows_land_without_it(
             "lists order_tracking_raw.uni_tracking_info_raw more than once",
         ),
         ("    status: INTEGER\n", "    status: INTEGER # \udce9\n", "cannot be read: 'utf-8' codec"),
+        (
+            "    code: INTEGER\n",
+            "    code: VARCHAR(16)\n",
+            "has code as VARCHAR(16); in a scan's key it must be BIGINT or INTEGER or SMALLINT",
+        ),
     ],
 )
 def test_a_list_of_columns_that_cannot_be_meant_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -397,6 +397,44 @@ def test_a_read_by_id_that_takes_too_long_goes_on_by_hours_and_moves_the_id(
     assert (again.rows_read, again.rows_landed) == (2, 1), "by id again: the new one and the overlap"
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["first load", "a read by id that takes too long"])
+def test_a_scan_that_comes_behind_a_load_by_hours_is_found_by_its_id(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """While the hours are read, a late one gets an old time and an id below the highest that is read at the end."""
+    config = by_id(world, tmp_path)
+    world.insert("uni_tracking_spath", [(1, START - HOUR, 100, 0, 1)])
+    if begun:
+        run(world, START, config)
+    late = (50, START - 300 * DAY, 100, 0, 50)
+    world.insert("uni_tracking_spath", [late, *((id_, START + MINUTE, 100, 0, id_) for id_ in range(60, 70))])
+    read, figures_of, highest_of = DuckDBSource.read, DuckDBSource.hourly_figures, DuckDBSource.highest_id
+    counted = False
+
+    def slow(self: DuckDBSource, *args: Any, since_id: int | None = None, **options: Any) -> Any:
+        if since_id is not None:
+            raise TooLong("it took too long")
+        return read(self, *args, since_id=since_id, **options)
+
+    def highest(self: DuckDBSource, table: Any) -> int | None:
+        return highest_of(self, table) if counted else 1
+
+    def without_the_late_one(self: DuckDBSource, table: Any, *args: Any, **options: Any) -> Any:
+        nonlocal counted
+        counted = counted or table.name == "uni_tracking_spath"
+        figures = figures_of(self, table, *args, **options)
+        return {hour: each for hour, each in figures.items() if hour != late[1] // HOUR}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DuckDBSource, "read", slow)
+        patch.setattr(DuckDBSource, "highest_id", highest)
+        patch.setattr(DuckDBSource, "hourly_figures", without_the_late_one)
+        run(world, START + 15 * MINUTE, config)
+    assert counted and raw_orders(world) == [1, *range(60, 70)]
+    run(world, START + 30 * MINUTE, config)
+    assert 50 in raw_orders(world)
+
+
 def test_a_first_load_by_id_that_died_skips_no_id(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

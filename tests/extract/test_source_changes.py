@@ -269,7 +269,8 @@ def test_verify_of_a_time_without_rows_says_that_it_compared_nothing(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert command(loaded, shop, "verify", "--since", moment(NIGHT + 99 * DAY).isoformat()) == 0
+    since = moment(NIGHT + 99 * DAY).isoformat()
+    assert command(loaded, shop, "verify", "--since", since, at=NIGHT + 100 * DAY) == 0
     said = capsys.readouterr().out
     assert said.startswith("Nothing was compared: neither side has a row between these times.")
 

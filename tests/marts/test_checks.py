@@ -12,8 +12,14 @@ from contextlib import closing
 import pytest
 from sqlglot import parse_one
 
+from extract.clock import Clock
+from extract.run import extract
+from extract.source import open_source
+from extract.tables import load_config
+from extract.warehouse import open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse
 from macros.exceptions import log_checks
+from macros.periods import months_before
 from tests.conftest import START
 from tests.marts.test_retention import physical
 from tests.support.commands import exceptions as exceptions_command
@@ -422,6 +428,38 @@ def test_rejected_rows_close_by_themselves_once_a_good_row_of_each_key_has_lande
     daily(world, 7)
     found = [row for row in world.exceptions() if row[0] == "rejected_rows"]
     assert [row[3].split(";")[0] for row in found] == ["update_time is zero or negative (rows: 2"], "broken again"
+
+
+def test_a_row_that_is_mended_within_a_quarter_hour_is_rejected_no_more(world: World) -> None:
+    """Of two landings of one quarter-hour the later one has the later stamp, also after one that only set aside."""
+
+    def refreshed(now: int) -> None:
+        with closing(open_source(world.source_url)) as source, closing(open_warehouse("local")) as warehouse:
+            extract(source, warehouse, load_config(), Clock(moment(now)), kind="refresh", orders=[1])
+
+    world.order(1, START)
+    world.source("UPDATE ecs_order_info SET add_time = 0")
+    world.order(2, START)
+    world.cycle()
+    refreshed(world.now + 2 * MINUTE)
+    world.source(f"UPDATE ecs_order_info SET add_time = {START} WHERE order_id = 1")
+    refreshed(world.now + 4 * MINUTE)
+    daily(world, 1)
+    assert [row for row in world.exceptions() if row[0] == "rejected_rows"] == []
+
+
+def test_a_scan_that_aged_out_a_moment_before_its_status_is_no_mismatch(world: World) -> None:
+    """At the cutoff: the status is archived by the next cycle, and a finding would close by itself."""
+    cutoff = months_before(START + DAY, 6)
+    world.order(1, START)
+    world.status(1, 200, START + DAY)
+    world.insert("uni_tracking_spath", [(1, START + DAY, 200, 9)])
+    world.order(2, cutoff - HOUR)
+    world.status(2, 300, cutoff + 1)
+    world.insert("uni_tracking_spath", [(2, cutoff - 1, 300, 9)])
+    daily(world, 1)
+    assert set(world.uti()) == {1, 2} and not world.query(f"SELECT * FROM order_tracking.{UTS} WHERE order_id = 2")
+    assert failures(world) == []
 
 
 def test_metadata_without_a_status_is_told_after_a_day(world: World) -> None:

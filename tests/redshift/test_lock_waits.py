@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 import redshift_connector
 
-from extract.errors import WarehouseError
+from extract.errors import ExtractFailed, WarehouseError
 from extract.lock_waits import in_one_sentence, lock_watch
 from extract.settings import RedshiftSettings
 from extract.warehouse_redshift import RedshiftWarehouse
@@ -73,6 +73,25 @@ def test_a_cycle_does_not_wait_for_a_marts_lock_for_ever_and_the_next_one_makes_
     assert world.query("SELECT order_id FROM order_tracking.mart_uni_tracking_info") == [(1,)]
 
 
+def test_a_landing_does_not_wait_for_a_reader_of_the_log_for_ever(
+    redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client without autocommit that has looked what landed last, and was left open."""
+    world = redshift_world
+    world.order(1, START - HOUR)
+    world.cycle(START + HOUR)
+    world.order(2, START)
+    monkeypatch.setenv("REDSHIFT_LOCK_SECONDS", "2")
+    with (
+        idle_in_a_transaction(reader(world), "SELECT * FROM order_tracking_raw.extract_log"),
+        pytest.raises(ExtractFailed, match=rf"lock on extract_log, which is held by {USER} \(process "),
+    ):
+        world.cycle(START + 2 * HOUR)
+    assert world.query("SELECT order_id FROM order_tracking.mart_uni_tracking_info") == [(1,)]
+    world.cycle(START + 3 * HOUR)
+    assert world.query("SELECT order_id FROM order_tracking.mart_uni_tracking_info ORDER BY 1") == [(1,), (2,)]
+
+
 def test_a_plan_does_not_wait_for_ever(redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDSHIFT_LOCK_SECONDS", "2")
     taken = "CREATE SCHEMA order_tracking__night"  # the name is taken until that transaction ends
@@ -89,6 +108,7 @@ def test_who_may_not_see_the_holder_is_told_how_to_find_it() -> None:
     since = dt.datetime.fromtimestamp(at("2025-09-01T03:00:00"), dt.UTC)
     seen = in_one_sentence([("mart", "ann", 7, since), ("mart", "ann", 7, since), ("mart", "ben", 8, since)], 300)
     assert "held by ann (process 7, in a transaction since 2025-09-01 03:00); ben (process 8" in seen
+    assert "held by ann (process 7, in a transaction)." in in_one_sentence([("mart", "ann", 7, None)], 300)
 
 
 def test_who_holds_a_lock_is_said_once_however_often_it_was_waited_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,7 +101,8 @@ def marts(world: RedshiftWorld) -> dict[str, Any]:
 def run(world: RedshiftWorld) -> None:
     """One run of everything that is due, as every run: in a session of its own."""
     with sqlmesh_session("redshift", PROJECT, "2025-08-01") as (context, console):
-        _run(context, console, Clock(moment(world.now)), _reached(context, console))
+        work: Any = SimpleNamespace(context=context, console=console, clock=Clock(moment(world.now)), project=PROJECT)
+        _run(work, _reached(work))
 
 
 @pytest.fixture
