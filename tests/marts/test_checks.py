@@ -452,11 +452,12 @@ def test_a_scan_that_aged_out_a_moment_before_its_status_is_no_mismatch(world: W
     """At the cutoff: the status is archived by the next cycle, and a finding would close by itself."""
     cutoff = months_before(START + DAY, 6)
     world.order(1, START)
-    world.status(1, 200, START + DAY)
-    world.insert("uni_tracking_spath", [(1, START + DAY, 200, 9)])
     world.order(2, cutoff - HOUR)
     world.status(2, 300, cutoff + 1)
     world.insert("uni_tracking_spath", [(2, cutoff - 1, 300, 9)])
+    world.cycle(START + DAY - 2 * HOUR)
+    world.status(1, 200, START + DAY)
+    world.insert("uni_tracking_spath", [(1, START + DAY, 200, 9)])
     daily(world, 1)
     assert set(world.uti()) == {1, 2} and not world.query(f"SELECT * FROM order_tracking.{UTS} WHERE order_id = 2")
     assert failures(world) == []
