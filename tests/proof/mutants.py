@@ -173,7 +173,7 @@ MUTANTS = (
     Mutant(
         "no_least_on_the_cutoff",
         RETENTION,
-        "min(int(moment), found.end)",
+        "min(int(moment), evaluation.end)",
         "int(moment)",
         "one future-dated row archives the mart",
     ),

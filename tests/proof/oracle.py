@@ -74,7 +74,7 @@ class Oracle:
     history_uts: dict[Row, Archived] = field(default_factory=dict)
     watermarks: dict[str, int] = field(default_factory=dict)
     arrived: dict[str, float] = field(default_factory=dict)
-    """Table -> the stamp of the last rows of it that landed."""
+    """Table -> the stamp of the last rows of it that landed or were set aside."""
     open: dict[Row, int] = field(default_factory=dict)
     """(check, table, order, detail) -> when it was last seen."""
     closed: Counter[Row] = field(default_factory=Counter)
@@ -199,6 +199,7 @@ class Oracle:
             else:
                 self.rejected.setdefault((table, payload(table, row)), (row[0], reason))
                 self.rejected_at.setdefault((table, payload(table, row)), stamp)
+                self.arrived[table] = stamp
         for row in self.to_land(table, good):
             self.raw[table].add(Version(row, stamp))
             self.arrived[table] = stamp
