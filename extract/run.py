@@ -95,8 +95,9 @@ def extract(
     source.check([table.source for table in selected])
     of_source = source.clock()
     refuse_to_run_ahead(clock, of_source)  # before tables are made for half-years far ahead
+    warnings: list[str] = []
     if seen is None:
-        ensure_tables(warehouse, config, clock.now())
+        warnings = ensure_tables(warehouse, config, clock.now())
         seen = log_state(warehouse)
     refuse_to_go_back(seen, clock.now())
     if not allow_empty:
@@ -106,7 +107,9 @@ def extract(
         source_clock = min(started, of_source or started)
         jobs = Jobs(source, warehouse, config, source_clock)
         worker = _Worker(jobs, clock, started, progress)
-        return worker.run([jobs.of(table, seen[table.name], since, kind, orders) for table in selected])
+        work = [jobs.of(table, seen[table.name], since, kind, orders) for table in selected]
+        work[0].warnings.extend(warnings)
+        return worker.run(work)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+
+import click
 
 from extract.clock import Clock
 from extract.ensure_tables import ensure_tables
@@ -54,8 +56,14 @@ def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks
     with nullcontext() if asks else run_lock(gateway), closing(open_warehouse(gateway)) as warehouse:
         refuse_unchecked(warehouse)
         if not asks:
-            ensure_tables(warehouse, config, clock.now())
+            warn(ensure_tables(warehouse, config, clock.now()))
         yield warehouse
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """On standard error, so that what is asked for stays as it is."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def refuse_unchecked(warehouse: Warehouse) -> None:

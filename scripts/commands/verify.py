@@ -64,6 +64,7 @@ def command(
     from extract.tables import load_config
     from extract.verify import verify
     from extract.warehouse import open_warehouse
+    from scripts.reading import warn
 
     config, clock = load_config(), Clock(at)
     config.select(tables)
@@ -73,7 +74,7 @@ def command(
         closing(open_source(configured_source(source, gateway), config.limits)) as opened,
         closing(open_warehouse(gateway)) as warehouse,
     ):
-        ensure_tables(warehouse, config, clock.now())
+        warn(ensure_tables(warehouse, config, clock.now()))
         now = opened.clock() or clock.now()
         verdicts = verify(opened, warehouse, config, min(now, clock.now()), max(start, 0), tables=tables)
     answer(as_json_text(verdicts) if as_json else as_text(verdicts))

@@ -23,8 +23,10 @@ from extract.tables import load_config
 from tests.conftest import START
 from tests.marts.test_retention import physical
 from tests.support.commands import cycle as run_cycle_command
+from tests.support.commands import exceptions
 from tests.support.commands import extract as extract_command
 from tests.support.commands import plan as plan_command
+from tests.support.commands import verify as verify_command
 from tests.support.world import DAY, HOUR, MINUTE, World
 
 PROJECT = Path(__file__).parents[2]
@@ -198,7 +200,10 @@ def test_history_before_its_first_half_year_is_not_passed_over(
     world.cycle(START + HOUR)
 
 
-def test_a_history_table_that_somebody_dropped_is_told_at_once_and_stands_again(world: World) -> None:
+def test_a_history_table_that_somebody_dropped_is_told_at_once_and_stands_again(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command that makes it again, whichever comes first."""
     world.order(1, START - 400 * DAY)
     world.order(2, START)
     world.cycle()
@@ -209,6 +214,13 @@ def test_a_history_table_that_somebody_dropped_is_told_at_once_and_stands_again(
     assert [line.startswith(told) for line in world.cycle(START + HOUR).warnings] == [True]
     assert world.query(f"SELECT order_id FROM {dropped} WHERE order_id = 2") == []
     assert world.cycle(START + 2 * HOUR).warnings == []
+    at, source = ["--at", "2025-09-01T02:05"], ["--source", world.source_url]
+    commands = ((extract_command, source), (verify_command, source), (exceptions, ["restore", "--all"]))
+    for command, arguments in commands:
+        world.execute(f"DROP TABLE {dropped}")
+        command([*arguments, *at])
+        said = capsys.readouterr()
+        assert (said.out + said.err).count(f"warning: {told}") == 1
 
 
 @pytest.mark.parametrize(
