@@ -88,7 +88,8 @@ class Jobs:
             return replace(self, warehouse=session)._by_hours(table, "extract", 0, True).parts, most_id
 
     def _highest_id(self, table: Table) -> int | None:
-        return self.source.highest_id(table.source) if table.source.id_column else None
+        """0 while the table has no row: then no id counts as read."""
+        return self.source.highest_id(table.source) or 0 if table.source.id_column else None
 
     def _first_load(self, table: Table) -> Job:
         most_id = self._highest_id(table)

@@ -397,9 +397,13 @@ def test_a_read_by_id_that_takes_too_long_goes_on_by_hours_and_moves_the_id(
     assert (again.rows_read, again.rows_landed) == (2, 1), "by id again: the new one and the overlap"
 
 
-@pytest.mark.parametrize("begun", [False, True], ids=["first load", "a read by id that takes too long"])
+@pytest.mark.parametrize(
+    ("begun", "before"),
+    [(False, 1), (False, None), (True, 1)],
+    ids=["first load", "of a table that was empty", "a read by id that takes too long"],
+)
 def test_a_scan_that_comes_behind_a_load_by_hours_is_found_by_its_id(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool, before: int | None
 ) -> None:
     """While the hours are read, a late one gets an old time and an id below the highest that is read at the end."""
     config = by_id(world, tmp_path)
@@ -417,7 +421,7 @@ def test_a_scan_that_comes_behind_a_load_by_hours_is_found_by_its_id(
         return read(self, *args, since_id=since_id, **options)
 
     def highest(self: DuckDBSource, table: Any) -> int | None:
-        return highest_of(self, table) if counted else 1
+        return highest_of(self, table) if counted else before
 
     def without_the_late_one(self: DuckDBSource, table: Any, *args: Any, **options: Any) -> Any:
         nonlocal counted
