@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,6 +90,16 @@ def test_a_cycle_whose_reconcile_fails_leaves_its_row_as_failed_at_once(
     assert outcome == "failed" and error.startswith("The reconcile failed: gone away")
     assert [phase["phase"] for phase in json.loads(phases)] == ["start", "extract", "reconcile", "marts"]
     assert cycle_log.kept_rows("local") == [] and world.uti()
+
+
+def test_what_a_reconcile_warns_of_stands_in_the_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warns(*args: Any, **options: Any) -> Any:
+        runs = extract(*args, **options)
+        return [replace(run, warnings=["it is odd"]) for run in runs] if options.get("kind") == "reconcile" else runs
+
+    monkeypatch.setattr("scripts.run_cycle.extract", warns)
+    world.cycle(reconcile_since=START)
+    assert "it is odd" in logged(world, "warnings")[0]
 
 
 def test_a_cycle_that_is_interrupted_leaves_its_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
