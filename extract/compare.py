@@ -145,7 +145,7 @@ def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list
     compared = [name for name in table.columns if name not in keys]
     if not compared:
         return []
-    agree = {name: same(name, "fresh", "held") for name in compared}
+    agree = {name: same(name, "fresh", "held", table.mart) for name in compared}
     flags = [
         exp.Case().when(exp.not_(exp.paren(equal)), exp.Literal.number(1)).else_(exp.Literal.number(0)).as_(name)
         for name, equal in agree.items()
@@ -157,7 +157,7 @@ def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list
         {"fresh": fresh_rows(table, staged), "held": _held(session, table, part)},
         key=columns_of(["order_id", table.time], "fresh"),
         flags=flags,
-        same=identical("held", "fresh", keys[1:], table.columns),
+        same=identical("held", "fresh", keys[1:], table.columns, table.mart),
         equal=exp.paren(exp.and_(*(equal.copy() for equal in agree.values()))),
     )
     rows = query_from_template(f"SELECT order_id, {table.time}, 1 AS times FROM pairs", {"pairs": pairs})
@@ -176,7 +176,7 @@ def _one_sided(session: Warehouse, table: Table, staged: Staged, part: Part) -> 
             WHERE {there}.order_id IS NULL
             """,
             sides,
-            same=identical(there, here, keys[1:], table.columns),
+            same=identical(there, here, keys[1:], table.columns, table.mart),
         )
         found += _counted(session, table, reason, rows)
     return found

@@ -113,7 +113,7 @@ def held_once(
             """,
             {"beyond": beyond, "pending": pending},
             columns=columns_of(names, "pending"),
-            identical=identical("beyond", "pending", keys[1:], table.columns),
+            identical=identical("beyond", "pending", keys[1:], table.columns, table.mart),
         )
         return union_all([beyond, added])
     every = union_all([beyond, pending])

@@ -211,7 +211,9 @@ def _landing(
         },
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
-        same=identical("held", "fresh", [name for name in table.compared if name != "order_id"], table.columns),
+        same=identical(
+            "held", "fresh", [name for name in table.compared if name != "order_id"], table.columns, table.mart
+        ),
         stamp=stamp_literal(stamp),
     )
 
@@ -250,8 +252,8 @@ def _renewal(table: Table, staged: Staged, place: str, others: list[str]) -> exp
         WHERE place.order_id = fresh.order_id AND :same AND NOT :equal
         """,
         {"place": place, "fresh": fresh_rows(table, staged)},
-        same=identical("place", "fresh", keys, table.columns),
-        equal=exp.paren(identical("place", "fresh", others, table.columns)),
+        same=identical("place", "fresh", keys, table.columns, table.mart),
+        equal=exp.paren(identical("place", "fresh", others, table.columns, table.mart)),
     )
 
 

@@ -47,7 +47,7 @@ def clean(found: Retention) -> list[exp.Expr]:
     if not found.returned_periods:
         return []
     if found.mart.follows_anchor:
-        stale = exp.and_(same("add_time", "history", "present"), stale_metadata(found))
+        stale = exp.and_(same("add_time", "history", "present", found.mart), stale_metadata(found))
         return [
             delete_from_history(found, period, present_metadata(found, period), stale)
             for period in found.returned_periods
@@ -72,14 +72,14 @@ def delete_from_history(found: Retention, period: str, present: exp.Query, stale
 
 def stale_status(found: Retention) -> exp.Expr:
     """The status in history is an older version than the present one."""
-    return older("history", "present", found.identity)
+    return older("history", "present", found.identity, found.mart)
 
 
 def stale_metadata(found: Retention) -> exp.Expr:
     """The metadata in history is an older version than the present one, or the same while its order is active."""
-    not_newer = exp.not_(older("present", "history", found.identity))
+    not_newer = exp.not_(older("present", "history", found.identity, found.mart))
     active = exp.not_(exp.column("active_order_id", "present").is_(exp.null()))
-    return exp.paren(exp.or_(older("history", "present", found.identity), exp.and_(not_newer, active)))
+    return exp.paren(exp.or_(older("history", "present", found.identity, found.mart), exp.and_(not_newer, active)))
 
 
 def present_statuses(found: Retention, period: str) -> exp.Query:
@@ -227,7 +227,10 @@ def with_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query 
     held = copies_in_history(found, due, before=before)
     if held is None or not found.mart.one_row_per_order:
         return held
-    is_copy = exp.and_(exp.not_(older("held", "due", found.identity)), same(found.mart.order_mark, "held", "due"))
+    is_copy = exp.and_(
+        exp.not_(older("held", "due", found.identity, found.mart)),
+        same(found.mart.order_mark, "held", "due", found.mart),
+    )
     return query_from_template(
         "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",
         {"due": due_rows(found, due), "held": held},
@@ -249,7 +252,7 @@ def without_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Que
         """,
         {"due": due_rows(found, due), "copied": copied},
         columns=columns_of(found.columns, "due"),
-        identical=identical("copied", "due", found.identity, found.columns),
+        identical=identical("copied", "due", found.identity, found.columns, found.mart),
     )
 
 
@@ -294,7 +297,7 @@ def trim(found: Retention) -> list[exp.Expr]:
         sql_from_template(
             "DELETE FROM mart USING copied WHERE mart.order_id = copied.order_id AND :identical AND :in_range",
             {"mart": found.table, "copied": copied},
-            identical=identical("mart", "copied", found.identity, found.columns),
+            identical=identical("mart", "copied", found.identity, found.columns, found.mart),
             in_range=in_range(found, due, "mart"),
         )
         for due in found.due

@@ -109,7 +109,7 @@ def comparisons(
             "archived": f"{HISTORY_SCHEMA}.hist_{alias}_all",
             "landed": mart_of(alias).raw,
         }
-        missing = {f"{held}_is_older": older(held, "landed", age) for held in ("mart", "archived")}
+        missing = {f"{held}_is_older": older(held, "landed", age, mart_of(alias)) for held in ("mart", "archived")}
         columns = columns_of(["order_id", *age])
         found.append(sql_from_template(ACTIVE_AND_ARCHIVED, tables, in_range=in_range))
         found.append(sql_from_template(LANDED_BUT_MISSING, tables, in_range=in_range, columns=columns, **missing))

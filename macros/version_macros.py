@@ -20,14 +20,15 @@ def newest_first(evaluator, mart: exp.Column):  # type: ignore[no-untyped-def]
 @macro()
 def is_older(evaluator, left: exp.Column, right: exp.Column, mart: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
     """The row aliased `left` is an older version of a mart's row than the one aliased `right`."""
-    return older(left.name, right.name, identity(mart_of(mart.name), columns_with_types(evaluator, mart.name)))
+    found = mart_of(mart.name)
+    return older(left.name, right.name, identity(found, columns_with_types(evaluator, mart.name)), found)
 
 
 @macro()
 def is_identical(evaluator, left: exp.Column, right: exp.Column, mart: exp.Column) -> exp.Expr:  # type: ignore[no-untyped-def]
     """The rows aliased `left` and `right` are the same version of a mart's row, or the same scan."""
-    kinds = columns_with_types(evaluator, mart.name)
-    return identical(left.name, right.name, identity(mart_of(mart.name), kinds), kinds)
+    found, kinds = mart_of(mart.name), columns_with_types(evaluator, mart.name)
+    return identical(left.name, right.name, identity(found, kinds), kinds, found)
 
 
 @macro()

@@ -6,49 +6,49 @@ import typing as t
 
 from sqlglot import exp
 
-from macros.marts import marts
+from macros.marts import Mart, anchor
 
 Columns = t.Mapping[str, exp.DataType]
 
 
-def never_null(column: str) -> bool:
-    """Columns that no landed row lacks: a row without them is rejected."""
-    return column in ("order_id", "landed_at", *(mart.event_time for mart in marts()))
+def never_null(column: str, mart: Mart) -> bool:
+    """Columns that no landed row of a mart lacks: a row without them is rejected. Another mart's event time is none."""
+    return column in ("order_id", "landed_at", mart.event_time)
 
 
-def same(column: str, left: str, right: str) -> exp.Expr:
+def same(column: str, left: str, right: str, mart: Mart) -> exp.Expr:
     """The column is equal on both sides, or NULL on both; never NULL itself. No join should rest on it: `identical`."""
     a, b = exp.column(column, left), exp.column(column, right)
-    if never_null(column):
+    if never_null(column, mart):
         return a.eq(b)
     both_null = exp.and_(a.copy().is_(exp.null()), b.copy().is_(exp.null()))
     return exp.func("COALESCE", a.eq(b), exp.paren(both_null))
 
 
-def less(column: str, left: str, right: str) -> exp.Expr:
+def less(column: str, left: str, right: str, mart: Mart) -> exp.Expr:
     """The left one sorts before the right one, NULL last as Redshift sorts it; never NULL itself."""
     a, b = exp.column(column, left), exp.column(column, right)
-    if never_null(column):
+    if never_null(column, mart):
         return a < b
     only_right_null = exp.and_(exp.not_(a.copy().is_(exp.null())), b.copy().is_(exp.null()))
     return exp.func("COALESCE", a < b, exp.paren(only_right_null))
 
 
-def older(left: str, right: str, columns: t.Sequence[str]) -> exp.Expr:
+def older(left: str, right: str, columns: t.Sequence[str], mart: Mart) -> exp.Expr:
     """The row of `left` is an older version than that of `right`: the first of `columns` that differs decides.
 
     Written by halves: one column within the other would be nested as deep as a table is wide, and SQLMesh walks through
     an expression by recursion.
     """
     if len(columns) == 1:
-        return less(columns[0], left, right)
+        return less(columns[0], left, right, mart)
     first, second = columns[: len(columns) // 2], columns[len(columns) // 2 :]
-    first_same = exp.and_(*(same(name, left, right) for name in first), copy=False)
-    second_older = exp.and_(first_same, older(left, right, second), copy=False)
-    return exp.paren(exp.or_(older(left, right, first), second_older, copy=False), copy=False)
+    first_same = exp.and_(*(same(name, left, right, mart) for name in first), copy=False)
+    second_older = exp.and_(first_same, older(left, right, second, mart), copy=False)
+    return exp.paren(exp.or_(older(left, right, first, mart), second_older, copy=False), copy=False)
 
 
-def identical(left: str, right: str, names: t.Sequence[str], kinds: Columns) -> exp.Expr:
+def identical(left: str, right: str, names: t.Sequence[str], kinds: Columns, mart: Mart) -> exp.Expr:
     """The rows of `left` and `right` agree in all of these columns, NULL included.
 
     Each part compares something of one side with something of the other, so that an engine can hash it: DuckDB turns
@@ -57,7 +57,7 @@ def identical(left: str, right: str, names: t.Sequence[str], kinds: Columns) -> 
     parts: list[exp.Expr] = []
     for name in names:
         a, b = exp.column(name, left), exp.column(name, right)
-        if never_null(name):
+        if never_null(name, mart):
             parts.append(a.eq(b))
             continue
         blank = blank_of(kinds.get(name, exp.DataType.build("unknown")))
@@ -85,7 +85,7 @@ def another_order(archived: str, present: str, created: str) -> exp.Expr:
     """
     first, last = exp.column("first_created", created), exp.column("last_created", created)
     before_creation = exp.and_(first < last.copy(), exp.column("update_time", archived) < last)
-    another_tno = exp.not_(same("tno", archived, present))
+    another_tno = exp.not_(same("tno", archived, present, anchor()))
     return exp.paren(exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false())))
 
 

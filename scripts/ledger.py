@@ -170,7 +170,7 @@ def _in_both(warehouse: Warehouse, table: Table) -> int:
         sql_from_template(
             query,
             {"mart": table.mart.name, "history": history, "newest": newest},
-            identical=identical("mart", "history", keys, table.columns),
+            identical=identical("mart", "history", keys, table.columns, table.mart),
             time=exp.column(table.time, "mart"),
         )
     )
@@ -186,8 +186,8 @@ def _whereabouts(table: Table, reached: exp.Expr, settled: int, in_range: exp.Ex
     keys = ["landed_at", *names] if table.mart.one_row_per_order else names
     ages = list(dict.fromkeys([table.time, "landed_at", *names]))
     columns = ["order_id", *ages]
-    is_copy = identical("held", "landed", keys, table.columns)
-    is_newer = older("landed", "held", ages) if table.mart.one_row_per_order else exp.false()
+    is_copy = identical("held", "landed", keys, table.columns, table.mart)
+    is_newer = older("landed", "held", ages, table.mart) if table.mart.one_row_per_order else exp.false()
     matching = exp.true() if table.mart.one_row_per_order else is_copy
     held = union_all(
         [

@@ -14,6 +14,8 @@ from scripts.options import EXIT_CODES, chosen_gateway, gateway_option
 if TYPE_CHECKING:
     from scripts.order import Order, Row
 
+END_OF_CALENDAR = int(dt.datetime(9999, 12, 31, tzinfo=dt.UTC).timestamp())
+
 
 @click.command(short_help="Show all that is known of an order.", epilog=EXIT_CODES)
 @click.argument("numbers", nargs=-1, required=True, metavar="NUMBER...")
@@ -110,11 +112,14 @@ def _block(title: str, row: Row, several: bool) -> str:
 
 
 def _cell(name: str, value: Any) -> str:
-    """A value to be copied: no thousands. An event time is shown as a time, too."""
+    """A value to be copied: no thousands. An event time is shown as a time, too.
+
+    Another mart's event time is any column here: a text, or seconds of no year.
+    """
     from macros.marts import marts
 
     if value is None:
         return "-"
-    if name in {mart.event_time for mart in marts()}:
+    if name in {mart.event_time for mart in marts()} and isinstance(value, int) and 0 <= value < END_OF_CALENDAR:
         return f"{value} ({dt.datetime.fromtimestamp(value, dt.UTC):%Y-%m-%d %H:%M:%S})"
     return printable(str(value))

@@ -133,6 +133,37 @@ def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(copy:
 
 
 @pytest.mark.slow
+def test_a_column_with_the_name_of_another_tables_event_time_may_be_null(copy: Copy) -> None:
+    """Real tables have an add_time in the status, an update_time in the metadata: there a NULL is a value as any."""
+    world = copy.world
+    named = {"uti": "add_time: BIGINT", "ecs": "update_time: VARCHAR(20)", "uts": "update_time: BIGINT"}
+    for table, alias in TABLES.items():
+        name, kind = named[alias].split(": ")
+        world.source(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+        copy.add_columns(table, named[alias])
+    world.order(1, AGED)
+    world.order(2, START)
+    world.source("UPDATE ecs_order_info SET update_time = 'yesterday' WHERE order_id = 2")
+    copy.cycle("2025-09-01T00:20:00")
+    copy.cycle("2025-09-01T00:35:00")
+    copy.cycle("2025-09-02T00:20:00", "--reconcile")  # the daily checks have seen all of it
+    for table, alias in TABLES.items():
+        assert world.query(f"SELECT order_id FROM order_tracking.mart_{table}") == [(2,)], alias
+        assert world.history(alias) == [("2025_h1", 1)], alias
+        landed = world.query(f"SELECT order_id FROM order_tracking_raw.{table}_raw ORDER BY 1")
+        assert landed == [(1,), (2,)], f"{alias} landed twice"
+    world.assert_whole()
+
+    world.source("UPDATE uni_tracking_spath SET update_time = 77 WHERE order_id = 2")
+    code = "from scripts.cli import main; raise SystemExit(main())"
+    moment = ["--source", world.source_url, "--at", "2025-09-02T00:25:00"]
+    for command in (["refresh", "--since", "2025-08-31", *moment], ["order", "2"], ["verify", *moment]):
+        done = subprocess.run([sys.executable, "-c", code, *command], cwd=copy.folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert world.query("SELECT update_time FROM order_tracking.mart_uni_tracking_spath") == [(77,)]
+
+
+@pytest.mark.slow
 def test_the_simulated_source_has_the_columns_of_the_file_too(copy: Copy) -> None:
     for table in TABLES:
         copy.add_columns(table, *ADDED)
