@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlglot import exp
 
 from extract.errors import ConfigurationError, WarehouseError
-from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models
+from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models, table_below
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Standing, Warehouse
@@ -24,8 +24,12 @@ from macros.history import (
     shows_columns,
     shows_periods,
 )
-from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, RAW_SCHEMA
+from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, RAW_SCHEMA, UTI
 from macros.periods import period_bounds, periods_between
+
+MART_SCHEMA = UTI.split(".")[0]
+SCHEMAS = (RAW_SCHEMA, HISTORY_SCHEMA, MART_SCHEMA, f"sqlmesh__{MART_SCHEMA}")
+"""The project's own, and where SQLMesh keeps the tables that the marts' views show."""
 
 EXTRACT_LOG = f"{RAW_SCHEMA}.extract_log"
 REJECTED_ROWS = f"{RAW_SCHEMA}.rejected_rows"
@@ -71,12 +75,13 @@ def ensure_tables(
 
     Args:
         now: Epoch seconds; every half-year from `history_start` to a year after it gets its history tables.
-        held: What stands, where the caller has read it already (`objects_of_schemas`).
+        held: What stands in SCHEMAS, where the caller has read it already (`objects_of_schemas`).
 
-    Raises NameTaken, before it makes anything, where an object that is not this project's stands in the way.
+    Raises, before it makes anything, NameTaken where an object that is not this project's stands in the way, and
+    ConfigurationError where external_models.yaml or `history_start` would leave out what stands.
     """
     if held is None:
-        held = warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))
+        held = warehouse.objects_of_schemas(SCHEMAS)
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
     refuse_lost_columns(held, config.tables)
     refuse_hidden_history(held, config)
@@ -122,20 +127,19 @@ def _told_of_gone_history(table: Table, period: str) -> str:
 
 
 def refuse_lost_columns(held: Mapping[str, Standing], tables: Iterable[Table]) -> None:
-    """ConfigurationError where a column stands that external_models.yaml has lost: it would land as NULL unseen.
+    """ConfigurationError where a mart has a column that external_models.yaml has lost: it would land as NULL unseen.
 
-    Such a column stands in raw and in history. One that somebody else has added to one of them is no fault.
+    Raw and history may have more: what somebody else has added, or a line that was never planned, taken back again.
     """
     lost = []
     for table in tables:
-        for period in sorted(standing_periods(held, table.mart.alias))[-1:]:
-            history = held[history_table(table.mart.alias, period)].columns
-            raw = held[table.raw].columns if table.raw in held else {}
-            if columns := sorted({*raw} & {*history} - {*table.raw_columns}):
-                lost.append(f"{table.raw} has {', '.join(columns)}")
+        view, raw = held.get(table.mart.name), held.get(table.raw)
+        mart = held.get(table_below(view.definition) or "") if view else None
+        if mart and raw and (columns := sorted({*raw.columns} & {*mart.columns} - {*table.raw_columns})):
+            lost.append(f"{table.raw} has {', '.join(columns)}")
     if lost:
         raise ConfigurationError(
-            f"external_models.yaml lacks columns that stand in the warehouse: {'; '.join(lost)}; nothing was done, for "
+            f"external_models.yaml lacks columns that the marts have: {'; '.join(lost)}; nothing was done, for "
             "rows would land without them. Put their lines back. (No column is taken away: make plan refuses it, too.)"
         )
 
@@ -214,6 +218,6 @@ def look_before_plan(
 ) -> tuple[dict[str, Standing], list[Foreign]]:
     """What stands in the schemas of the project and of an environment, and what of it a plan must not replace."""
     shown = shown_models(environment, project)
-    schemas = {RAW_SCHEMA, HISTORY_SCHEMA, *(name.split(".")[0] for name in shown)}
+    schemas = {*SCHEMAS, *(name.split(".")[0] for name in shown)}
     held = warehouse.objects_of_schemas(sorted(schemas))
     return held, [*foreign_models(held, environment, project), *foreign_tables(held, tables, OWN_TABLES)]

@@ -197,6 +197,7 @@ def _run_phases(
         ):
             held, foreign = look_before_plan(warehouse, config.tables, project=project)
             refuse_foreign(foreign)
+            source.check([table.source for table in config.tables])  # before columns are made that it does not have
             seen = log_state(warehouse, held)
             start = first_day(seen, clock.now())
             with sqlmesh_session(cycle.gateway, project, start) as (context, console):

@@ -9,8 +9,8 @@ import pyarrow as pa
 from sqlglot import exp
 
 from extract.column_types import arrow_type
+from extract.ensure_tables import SCHEMAS
 from extract.errors import TransactionConflict
-from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
 from scripts.display import plural
 from scripts.redshift.probe import Cluster, NotAsNeeded, probe, seconds_of
 
@@ -111,6 +111,6 @@ def seconds(cluster: Cluster) -> str:
         "statement": seconds_of(lambda: warehouse.fetchall("SELECT 1"), TIMES),
         "COPY with its transaction": copy,
         "commit of one row": seconds_of(commit, TIMES),
-        "look at the catalog": seconds_of(lambda: warehouse.objects_of_schemas((RAW_SCHEMA, HISTORY_SCHEMA))),
+        "look at the catalog": seconds_of(lambda: warehouse.objects_of_schemas(SCHEMAS)),
     }
     return ", ".join(f"{what} {value:.2f} s" for what, value in found.items())

@@ -217,6 +217,41 @@ def test_taking_an_added_column_back_is_refused_and_costs_nothing(copy: Copy) ->
 
 
 @pytest.mark.slow
+def test_a_line_that_was_never_planned_may_be_corrected_or_taken_back(copy: Copy) -> None:
+    """A misspelled one stops a cycle before it makes a column; one that was tried in dev leaves production as it is."""
+    world = copy.world
+    world.order(1, AGED)
+    world.order(2, at("2025-03-01T00:30:00"))
+    copy.cycle("2025-09-01T00:20:00")
+    before = (copy.folder / "external_models.yaml").read_text()
+    world.source("ALTER TABLE uni_tracking_info ADD COLUMN pieces INTEGER")
+    world.insert("uni_tracking_info", [(3, "T3", 100, START + HOUR, 7)])
+
+    copy.add_columns("uni_tracking_info", "peices: INTEGER")
+    cycle = ("scripts.run_cycle", "--source", world.source_url, "--at", "2025-09-01T01:20:00")
+    refused = copy.run(*cycle)
+    assert refused.returncode == 1 and "peices" in refused.stderr, refused.stdout + refused.stderr
+    raw = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'uni_tracking_info_raw'"
+    assert ("peices",) not in world.query(raw)
+
+    tried = copy.run("scripts.plan", "dev", "--yes", "--at", "2025-09-01T01:21:00")
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert ("peices",) in world.query(raw)
+    (copy.folder / "external_models.yaml").write_text(before)
+    world.order(4, at("2025-09-02T00:00:00"))
+    copy.cycle("2025-09-02T00:20:00")
+    assert world.history("uti") == [("2025_h1", 1), ("2025_h1", 2)]
+
+    copy.add_columns("uni_tracking_info", "pieces: INTEGER")
+    copy.plan("2025-09-02T00:25:00")
+    world.insert("uni_tracking_info", [(5, "T5", 100, at("2025-09-02T00:30:00"), 9)])
+    copy.cycle("2025-09-02T00:35:00", "--reconcile")
+    held = "SELECT order_id, pieces FROM order_tracking.mart_uni_tracking_info ORDER BY 1"
+    assert world.query(held) == [(3, 7), (4, None), (5, 9)]
+    assert world.history("uti", "order_id, pieces") == [("2025_h1", 1, None), ("2025_h1", 2, None)]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"), [("    partner_id: INTEGER\n", "    partner_id: SMALLINT\n"), ("VARCHAR(64)", "VARCHAR(32)")]
 )
