@@ -28,7 +28,7 @@ WITH newest_first AS (
     uts.pathtime,
     ROW_NUMBER() OVER (
       PARTITION BY uti.order_id, ecs.partner_id
-      ORDER BY uts.pathtime DESC, uts.traceseq DESC
+      ORDER BY uts.pathtime DESC, uts.traceseq DESC, uts.code DESC
     ) AS position
   FROM order_tracking.mart_uni_tracking_info AS uti
   LEFT JOIN order_tracking.mart_ecs_order_info AS ecs

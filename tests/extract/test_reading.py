@@ -34,6 +34,15 @@ def test_order_status_keeps_an_order_whose_metadata_is_in_history(world: World) 
     assert rows == [(None, 300)]
 
 
+def test_the_last_of_two_scans_at_once_does_not_depend_on_chance(world: World) -> None:
+    for order, codes in ((1, (200, 210)), (2, (210, 200))):
+        world.order(order, START - HOUR)
+        world.insert("uni_tracking_spath", [(order, START, code, 9) for code in codes])
+        world.status(order, 210, START)
+        world.cycle()
+    assert world.query("SELECT DISTINCT last_scan_code FROM order_tracking.order_status") == [(210,)]
+
+
 def test_order_timeline_has_all_scans_with_where_each_lives(world: World) -> None:
     old = at("2024-11-20T00:00:00")
     world.order(1, old)
