@@ -73,10 +73,11 @@ def stream(connection: pymysql.connections.Connection, sql: str) -> Iterator[pa.
     A batch's column is uint64 where a value needs it, and binary where a text is no UTF-8.
 
     Batches of at most BUFFER_BYTES as the server sends them. Raises pymysql.Error for what the server says,
-    OSError for the network, CutStream when the connection ends before the rows do. The connection serves
-    nothing else before the last row, and must be closed when the iterator is given up early.
+    OSError for the network, CutStream when the connection ends before the rows do, or a packet is none of theirs.
+    The connection serves nothing else before the last row, and must be closed when the iterator is given up early.
     """
     columns = _execute(connection, sql)
+    number = connection._next_seq_id
     buffer, scanned = bytearray(BUFFER_BYTES), 0
     # What PyMySQL's reader took off the socket beyond the columns. Asked for more than it holds, `readinto1`
     # would wait for the network although these bytes may be the last.
@@ -88,7 +89,10 @@ def stream(connection: pymysql.connections.Connection, sql: str) -> Iterator[pa.
         if not got:
             raise CutStream("the connection was closed in the middle of the rows")
         starts, scanned, ended = _find_rows(buffer, scanned, filled)
+        number = _number_after(buffer, filled, starts, number)
         found += starts
+        if ended:
+            _assert_end(buffer, scanned, number)
         if ended or filled >= len(buffer) - len(buffer) // 8:
             if found:
                 yield _decode(buffer, filled, np.concatenate(found), columns)
@@ -101,8 +105,6 @@ def stream(connection: pymysql.connections.Connection, sql: str) -> Iterator[pa.
         if ended:
             if buffer[scanned + 4] == _ERROR:
                 pymysql.err.raise_mysql_exception(bytes(buffer[scanned + 4 : filled]))
-            if buffer[scanned + 4] != _END:
-                raise CutStream("something that is neither a row nor their end came in the middle of the rows")
             return
         got = connection._rfile.readinto1(memoryview(buffer)[filled:])
         filled += got
@@ -157,6 +159,23 @@ def _find_rows(buffer: bytearray, position: int, filled: int) -> tuple[list[np.n
     if singles:
         starts.append(np.array(singles, np.int64))
     return starts, position, ended
+
+
+def _number_after(buffer: bytearray, filled: int, found: list[np.ndarray], number: int) -> int:
+    """The number of the packet that follows these rows. Raises CutStream unless theirs count on from `number`."""
+    numbers = np.ndarray((filled,), "u1", buffer)
+    for starts in found:
+        if (numbers[starts + 3] != (number + np.arange(len(starts))).astype("u1")).any():
+            raise CutStream("the packets of the rows are not numbered one after another")
+        number = (number + len(starts)) % 256
+    return number
+
+
+def _assert_end(buffer: bytearray, position: int, number: int) -> None:
+    """CutStream unless the packet at `position` is the end of the rows, with this number, or an error."""
+    kind = buffer[position + 4]  # a server that shuts down numbers its error as it likes
+    if kind != _ERROR and (kind != _END or buffer[position + 3] != number):
+        raise CutStream("something that is neither a row nor their end came in the middle of the rows")
 
 
 def _run(buffer: bytearray, position: int, stride: int, filled: int) -> int:

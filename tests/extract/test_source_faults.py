@@ -202,6 +202,11 @@ def test_a_stream_cut_at_any_byte_never_passes_for_a_whole_one(mysql_database: s
     for beginning in (rows_end + 4, rows_end - 500 * row + 4, rows_end - rows * row + 4):
         with pytest.raises(CutStream, match="neither a row nor their end"):
             read_through(mysql_database, garbled=beginning)
+    for number in (rows_end - 500 * row + 3, rows_end - rows * row + 3):
+        with pytest.raises(CutStream, match="not numbered one after another"):
+            read_through(mysql_database, garbled=number)
+    with pytest.raises(CutStream, match="neither a row nor their end"):
+        read_through(mysql_database, garbled=rows_end + 3)
 
 
 @pytest.mark.parametrize("what", ["password", "host", "database", "port"])
