@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, socket
 from typing import Any
 
 import pyarrow as pa
@@ -147,8 +147,10 @@ class MySQLSource:
         else:
             listed = ", ".join(f"{order:d}" for order in orders)
             condition = f"{quoted(kinds[table.source_name(table.key)][0])} IN ({listed})" if listed else "1 = 0"
-        with self._whole("reading", table, condition, last=True) as (connection, came):
+        with self._whole("reading", table, condition, last=True) as (connection, came, expired):
             for batch in stream(connection, f"SELECT {', '.join(outputs)} FROM {quoted(table.name)} WHERE {condition}"):
+                if expired.is_set():
+                    raise self._too_long(f"reading {table.name}")
                 came.append(batch.num_rows)
                 yield batch
 
@@ -209,8 +211,9 @@ class MySQLSource:
         return connection
 
     @contextmanager
-    def _snapshot(self, action: str, *, last: bool) -> Iterator[pymysql.connections.Connection]:
-        """A connection on which each query sees the same moment, for as long as a transaction may take.
+    def _snapshot(self, action: str, *, last: bool) -> Iterator[tuple[pymysql.connections.Connection, threading.Event]]:
+        """A connection on which each query sees the same moment, for as long as a transaction may take; and whether
+        that time has expired.
 
         Then it is cut, also where it is the reader that takes so long: what waits behind a transaction of ours, an
         ALTER TABLE say, waits no longer. `last`: the connection answers nothing afterwards.
@@ -222,11 +225,11 @@ class MySQLSource:
             watch.daemon = True
             watch.start()
             try:
-                yield connection
+                yield connection, expired
                 if not last:
                     connection.rollback()
-            except (pymysql.Error, CutStream, OSError, SourceError) as error:
-                if expired.is_set():
+            except Exception as error:  # what a cut connection still gives may be told as anything
+                if expired.is_set() and not isinstance(error, TooLong):
                     raise self._too_long(action) from error
                 raise
             finally:
@@ -235,8 +238,10 @@ class MySQLSource:
     @contextmanager
     def _whole(
         self, action: str, table: SourceTable, condition: str, *, last: bool
-    ) -> Iterator[tuple[pymysql.connections.Connection, list[int]]]:
-        """A snapshot's connection and a list of how many rows came; in the end as many as the source counts must have.
+    ) -> Iterator[tuple[pymysql.connections.Connection, list[int], threading.Event]]:
+        """A snapshot's connection, a list of how many rows came, and whether its time has expired.
+
+        In the end as many rows as the source counts must have come.
 
         The count has what is left of the transaction's time. Without snapshots others may add rows meanwhile: only
         fewer than before and fewer than after is short.
@@ -244,9 +249,9 @@ class MySQLSource:
         counts = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"
         before = None if self._has_snapshots(table) else int(self._row(counts)[0])
         came: list[int] = []
-        with self._snapshot(f"{action} {table.name}", last=last) as connection:
+        with self._snapshot(f"{action} {table.name}", last=last) as (connection, expired):
             began = time.monotonic()
-            yield connection, came
+            yield connection, came, expired
             if last:  # it answers nothing afterwards that the limit could cut
                 shorten(connection, max(self._limits.statement_seconds - (time.monotonic() - began), 0.5))
             after = int(self._row(counts, connection)[0])
@@ -314,7 +319,7 @@ class MySQLSource:
         condition = row_filter(clock, [span])
         of_rows = fingerprint([text for _, text in self._canonical(table, kinds)]) if content else "0"
         hour = clock.hour
-        with self._whole("counting", table, condition, last=content) as (connection, came):
+        with self._whole("counting", table, condition, last=content) as (connection, came, _):
             rows = self._query(
                 f"SELECT {hour}, COUNT(*), SUM({_key(table, kinds)}), SUM({clock.seconds}), SUM({of_rows}) "
                 f"FROM {quoted(table.name)} WHERE {condition} GROUP BY {hour}",
@@ -373,8 +378,9 @@ class MySQLSource:
 def _cut(connection: pymysql.connections.Connection, expired: threading.Event) -> None:
     """Ends a connection on which somebody may be waiting; the server hears of it, and ends the transaction."""
     expired.set()
-    with suppress(OSError, AttributeError):
-        connection._sock.shutdown(SHUT_RDWR)
+    with suppress(OSError, TypeError):  # it may have been closed by now
+        # An SSLSocket's own shutdown takes its TLS away: the next read would give ciphertext for rows.
+        socket.shutdown(connection._sock, SHUT_RDWR)
 
 
 def _time(table: SourceTable, kinds: Kinds) -> TimeColumn:

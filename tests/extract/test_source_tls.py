@@ -7,19 +7,22 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from bench.source_tables import SOURCE_TABLES
-from extract import source_mysql
-from extract.errors import SourceError
+from extract import mysql_rows, source_mysql
+from extract.errors import SourceError, TooLong
 from extract.mysql_address import Address
+from extract.mysql_rows import stream
 from extract.source import SourceTable, TimeRange, open_source
 from extract.source_mysql import MySQLSource
 from extract.source_reads import Limits
@@ -171,6 +174,60 @@ def test_a_server_that_falls_silent_while_hands_are_shaken_is_given_up(
             MySQLSource(url.replace(f":{to.port}/", f":{silent.getsockname()[1]}/"), Limits(statement_seconds=1))
         ended.set()
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("way", ["plain", "TLS", "socket", "TLS over a socket"])
+def test_a_connection_that_is_cut_ends_and_gives_only_what_the_server_said(server: MariaDB, way: str) -> None:
+    url = server.socket_url("shop") if "socket" in way else f"{server.url('shop')}?"
+    url += f"&ssl-mode={'REQUIRED' if 'TLS' in way else 'DISABLED'}"
+    expired = threading.Event()
+    with closing(Address.parse(url).connect(read_timeout=10)) as connection:
+        assert isinstance(connection._sock, ssl.SSLSocket) == ("TLS" in way)
+        assert next(stream(connection, f"SELECT REPEAT('n', 100) AS a FROM seq_1_to_{ROWS}")).num_rows
+        source_mysql._cut(connection, expired)
+        assert expired.is_set()
+        rest = bytearray()
+        with suppress(OSError):  # an end, too
+            while got := connection._rfile.read1():
+                rest += got
+        assert b"\x17\x03\x03" not in rest, "what TLS had encrypted, as it came"
+        connection._force_close()
+        source_mysql._cut(connection, expired)  # one that somebody has closed
+
+
+def test_a_reader_that_is_slower_than_a_statement_may_be_is_given_no_row_that_the_source_lacks(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection holds more than the reader takes at once, so rows stand in it when it is cut."""
+    monkeypatch.setattr(mysql_rows, "BUFFER_BYTES", 64 << 10)
+    table = SourceTable("uni_tracking_spath", "pathTime", ("order_id", "pathtime", "code", "traceseq"))
+    with closing(MySQLSource(f"{url}?ssl-mode=REQUIRED", Limits(statement_seconds=1))) as source:
+        reading = source.read(table, [TimeRange(0, unplaceable=True)])
+        batches = [next(reading)]
+        time.sleep(1.5)
+        with pytest.raises(TooLong, match="more than 1 s for reading uni_tracking_spath"):
+            batches += reading
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row for row in rows if row["order_id"] != row["pathtime"]] == []
+    assert len(rows) == batches[0].num_rows, "what comes after the limit is not looked at"
+
+
+@pytest.mark.parametrize("error", [ValueError, AttributeError, IndexError, ssl.SSLError])
+def test_whatever_goes_wrong_after_the_limit_is_told_as_the_limit(
+    url: str, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    table = SourceTable("uni_tracking_spath", "pathTime", ("order_id",))
+
+    def fails(*args: Any) -> Iterator[pa.RecordBatch]:
+        time.sleep(1.5)
+        yield from ()
+        raise error("what was left made no sense")
+
+    monkeypatch.setattr(source_mysql, "stream", fails)
+    with closing(MySQLSource(url, Limits(statement_seconds=1))) as source:
+        with pytest.raises(TooLong, match="more than 1 s") as told:
+            list(source.read(table, [TimeRange(0)]))
+        assert isinstance(told.value.__cause__, error)
 
 
 def has_ipv6() -> bool:
