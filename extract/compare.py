@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
@@ -107,8 +108,8 @@ def staged_parts(
     while waiting:
         part = waiting.pop(0)
         try:
-            rows = (judged(batch, table) for batch in source.read(table.source, part.ranges))
-            staged = session.stage(table.name, staged_columns(table), rows)
+            with closing(source.read(table.source, part.ranges)) as read:
+                staged = session.stage(table.name, staged_columns(table), (judged(batch, table) for batch in read))
         except TooLong as error:
             halves = part.halves(now)
             if not halves:

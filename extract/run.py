@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from extract.landing import Moment, Reading, land, land_together, renew_scans
 from extract.reconcile import Part, gathered
 from extract.settle import settle
 from extract.source import Source
-from extract.source_reads import with_index
+from extract.source_reads import Batches, with_index
 from extract.staging import Sending
 from extract.tables import ExtractConfig, Table
 from extract.values import judged, staged_columns
@@ -212,6 +212,7 @@ class _Worker:
         Where tables land together and one chunk is all, it is sent and lands with theirs.
         The chunks land in their order, and none after one that failed. Parts that fit into one chunk land together.
         What was read says how far they have seen only with their last chunk: the source's order is not that of time.
+        A reading ends where its landing fails: an error that is kept would keep the source's connection with it.
         """
         started, total, rows = time.monotonic(), NOTHING, 0
         waiting, expected, number = deque(job.parts), sum(part.rows for part in job.parts), 0
@@ -221,26 +222,28 @@ class _Worker:
                 sessions = [opened.enter_context(self._warehouse.session())]
                 while waiting:
                     parts = gathered(waiting, self._chunk_rows)
-                    read = self._watched(self._read(job, parts), job, first_opened, rows, expected)
-                    chunks = Chunks(read, self._chunk_rows)
-                    while not chunks.ended:
-                        if number == 1:
-                            sessions.append(opened.enter_context(self._warehouse.session()))
-                        session = sessions[number % len(sessions)]
-                        began = time.monotonic()
-                        judging = (judged(batch, job.table) for batch in chunks.read_next())
-                        columns = staged_columns(job.table)
-                        if number == 0 and self._warehouse.lands_together and not self._renews_scans(job):
-                            sending = session.send(job.table.name, columns, judging)
-                            if chunks.ended and not waiting:
-                                return _Read(job, sending, started)
-                            staged = session.take(sending)
-                        else:
-                            staged = session.stage(job.table.name, columns, judging)
-                        total = landing.result() if landing else NOTHING
-                        all_read = chunks.ended and not waiting
-                        landing = pool.submit(self._land, session, job, staged, began, total, chunks.ended, all_read)
-                        number += 1
+                    with closing(self._read(job, parts)) as read:
+                        chunks = Chunks(self._watched(read, job, first_opened, rows, expected), self._chunk_rows)
+                        while not chunks.ended:
+                            if number == 1:
+                                sessions.append(opened.enter_context(self._warehouse.session()))
+                            session = sessions[number % len(sessions)]
+                            began = time.monotonic()
+                            judging = (judged(batch, job.table) for batch in chunks.read_next())
+                            columns = staged_columns(job.table)
+                            if number == 0 and self._warehouse.lands_together and not self._renews_scans(job):
+                                sending = session.send(job.table.name, columns, judging)
+                                if chunks.ended and not waiting:
+                                    return _Read(job, sending, started)
+                                staged = session.take(sending)
+                            else:
+                                staged = session.stage(job.table.name, columns, judging)
+                            total = landing.result() if landing else NOTHING
+                            all_read = chunks.ended and not waiting
+                            landing = pool.submit(
+                                self._land, session, job, staged, began, total, chunks.ended, all_read
+                            )
+                            number += 1
                     rows += chunks.rows
                 total = landing.result() if landing else NOTHING
         except BaseException as error:
@@ -275,7 +278,7 @@ class _Worker:
             error, self._source.missing_index, job.table.source, of_orders=job.orders is not None
         ) from error
 
-    def _read(self, job: Job, parts: deque[Part]) -> Iterator[pa.RecordBatch]:
+    def _read(self, job: Job, parts: deque[Part]) -> Batches:
         """The rows of parts, a statement each. One that takes too long is read again in shorter ones.
 
         What had come of it comes twice then, and lands once, as whatever the source shows twice.
@@ -285,10 +288,12 @@ class _Worker:
             part = parts.popleft()
             try:
                 since_id = None if part.ranges else job.since_id
-                for batch in self._source.read(job.table.source, part.ranges, since_id=since_id, orders=job.orders):
-                    if unseen:
-                        unseen -= {*judged(batch, job.table)["order_id"].to_pylist()}
-                    yield batch
+                reading = self._source.read(job.table.source, part.ranges, since_id=since_id, orders=job.orders)
+                with closing(reading) as batches:
+                    for batch in batches:
+                        if unseen:
+                            unseen -= {*judged(batch, job.table)["order_id"].to_pylist()}
+                        yield batch
             except TooLong as error:
                 parts.extendleft(reversed(self._shorter(job, part, error)))
         if unseen:

@@ -9,15 +9,13 @@ enough: no column can hold them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-
 from extract.errors import SourceUrlError
 from extract.settings import in_project
-from extract.source_reads import Figures, Limits, SourceTable, TimeRange
+from extract.source_reads import Batches, Figures, Limits, SourceTable, TimeRange
 
 
 class Source(Protocol):
@@ -58,7 +56,7 @@ class Source(Protocol):
         *,
         since_id: int | None = None,
         orders: Sequence[int] | None = None,
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Batches:
         """Streams the rows that stand in any of the ranges, each once, in batches: of at most BATCH_ROWS rows from a
         file, of what came in about 4 MB from a server.
 
@@ -69,7 +67,8 @@ class Source(Protocol):
         Safe to call from several threads. A source that dies half-way raises SourceError, always. So does, at its
         end, a read of which fewer rows came than the source itself counts in the same snapshot; where a table has
         no snapshots, fewer than it counts both before and after. One that takes longer than a statement may raises
-        TooLong, also where it is the consumer that is slow.
+        TooLong, also where it is the consumer that is slow. Whoever ends early closes the iterator: until then it
+        holds its connection.
         """
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from extract.source_reads import (
     BATCH_ROWS,
     LONGEST,
     SECONDS_PER_HOUR,
+    Batches,
     Columns,
     Figures,
     SourceTable,
@@ -131,7 +132,7 @@ class DuckDBSource:
         *,
         since_id: int | None = None,
         orders: Sequence[int] | None = None,
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Batches:
         self.check([table])
         kinds, time = self._kinds(table), self._time(table)
         outputs = [

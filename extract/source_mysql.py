@@ -25,6 +25,7 @@ from extract.mysql_session import pin, shorten
 from extract.mysql_types import INTEGER_TYPES, columns_of, event_time, output, quoted
 from extract.source_reads import (
     SECONDS_PER_HOUR,
+    Batches,
     Figures,
     Limits,
     SourceTable,
@@ -135,7 +136,7 @@ class MySQLSource:
         *,
         since_id: int | None = None,
         orders: Sequence[int] | None = None,
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Batches:
         kinds = self._kinds(table)
         raise_unless_complete(str(self._address), [table], {table.name: columns_of(kinds)})
         outputs = [_output(table, kinds, name) for name in table.columns]

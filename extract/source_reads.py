@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pyarrow as pa
 from sqlglot import exp
 
 from extract.errors import SourceError, TooLong, in_words
@@ -16,6 +17,9 @@ BATCH_ROWS = 65_536
 SECONDS_PER_HOUR = 3600
 LONGEST = 65_536
 """Characters; one more than the bytes of the longest text that a column can hold."""
+
+Batches = Generator[pa.RecordBatch, None, None]
+"""Rows as they come; closing it gives their connection back."""
 
 # Column name (lower case) -> the source's own spelling and whether an event time or an id may stand in it.
 Columns = Mapping[str, tuple[str, bool]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from extract.chunks import Chunks
 from extract.clock import Clock
 from extract.errors import ExtractFailed
 from extract.mysql_address import Address
-from extract.source import open_source
+from extract.source import Source, open_source
+from extract.source_mysql import MySQLSource
+from extract.source_reads import Limits
 from extract.tables import load_config
 from extract.warehouse import open_warehouse
 from tests.conftest import START
@@ -109,6 +112,45 @@ def test_nothing_lands_after_a_chunk_that_failed_and_the_next_run_lands_the_rest
     assert load(world, START + 2 * HOUR, world.source_url, chunk_rows=7)[SPATH] == 33
     world.cycle(START + 2 * HOUR + 15 * MINUTE)
     world.assert_whole()
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_landing_that_fails_gives_its_connection_back_so_that_the_other_tables_land(
+    world: World, mysql_database: str, monkeypatch: pytest.MonkeyPatch, connections: int
+) -> None:
+    """An error that is kept keeps what was being read with it, and so the connection, unless that is closed."""
+    with SourceWriter(mysql_database) as writer:
+        writer.advance(simulated_trace(orders=40, months=8, seed=5, until=moment(START)), START)
+    landing, fail = extract.run.land, {"uni_tracking_info", "ecs_order_info"}
+
+    def fails(warehouse: Any, reading: Any, *args: Any) -> Any:
+        if reading.table.name in fail:
+            raise RuntimeError("the disk is full")
+        return landing(warehouse, reading, *args)
+
+    monkeypatch.setattr(extract.run, "land", fails)
+    limits, told = Limits(connections=connections), []
+
+    def run(source: Source) -> None:
+        config = replace(load_config(), limits=limits, chunk_rows=7)
+        with closing(open_warehouse("local")) as warehouse:
+            try:
+                extract.run.extract(source, warehouse, config, Clock(moment(START + 15 * MINUTE)))
+            except ExtractFailed as error:
+                told.append(str(error))
+
+    with closing(MySQLSource(mysql_database, limits)) as source:
+        running = threading.Thread(target=run, args=[source])
+        running.start()
+        running.join(60)
+        ended = not running.is_alive()
+        while running.is_alive():  # or the tests would not end
+            with suppress(ValueError):
+                source._free.release()
+            running.join(1)
+    assert ended, "the tables that wait for a connection wait for ever"
+    assert len(told) == 1 and "the disk is full" in told[0]
+    assert "Not landed whole: uni_tracking_info, ecs_order_info;" in told[0]
 
 
 def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced(mysql_database: str) -> None:

@@ -16,20 +16,20 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import click
 import duckdb
-import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
 from extract.crc32 import add_crc32
 from extract.errors import ExtractFailed, SourceError
 from extract.source import SourceTable, TimeRange
+from extract.source_reads import Batches
 from extract.tables import load_config
 from scripts.exceptions import restore
 from tests.proof import engine, oracle
@@ -71,7 +71,7 @@ class FailingSource(MemorySource):
 
     gives_up: str | None = None
 
-    def read(self, table: SourceTable, ranges: Sequence[TimeRange], **options: Any) -> Iterator[pa.RecordBatch]:
+    def read(self, table: SourceTable, ranges: Sequence[TimeRange], **options: Any) -> Batches:
         for batch in super().read(table, ranges, **options):
             yield batch.slice(0, batch.num_rows // 2) if table.name == self.gives_up else batch
         if table.name == self.gives_up:
