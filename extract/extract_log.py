@@ -90,6 +90,12 @@ def log_entry(
     }
 
 
+def forget_ids(warehouse: Warehouse, table: Table) -> None:
+    """Takes the ids that were noted of a table out of the log, where its source's ids begin anew."""
+    forgetting = "UPDATE log SET watermark_id = NULL WHERE table_name = :name AND NOT watermark_id IS NULL"
+    warehouse.execute(sql_from_template(forgetting, {"log": EXTRACT_LOG}, name=table.name))
+
+
 def stamp_literal(stamp: dt.datetime) -> exp.Expr:
     """A stamp as a TIMESTAMP literal."""
     return exp.cast(exp.Literal.string(str(stamp)), "TIMESTAMP")

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from extract.errors import TooLong
 from extract.extract_log import Seen, load_begun
 from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse_figures
 from extract.settle import remembered
@@ -39,6 +40,8 @@ class Job:
     most_id: int | None = None
     """Of what is read by the hour: the highest id from before the hours were counted. Lower ones may come later in an
     hour that was read already, so the log goes no further."""
+    ids_anew: bool = False
+    """The source's ids begin anew: what the log has noted of them counts no more, and `most_id` is noted."""
     counted: Mapping[int, Figures] = field(default_factory=dict)
     """The source's figures by the hour, where they were asked for."""
     warnings: list[str] = field(default_factory=list)
@@ -72,6 +75,8 @@ class Jobs:
         if watermark is None:
             return self._first_load(table)
         if table.id_overlap is not None and seen.watermark_id is not None:
+            if job := self._ids_anew(table, seen.watermark_id):
+                return job
             since_id = max(seen.watermark_id - table.id_overlap, 0)
             return Job(table, "extract", [Part([], 0)], None, since_id, moves_id=True)
         start = window_start(watermark, self.source_clock, self.config.buffer_seconds)
@@ -86,6 +91,22 @@ class Jobs:
         most_id = self._highest_id(table)
         with self.warehouse.session() as session:
             return replace(self, warehouse=session)._by_hours(table, "extract", 0, True).parts, most_id
+
+    def _ids_anew(self, table: Table, noted: int) -> Job | None:
+        """All by the hours that differ, where the source's highest id is lower than the one that was noted."""
+        try:
+            highest = self._highest_id(table) or 0
+        except TooLong:  # the read by id takes too long, too, and says so
+            return None
+        if highest >= noted:
+            return None
+        job = self._by_hours(table, "extract", 0, True)
+        job.warnings.append(
+            f"The ids of {table.source.name} begin anew: its highest is {highest:,}, and {noted:,} has been read. "
+            "What differs by the hour is read instead, and the next cycle goes by the new ids. Was the table made "
+            "again, or were its newest rows deleted? A table read by its id needs ids that ascend (docs/source.md)."
+        )
+        return replace(job, window_start=None, moves_id=True, most_id=highest, ids_anew=True)
 
     def _highest_id(self, table: Table) -> int | None:
         """0 while the table has no row: then no id counts as read."""

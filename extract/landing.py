@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from extract.clock import next_stamp
 from extract.ensure_tables import EXTRACT_LOG, REJECTED_ROWS, standing_periods
-from extract.extract_log import NOTHING, Landed, log_entry, stamp_literal
+from extract.extract_log import NOTHING, Landed, forget_ids, log_entry, stamp_literal
 from extract.held import held_rows
 from extract.ownership import table_below
 from extract.staging import Sending
@@ -35,6 +35,7 @@ class Reading:
     moves_watermark: everything between the last watermark and what was read, here and before, has landed
     moves_id: so has everything up to the highest id that was read
     most_id: but for what is higher than this
+    ids_anew: the ids that the log has noted count no more
     """
 
     table: Table
@@ -46,6 +47,7 @@ class Reading:
     moves_watermark: bool = True
     moves_id: bool = True
     most_id: int | None = None
+    ids_anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def _land(
         landed = warehouse.execute(_landing(warehouse, table, staged, stamp, survey.first, survey.last, reaches_back))
     result = Landed(staged.rows, landed, survey.rejected, staged.bytes, survey.newest, survey.highest_id)
     seen = reading.before + result
+    if reading.ids_anew and reading.moves_id:
+        forget_ids(warehouse, table)
     return result, log_entry(
         table,
         result,
@@ -116,6 +120,8 @@ def _land(
 
 
 def _seen_id(highest: int | None, reading: Reading) -> int | None:
+    if reading.ids_anew and reading.moves_id:  # also where no hour differs: else the next ids would begin nowhere
+        return reading.most_id
     if highest is None or not reading.moves_id:
         return None
     return highest if reading.most_id is None else min(highest, reading.most_id)

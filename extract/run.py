@@ -336,6 +336,7 @@ class _Worker:
             "moves_watermark": job.moves_watermark,
             "moves_id": job.moves_id,
             "most_id": self._most_ids.get(job.table.name, job.most_id),
+            "ids_anew": job.ids_anew,
         }
         seconds = time.monotonic() - began
         return Reading(job.table, job.kind, seconds, job.window_start, job.stamp_before, **{**whole, **facts})

@@ -837,3 +837,99 @@ def test_an_extract_before_the_first_plan_lands_old_rows_too(make_world: Callabl
     world.insert("uni_tracking_spath", [(1, START - 299 * DAY, 150, 9)])
     run(world, START + 2 * MINUTE, since=0, kind="reconcile")
     assert raw_orders(world) == [1, 1]
+
+
+def begin_anew(world: World, tmp_path: Path, rows: int, **changed: object) -> ExtractConfig:
+    """Ten scans have landed up to id 1,010; then the table is made again, and so many rows have ids from 1 on."""
+    config = by_id(world, tmp_path, **changed)
+    world.insert("uni_tracking_spath", [(order, START - order * HOUR, 100, 0, 1000 + order) for order in range(1, 11)])
+    run(world, START + MINUTE, config)
+    world.source("DELETE FROM uni_tracking_spath")
+    world.insert("uni_tracking_spath", [(50 + id_, START - id_ * DAY, 100, 0, id_) for id_ in range(1, rows + 1)])
+    return config
+
+
+def noted_id(world: World) -> int | None:
+    sql = f"SELECT MAX(watermark_id) FROM {RAW}.extract_log WHERE table_name = 'uni_tracking_spath'"
+    ((noted,),) = world.query(sql)
+    return noted
+
+
+def test_ids_that_begin_anew_are_told_and_what_differs_by_the_hour_is_read(world: World, tmp_path: Path) -> None:
+    config = begin_anew(world, tmp_path, 3)
+    anew = run(world, START + 15 * MINUTE, config)["uni_tracking_spath"]
+    (warning,) = anew.warnings
+    assert warning.startswith(
+        "The ids of uni_tracking_spath begin anew: its highest is 3, and 1,010 has been read. What differs by the hour"
+    )
+    assert raw_orders(world) == [*range(1, 11), 51, 52, 53] and noted_id(world) == 3
+    world.insert("uni_tracking_spath", [(60, START - 100 * DAY, 100, 0, 4)])
+    after = run(world, START + 30 * MINUTE, config)["uni_tracking_spath"]
+    assert (after.landed.rows_read, after.landed.rows_landed) == (3, 1), "by the new ids: the new one and the overlap"
+    assert after.warnings == [] and noted_id(world) == 4
+
+
+def test_new_ids_are_noted_where_all_their_rows_have_landed_before(world: World, tmp_path: Path) -> None:
+    """A reconcile has brought them; nothing differs, and the next id is read all the same."""
+    config = begin_anew(world, tmp_path, 3)
+    run(world, START + 5 * MINUTE, config, since=START - 35 * DAY, kind="reconcile")
+    assert noted_id(world) == 1010
+    run(world, START + 15 * MINUTE, config)
+    assert noted_id(world) == 3
+    world.insert("uni_tracking_spath", [(60, START - 100 * DAY, 100, 0, 4)])
+    run(world, START + 30 * MINUTE, config)
+    assert 60 in raw_orders(world)
+
+
+def test_new_ids_are_noted_once_all_their_rows_have_landed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = begin_anew(world, tmp_path, 40, chunk_rows=10)
+    import extract.run
+
+    landings, whole = 0, extract.run.land
+
+    def dies(warehouse: Any, reading: Any, *args: Any) -> Any:
+        nonlocal landings
+        landings += reading.table.name == "uni_tracking_spath"
+        if landings == 2:
+            raise RuntimeError("the power is gone")
+        return whole(warehouse, reading, *args)
+
+    monkeypatch.setattr(extract.run, "land", dies)
+    with pytest.raises(ExtractFailed):
+        run(world, START + 15 * MINUTE, config)
+    assert noted_id(world) == 1010
+    monkeypatch.setattr(extract.run, "land", whole)
+    assert len(run(world, START + 30 * MINUTE, config)["uni_tracking_spath"].warnings) == 1
+    assert raw_orders(world) == [*range(1, 11), *range(51, 91)] and noted_id(world) == 40
+
+
+def test_what_an_id_far_ahead_hid_is_read_once_its_row_is_taken_out(world: World, tmp_path: Path) -> None:
+    config = by_id(world, tmp_path)
+    world.insert("uni_tracking_spath", [(1, START - DAY, 100, 0, 1), (2, START - DAY, 100, 0, 9_000_000_000)])
+    run(world, START + MINUTE, config)
+    world.insert("uni_tracking_spath", [(3, START - DAY, 100, 0, 2)])
+    run(world, START + 15 * MINUTE, config)
+    assert raw_orders(world) == [1, 2]
+    world.source("DELETE FROM uni_tracking_spath WHERE id > 2")
+    assert len(run(world, START + 30 * MINUTE, config)["uni_tracking_spath"].warnings) == 1
+    assert raw_orders(world) == [1, 2, 3] and noted_id(world) == 2
+
+
+def test_the_highest_id_is_asked_once_and_only_where_ids_are_read(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes too long to find fails no table: the read by id says what is wrong."""
+    config = by_id(world, tmp_path)
+    world.insert("uni_tracking_spath", [(1, START, 100, 0, 1)])
+    run(world, START + MINUTE, config)
+    asked = []
+
+    def slow(self: DuckDBSource, table: Any) -> int | None:
+        asked.append(table.name)
+        raise TooLong("it took too long")
+
+    monkeypatch.setattr(DuckDBSource, "highest_id", slow)
+    assert run(world, START + 15 * MINUTE, config)["uni_tracking_spath"].landed.rows_read == 1
+    assert asked == ["uni_tracking_spath"]
