@@ -13,9 +13,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import redshift_connector
-
 from extract.errors import WarehouseError, in_words
+from extract.redshift_login import connect
 from extract.settings import RedshiftSettings
 
 FIRST_LOOK = 60.0
@@ -57,7 +56,7 @@ class LockWatch:
             if not self.sessions and not self.locking:
                 continue
             try:
-                with closing(redshift_connector.connect(**self.settings.connection_arguments())) as connection:
+                with closing(connect(self.settings)) as connection:
                     connection.autocommit = True
                     pause = min(15.0, self.settings.lock_seconds / 4)
                     while not self.stopped.wait(pause):

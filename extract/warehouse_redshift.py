@@ -9,13 +9,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any
 
 import pyarrow as pa
-import redshift_connector
 from sqlglot import exp
 
+from extract import redshift_login
 from extract.conflicts import again_after_conflicts
 from extract.errors import TransactionConflict, WarehouseError, first_line
 from extract.lock_postgres import assert_still_held
 from extract.lock_waits import lock_watch
+from extract.redshift_login import connect, fell_silent
 from extract.s3_parts import S3Parts, Sent
 from extract.settings import RedshiftSettings
 from extract.staging import CountedBatches, Sending, Staged, Standing, staged_schema, standing_objects
@@ -141,11 +142,14 @@ class RedshiftWarehouse:
 
     def _connect(self) -> None:
         try:
-            self._connection = redshift_connector.connect(**self._settings.connection_arguments())
+            self._connection = connect(self._settings)
         except Exception as error:
+            cause = self._server_message(error)
+            if fell_silent(error):
+                cause = f"it said nothing for {redshift_login.CONNECT_SECONDS} s, so the login was given up"
             raise WarehouseError(
                 f"Redshift {self._settings.host}:{self._settings.port}/{self._settings.database} cannot be reached: "
-                f"{self._server_message(error)}. Nothing was done. Check the REDSHIFT_ variables, the way through the "
+                f"{cause}. Nothing was done. Check the REDSHIFT_ variables, the way through the "
                 "network and, with IAM, this process's rights, then run again."
             ) from None
         self._connection.autocommit = True
