@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from itertools import pairwise, repeat
 from socket import SHUT_RDWR, socket
 from typing import Any
 
@@ -40,6 +40,10 @@ from extract.source_reads import (
 
 COUNTED_SECONDS = 30 * 86_400
 """Of event time, as much is counted in one statement at most."""
+MOST_HALVINGS = 12
+"""So often a span that takes too long is halved: from a month to an hour it takes ten."""
+HALVINGS_WITHOUT_INDEX = 3
+"""So often where no index begins with the event time: there each half goes through the whole table again."""
 
 SPARE_SECONDS = 15
 """A network that says nothing for so much longer than a statement may take is dead."""
@@ -109,17 +113,21 @@ class MySQLSource:
         """A month at a time; what takes longer than a statement may is counted by halves."""
         self.check([table])
         kinds = self._kinds(table)
-        waiting = [TimeRange(*ends) for ends in pairwise([start, *self._months(table, TimeRange(start, end)), end])]
+        try:
+            spans = self._months(table, TimeRange(start, end))
+        except TooLong as error:
+            raise with_index(error, self.missing_index, table) from error
+        waiting = list(zip(spans, repeat(0)))
         figures: dict[int, Figures] = {}
         while waiting:
-            span = waiting.pop(0)
+            span, halvings = waiting.pop(0)
             try:
                 counted = self._counted(table, kinds, span, content)
             except TooLong as error:
-                halves = halved([span], self.clock() or 0)
+                halves = halved([span], self.clock() or 0) if halvings < self._most_halvings(table) else None
                 if halves is None:
                     raise with_index(error, self.missing_index, table) from error
-                waiting[:0] = [each for half in halves for each in half]
+                waiting[:0] = [(each, halvings + 1) for half in halves for each in half]
                 continue
             for hour, of_hour in counted.items():
                 before = figures.get(hour, Figures(0, 0, 0))
@@ -329,8 +337,15 @@ class MySQLSource:
             came += [int(row[1]) for row in rows]
         return {int(hour): Figures(*map(int, sums)) for hour, *sums in rows if hour is not None}
 
-    def _months(self, table: SourceTable, within: TimeRange) -> list[int]:
-        """Where a new month begins, from the oldest row on; what is dated into the future belongs to the last.
+    def _most_halvings(self, table: SourceTable) -> int:
+        """So often at most a span of this table is halved."""
+        with suppress(SourceError):
+            if self.missing_index(table):
+                return HALVINGS_WITHOUT_INDEX
+        return MOST_HALVINGS
+
+    def _months(self, table: SourceTable, within: TimeRange) -> list[TimeRange]:
+        """The range a month at a time, from the oldest row on; what is dated into the future belongs to the last.
 
         One range, of which an index gives the ends at once.
         """
@@ -340,9 +355,11 @@ class MySQLSource:
             f"UNIX_TIMESTAMP() FROM {quoted(table.name)} WHERE {row_filter(clock, [within])}"
         )
         if oldest is None or newest is None:
-            return []
-        second = int(oldest) // SECONDS_PER_HOUR * SECONDS_PER_HOUR + COUNTED_SECONDS
-        return list(range(second, min(int(newest), int(now)), COUNTED_SECONDS))
+            return [within]
+        first = int(oldest) // SECONDS_PER_HOUR * SECONDS_PER_HOUR
+        later = range(first + COUNTED_SECONDS, min(int(newest), int(now)), COUNTED_SECONDS)
+        # From 1970 on a span could be halved a hundred times before the first row.
+        return [TimeRange(*ends) for ends in pairwise([max(first, within.start or 0), *later, within.end])]
 
     def _canonical(self, table: SourceTable, kinds: Kinds) -> list[tuple[str, str]]:
         """The columns that a fingerprint can hold, each with its text in SQL."""

@@ -312,6 +312,65 @@ def test_counting_that_takes_too_long_counts_smaller_ranges(
     assert len(spans) > 12 and sum(each.rows for each in whole.values()) == 20
 
 
+@pytest.mark.parametrize(("indexed", "most"), [(False, 4), (True, 12)], ids=["without an index", "with one"])
+def test_counting_that_always_takes_too_long_ends_soon_and_names_the_index_that_would_help(
+    mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch, indexed: bool, most: int
+) -> None:
+    """Each statement takes a minute: from 1970 on there were a hundred halves before the first row."""
+    spans: list[TimeRange] = []
+
+    def slow(self: MySQLSource, table: SourceTable, kinds: Any, span: TimeRange, content: bool) -> Any:
+        spans.append(span)
+        raise TooLong("it took too long")
+
+    if not indexed:
+        shop.run("DROP INDEX update_time ON uni_tracking_info")
+    shop.run(f"UPDATE uni_tracking_info SET update_time = {START - 900 * DAY} WHERE order_id = 3")
+    monkeypatch.setattr(MySQLSource, "_counted", slow)
+    told = "it took too long" + ("" if indexed else " No index begins with the event time: CREATE INDEX order_tracking")
+    with closing(MySQLSource(mysql_database)) as source, pytest.raises(TooLong, match=told):
+        source.hourly_figures(load_config().tables[0].source, None)
+    assert 1 < len(spans) <= most
+    assert all(span.start is not None and span.start >= START - 900 * DAY for span in spans)
+
+
+def test_a_row_far_ahead_is_not_looked_for_hour_by_hour(
+    mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hour takes too long; the range before it, which has no end, would be halved for ever."""
+    spans: list[TimeRange] = []
+
+    def slow(self: MySQLSource, table: SourceTable, kinds: Any, span: TimeRange, content: bool) -> Any:
+        spans.append(span)
+        if span.end is None:
+            raise TooLong("it took too long")
+        return {}
+
+    monkeypatch.setattr(MySQLSource, "_counted", slow)
+    with closing(MySQLSource(mysql_database)) as source, pytest.raises(TooLong):
+        source.hourly_figures(load_config().tables[0].source, START)
+    assert len(spans) < 60
+
+
+def test_a_table_whose_ends_take_too_long_to_find_is_told_the_index_that_would_help(
+    mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = MySQLSource._row
+
+    def slow(self: MySQLSource, sql: str, *args: Any, **options: Any) -> Any:
+        if "MIN(" in sql:
+            raise TooLong("it took too long")
+        return row(self, sql, *args, **options)
+
+    shop.run("DROP INDEX update_time ON uni_tracking_info")
+    monkeypatch.setattr(MySQLSource, "_row", slow)
+    with (
+        closing(MySQLSource(mysql_database)) as source,
+        pytest.raises(TooLong, match="it took too long No index begins with the event time: CREATE INDEX"),
+    ):
+        source.hourly_figures(load_config().tables[0].source, None)
+
+
 def test_a_server_ends_a_statement_that_takes_too_long(mysql_database: str) -> None:
     with closing(MySQLSource(mysql_database, Limits(statement_seconds=1))) as source:
         with pytest.raises(TooLong, match="more than 1 s"):
