@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -524,3 +525,25 @@ def test_no_password_is_shown_by_settings_or_errors(world: RedshiftWorld, monkey
     with pytest.raises(WarehouseError, match="cannot be reached") as failed:
         RedshiftWarehouse.open(settings)
     assert "hunter2-secret" not in str(failed.value)
+
+
+def test_ids_that_begin_anew_are_noted_in_the_log_on_redshift(world: RedshiftWorld) -> None:
+    """The tables land in one transaction, which takes the ids before out of the log."""
+    world.source("ALTER TABLE uni_tracking_spath ADD COLUMN id BIGINT")
+    world.source("UPDATE uni_tracking_spath SET id = 1000 + order_id")
+    config = load_config()
+    tables = [
+        replace(table, id_overlap=2, source=replace(table.source, id_column="id"))
+        if table.name == "uni_tracking_spath"
+        else table
+        for table in config.tables
+    ]
+    noted = []
+    for minutes in (15, 30):
+        with closing(open_source(world.source_url)) as source, closing(open_warehouse("redshift")) as warehouse:
+            clock = Clock(moment(START + minutes * MINUTE))
+            runs = run_extract(source, warehouse, replace(config, tables=tables), clock)
+        noted += world.query("SELECT MAX(watermark_id) FROM order_tracking_raw.extract_log")
+        world.source("UPDATE uni_tracking_spath SET id = order_id")
+    assert noted == [(1002,), (2,)]
+    assert [warning[:40] for run in runs for warning in run.warnings] == ["The ids of uni_tracking_spath begin anew"]
