@@ -21,9 +21,9 @@ def command(environment: str, yes: bool, no_diff: bool, gateway: str | None, at:
     ENVIRONMENT is prod, or the name of one to try a change in. This is how a column is added: a cycle works with what
     was planned last.
 
-    Before it is confirmed it only adds what is missing in raw and history, empty: tables of half-years to come, columns
-    that external_models.yaml has gained. Then it changes the marts' tables and views; rows stay. Of the marts an
-    environment other than prod has tables of its own.
+    Changes no row and no mart before it is confirmed: until then it only makes what is missing in raw and history,
+    empty: tables of half-years to come, columns that external_models.yaml has gained. Then it changes the marts' tables
+    and views; rows stay. An environment other than prod has marts of its own.
 
     \b
     Examples:
