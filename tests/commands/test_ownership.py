@@ -216,7 +216,7 @@ def test_the_projects_own_are_known_after_the_state_was_lost_or_a_column_came_an
     with closing(open_warehouse(gateway)) as warehouse:
         held, foreign = look_before_plan(warehouse, load_config().tables)
     assert foreign == []
-    assert {name.split(".")[0] for name in held} == {"order_tracking", HISTORY, RAW}
+    assert {name.split(".")[0] for name in held} == {"order_tracking", "sqlmesh__order_tracking", HISTORY, RAW}
 
 
 def test_whoever_changed_a_type_is_told_to_take_it_back(world: World, capsys: pytest.CaptureFixture[str]) -> None:
