@@ -869,6 +869,17 @@ def test_ids_that_begin_anew_are_told_and_what_differs_by_the_hour_is_read(world
     assert after.warnings == [] and noted_id(world) == 4
 
 
+def test_newest_rows_that_were_deleted_within_the_overlap_are_no_new_beginning(world: World, tmp_path: Path) -> None:
+    """All by the hour would count the whole table; what takes their ids is read with the overlap."""
+    config = by_id(world, tmp_path)
+    world.insert("uni_tracking_spath", [(order, START - order * HOUR, 100, 0, 1000 + order) for order in range(1, 11)])
+    run(world, START + MINUTE, config)
+    world.source("DELETE FROM uni_tracking_spath WHERE id = 1010")
+    world.insert("uni_tracking_spath", [(60, START - 100 * DAY, 100, 0, 1009)])
+    after = run(world, START + 15 * MINUTE, config)["uni_tracking_spath"]
+    assert after.warnings == [] and 60 in raw_orders(world) and noted_id(world) == 1010
+
+
 def test_new_ids_are_noted_where_all_their_rows_have_landed_before(world: World, tmp_path: Path) -> None:
     """A reconcile has brought them; nothing differs, and the next id is read all the same."""
     config = begin_anew(world, tmp_path, 3)
