@@ -20,7 +20,7 @@ help: ## Show this list
 	@echo
 	@echo "  ARGS=... is handed on to what a task starts: make cycle ARGS='--at 2025-09-01T12:15:30'"
 
-demo: $(RUNTIME) ## A simulated source: first load, quarter-hour cycles, a night, in a minute
+demo: $(RUNTIME) ## A simulated source: first load, quarter-hour cycles, a night, in half a minute
 	@$(BIN)/order-tracking demo $(ARGS)
 
 # Tests never read a .env file, and never write the warehouse that it names.

@@ -8,9 +8,9 @@ from scripts.options import EXIT_CODES
 
 
 @click.command(epilog=EXIT_CODES)
-@click.option("--cycles", type=click.IntRange(6, 95), metavar="N", help="So many quarter-hours before the night.")
+@click.option("--cycles", type=click.IntRange(4, 95), metavar="N", help="So many quarter-hours before the night.")
 def command(cycles: int | None) -> None:
-    """Show it all on a simulated source, in a minute.
+    """Show it all on a simulated source, in half a minute.
 
     First load, quarter-hour cycles, the night with its checks, what was archived, an order that comes back, and what to
     try next. Every run starts anew and shows the same orders.
