@@ -11,6 +11,7 @@ from extract.settings import RedshiftSettings
 from extract.warehouse import Warehouse
 from scripts.display import plural, tell
 from scripts.redshift import cluster, loading, plans, project_sql, views
+from scripts.redshift.names import without_names
 from scripts.redshift.probe import Mark, Probe, scratch
 
 PROBES = tuple(
@@ -23,7 +24,9 @@ PROBES = tuple(
 
 
 def smoke(warehouse: Warehouse, settings: RedshiftSettings, probes: Sequence[Probe] = PROBES) -> bool:
-    """Tries everything and prints a report that can be sent on: no host, no user and no password stand in it.
+    """Tries everything and prints a report that can be sent on: no host, user, bucket or password stands in it.
+
+    Only a statement that is left to be run may name the user that the report made for itself.
 
     True if every line that judges says ok, and nothing was left behind.
     """
@@ -37,10 +40,12 @@ def smoke(warehouse: Warehouse, settings: RedshiftSettings, probes: Sequence[Pro
         for probe in probes:
             mark, words = probe.answer(place)
             marks.append(mark)
-            tell(f"{mark.value:<3} {probe.name:<20} {settings.without_secrets(words)}")
+            words = without_names(settings.without_secrets(words), settings, [place.reader])
+            tell(f"{mark.value:<3} {probe.name:<20} {words}")
             tell(f"{'':<24} {probe.meaning}")
     for statement in left:
-        tell(f"{Mark.NO.value:<3} {'clean_up':<20} left behind; run: {settings.without_secrets(statement)}")
+        words = without_names(settings.without_secrets(statement), settings)
+        tell(f"{Mark.NO.value:<3} {'clean_up':<20} left behind; run: {words}")
     judged = [mark for mark, probe in zip(marks, probes, strict=True) if probe.judges]
     tell(
         f"\n{plural(judged.count(Mark.OK), 'line')} ok, {judged.count(Mark.NO) + len(left)} NO, "

@@ -34,8 +34,8 @@ def smoke() -> int:
     that marts, retention and checks can send, over empty copies, and its plans; what a statement, a COPY, a commit and
     a look at the catalog cost. Each line says what it means.
 
-    Changes nothing but two schemas and a user of its own, which it drops. The report can be sent on: no host, user or
-    password stands in it. Ends with 1 where something is not as the project needs it, or could not be known.
+    Changes nothing but two schemas and a user of its own, which it drops. The report can be sent on: no host, user,
+    bucket or password stands in it. Ends with 1 where something is not as the project needs it, or could not be known.
 
     \b
     Example:

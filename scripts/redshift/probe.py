@@ -49,6 +49,11 @@ class Cluster:
     def below(self) -> str:
         return f"{self.schema}_below"
 
+    @property
+    def reader(self) -> str:
+        """A user of the probes' own, who reads."""
+        return self.schema.replace("smoke", "reader")
+
 
 @dataclass(frozen=True)
 class Probe:

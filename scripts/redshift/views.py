@@ -38,7 +38,7 @@ def late_binding(cluster: Cluster) -> str:
 @probe("A reader with the rights of docs/redshift.md reads what it may, also a view that was made anew, and no more.")
 def second_user(cluster: Cluster) -> str:
     """A user of its own with a random password, which is printed nowhere; it goes with its rights in the end."""
-    warehouse, user = cluster.warehouse, cluster.schema.replace("smoke", "reader")
+    warehouse, user = cluster.warehouse, cluster.reader
     password = f"Aa1{secrets.token_hex(16)}"
     table, view = f"{cluster.below}.held", f"{cluster.schema}.shown"
     create = f"CREATE VIEW {view} AS SELECT order_id FROM {table} WITH NO SCHEMA BINDING"

@@ -25,7 +25,7 @@ from scripts.page.row_counts import living_rows
 from scripts.redshift.cluster import bucket_region
 from scripts.redshift.explain import moves
 from scripts.redshift.plans import stays_on_its_slices
-from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere
+from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, Probe
 from scripts.redshift_maintain import Ended, TableInfo, chores_for
 from scripts.redshift_maintain import maintain as run_maintenance
 from scripts.redshift_smoke import PROBES
@@ -192,6 +192,47 @@ def test_smoke_tries_everything_passes_nothing_that_it_cannot_know_and_leaves_no
     after = [world.query(left), world.query(users), world.standin._postgres.run("state", states)]
     assert after == before
     assert world.objects_in_s3() == []
+
+
+NAMES = {
+    "REDSHIFT_HOST": "wh.secrethost.eu-west-1.redshift.amazonaws.com",
+    "REDSHIFT_USER": "secretuser",
+    "REDSHIFT_S3_PREFIX": "s3://secretbucket/orders",
+    "STATE_HOST": "secretstate.example.com",
+    "STATE_USER": "secretowner",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Redshift wh.secrethost.eu-west-1.redshift.amazonaws.com:5439/dev cannot be reached",
+        "connection to server at secretstate.example.com (10.0.77.3) failed",
+        'password authentication failed for user "secretother"',
+        "permission denied to SECRETUSER, secretowner, IAM:secretuser and IAMR:secretrole",
+        "order_tracking_reader_… may not sign in",
+        "The files stand under s3://secretbucket/orders/secretfile for inspection",
+        'Could not connect to the endpoint URL: "https://secretbucket.s3.eu-west-1.amazonaws.com/part"',
+        "An error occurred when calling HeadBucket: no access to secretbucket/orders",
+        "User: arn:aws:sts::778899001122:assumed-role/secretrole/secretsession is not authorized",
+    ],
+)
+def test_no_host_user_or_bucket_stands_in_the_smoke_report(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a server writes: in what is told, in a refusal, and in what could not be cleaned up."""
+    settings = RedshiftSettings.from_environment(BASE | SIGN_INS[0][0] | NAMES)
+    warehouse = mock.Mock()
+
+    def tell(cluster: Cluster) -> str:
+        return words.replace("order_tracking_reader_…", cluster.reader)
+
+    def refuse(cluster: Cluster) -> str:
+        warehouse.execute.side_effect = WarehouseError(tell(cluster).replace(cluster.reader, ""))
+        raise NotKnownHere(tell(cluster))
+
+    run_smoke(warehouse, settings, [Probe("tell", "", tell), Probe("refuse", "", refuse)])
+    told = capsys.readouterr().out
+    assert told.count("left behind; run: DROP SCHEMA order_tracking_smoke_") == 2
+    assert not re.search(r"secret|10\.0\.77|778899|_reader_", told, re.IGNORECASE), told
 
 
 def test_every_line_of_the_smoke_report_is_explained() -> None:
