@@ -22,7 +22,7 @@ FIRST_LOOK = 60.0
 
 WAITS = """
     SELECT waiting.pid, waiting.lock_mode = 'AccessExclusiveLock' AND waiting.txn_owner = CURRENT_USER,
-      c.relname, holding.txn_owner, holding.pid, holding.txn_start
+      waiting.relation, c.relname, holding.txn_owner, holding.pid, holding.txn_start
     FROM svv_transactions AS waiting
     LEFT JOIN svv_transactions AS holding
       ON holding.relation = waiting.relation AND holding.pid <> waiting.pid AND holding.granted
@@ -47,7 +47,8 @@ class LockWatch:
     """What was waited for, and who held it, of each statement that was ended."""
     stopped: threading.Event = field(default_factory=threading.Event)
     """Once it is set the watch ends; nothing waits for it."""
-    _since: dict[int, float] = field(default_factory=dict)
+    _since: dict[tuple[int, Any], float] = field(default_factory=dict)
+    """Session and number of the table or view -> when it was first seen to wait for that lock."""
 
     def run(self) -> None:
         """Looks again and again until the watch ends. What it cannot see it says once, and gives up."""
@@ -70,19 +71,19 @@ class LockWatch:
         """Ends what has waited for longer than the patience."""
         cursor = connection.cursor()
         cursor.execute(WAITS)
-        waits: dict[int, list[tuple[Any, ...]]] = {}
-        for pid, locks_a_table, *wait in cursor.fetchall():
+        waits: dict[tuple[int, Any], list[tuple[Any, ...]]] = {}
+        for pid, locks_a_table, relation, *wait in cursor.fetchall():
             if int(pid) in self.sessions or (locks_a_table and wait[0] == self.locking):
-                waits.setdefault(int(pid), []).append(tuple(wait))
-        self._since = {pid: self._since.get(pid, time.monotonic()) for pid in waits}
-        for pid, since in self._since.items():
+                waits.setdefault((int(pid), relation), []).append(tuple(wait))
+        self._since = {lock: self._since.get(lock, time.monotonic()) for lock in waits}
+        for (pid, relation), since in self._since.items():
             waited = time.monotonic() - since
             if waited < self.settings.lock_seconds:
                 continue
             # Of a transaction Redshift may cancel nothing; then the session is ended, and its connection is lost.
             repeated = waited >= self.settings.lock_seconds * 1.5
             if not repeated:
-                self.ended.append(in_one_sentence(waits[pid], self.settings.lock_seconds))
+                self.ended.append(in_one_sentence(waits[pid, relation], self.settings.lock_seconds))
             cursor.execute(f"SELECT {'pg_terminate_backend' if repeated else 'pg_cancel_backend'}({pid})")
 
 

@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
+from unittest import mock
 
 import psycopg2
 import pytest
 import redshift_connector
 
 from extract.errors import ExtractFailed, WarehouseError
-from extract.lock_waits import in_one_sentence, lock_watch
+from extract.lock_waits import LockWatch, in_one_sentence, lock_watch
 from extract.settings import RedshiftSettings
 from extract.warehouse_redshift import RedshiftWarehouse
 from scripts.plan import plan
@@ -100,6 +101,22 @@ def test_a_plan_does_not_wait_for_ever(redshift_world: RedshiftWorld, monkeypatc
         pytest.raises(WarehouseError, match="A statement waited for 2 s for a lock on"),
     ):
         plan("night", gateway="redshift", at=moment(START), yes=True)
+
+
+def test_the_patience_begins_anew_with_each_lock() -> None:
+    """A session that waits for one lock, and then for another, has waited for neither too long."""
+    connection, clock = mock.Mock(), mock.Mock()
+    watch = LockWatch(RedshiftSettings.model_construct(lock_seconds=10), {7})
+    with mock.patch("extract.lock_waits.time.monotonic", clock):
+        for now, relation, table, holder in [(0, 1, "t1", "bob"), (8, 2, "t2", "eve"), (12, 2, "t2", "eve")]:
+            clock.return_value = now
+            connection.cursor().fetchall.return_value = [(7, False, relation, table, holder, 8, None)]
+            watch.look(connection)
+        assert watch.ended == []
+        clock.return_value = 18
+        watch.look(connection)
+    (ended,) = watch.ended
+    assert "waited for 10 s for a lock on t2, which is held by eve" in ended
 
 
 def test_who_may_not_see_the_holder_is_told_how_to_find_it() -> None:
