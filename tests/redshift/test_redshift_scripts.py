@@ -134,7 +134,7 @@ def test_maintenance_keeps_to_its_minutes(world: RedshiftWorld, capsys: pytest.C
     world.standin.set_table_info(RAW, ghosts=9, stats_off=50)
     world.standin.set_table_info(RAW_ECS, ghosts=5)
     world.standin.fail_when("^vacuum", error_code="57014", message="canceled on user's request")
-    seconds = iter([0.0, 0.0, 61.0, 61.0, 61.0, 61.0, 62.0, 62.0])
+    seconds = iter([0.0, 0.0, 0.0, 60.0, *[61.0] * 3, *[62.0] * 9])
     with closing(open_warehouse("redshift")) as warehouse:
         ends = run_maintenance(warehouse, minutes=1, dry_run=False, clock=lambda: next(seconds))
     assert ends == {Ended.STOPPED, Ended.NO_TIME, Ended.DONE}
@@ -144,6 +144,29 @@ def test_maintenance_keeps_to_its_minutes(world: RedshiftWorld, capsys: pytest.C
     assert "stopped at the end of the budget" in told
     assert "left, because the budget is used up" in told
     assert "1 of 3 statements done in 1.0 minutes." in told
+
+
+def test_a_vacuum_that_the_server_ends_before_its_time_has_failed(
+    world: RedshiftWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a rule of WLM, say, or because somebody cancels it: the code is that of the budget's end."""
+    world.standin.set_table_info(RAW, ghosts=9)
+    world.standin.fail_when("^vacuum", error_code="57014", message="Query cancelled by WLM abort action")
+    assert maintain([]) == 1
+    told = capsys.readouterr().out
+    assert "failed after 0 s" in told and "Query cancelled by WLM abort action" in told
+    assert "budget" not in told
+
+
+def test_maintenance_that_sees_no_table_of_the_project_fails(
+    redshift_world: RedshiftWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another database, say: svv_table_info shows only tables that have rows."""
+    with mock.patch("scripts.redshift_maintain.table_infos", return_value=[]):
+        assert maintain([]) == 1
+    told = capsys.readouterr()
+    assert "shows no table of this project" in told.err and "REDSHIFT_DATABASE" in told.err
+    assert "No table needs anything" not in told.out
 
 
 def test_what_is_open_is_told_while_a_cycle_holds_the_lock_and_what_changes_anything_waits(
