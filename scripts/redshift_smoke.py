@@ -36,16 +36,18 @@ def smoke(warehouse: Warehouse, settings: RedshiftSettings, probes: Sequence[Pro
     )
     left: list[str] = []
     marks: list[Mark] = []
-    with scratch(warehouse, settings, left) as place:
-        for probe in probes:
-            mark, words = probe.answer(place)
-            marks.append(mark)
-            words = without_names(settings.without_secrets(words), settings, [place.reader])
-            tell(f"{mark.value:<3} {probe.name:<20} {words}")
-            tell(f"{'':<24} {probe.meaning}")
-    for statement in left:
-        words = without_names(settings.without_secrets(statement), settings)
-        tell(f"{Mark.NO.value:<3} {'clean_up':<20} left behind; run: {words}")
+    try:
+        with scratch(warehouse, settings, left) as place:
+            for probe in probes:
+                mark, words = probe.answer(place)
+                marks.append(mark)
+                words = without_names(settings.without_secrets(words), settings, [place.reader])
+                tell(f"{mark.value:<3} {probe.name:<20} {words}")
+                tell(f"{'':<24} {probe.meaning}")
+    finally:
+        for statement in left:
+            words = without_names(settings.without_secrets(statement), settings)
+            tell(f"{Mark.NO.value:<3} {'clean_up':<20} left behind; run: {words}")
     judged = [mark for mark, probe in zip(marks, probes, strict=True) if probe.judges]
     tell(
         f"\n{plural(judged.count(Mark.OK), 'line')} ok, {judged.count(Mark.NO) + len(left)} NO, "

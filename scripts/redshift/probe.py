@@ -71,15 +71,15 @@ class Probe:
     judges: bool = True
 
     def answer(self, cluster: Cluster) -> tuple[Mark, str]:
-        """Tries it; how it went, and the words for it. A server's refusal is an answer, too."""
+        """Tries it; how it went, and the words for it. Whatever goes wrong is an answer, too."""
         try:
             told = self.run(cluster)
         except NotKnownHere as error:
             return Mark.UNKNOWN, f"not known here: {error}"
-        except (NotAsNeeded, WarehouseError) as error:
-            if not self.judges:
-                return Mark.UNKNOWN, f"not known here: {in_words(error)}"
-            return Mark.NO, in_words(error)
+        except Exception as error:
+            foreseen = isinstance(error, (NotAsNeeded, WarehouseError))
+            cause = in_words(error) if foreseen else f"{type(error).__name__}: {in_words(error)}"
+            return (Mark.NO, cause) if self.judges else (Mark.UNKNOWN, f"not known here: {cause}")
         return (Mark.OK if self.judges else Mark.TOLD), told
 
 
@@ -104,7 +104,7 @@ def scratch(warehouse: Warehouse, settings: RedshiftSettings, left: list[str]) -
         for statement in reversed(cluster.clean_up):
             try:
                 warehouse.execute(statement)
-            except WarehouseError as error:
+            except Exception as error:
                 left.append(f"{statement};  -- {in_words(error)}")
 
 

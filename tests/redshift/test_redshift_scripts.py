@@ -217,6 +217,24 @@ def test_smoke_tries_everything_passes_nothing_that_it_cannot_know_and_leaves_no
     assert world.objects_in_s3() == []
 
 
+def test_a_probe_that_fails_unexpectedly_ends_no_report(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(cluster: Cluster) -> str:
+        raise ValueError("no such plan")
+
+    def interrupt(cluster: Cluster) -> str:
+        warehouse.execute.side_effect = OSError("gone")
+        raise KeyboardInterrupt
+
+    settings, warehouse = RedshiftSettings.from_environment(BASE | SIGN_INS[0][0]), mock.Mock()
+    probes = [Probe("fail", "", fail), Probe("tell", "", fail, judges=False), Probe("interrupt", "", interrupt)]
+    with pytest.raises(KeyboardInterrupt):
+        run_smoke(warehouse, settings, probes)
+    told = capsys.readouterr().out
+    assert re.search(r"NO  fail +ValueError: no such plan", told)
+    assert re.search(r"\?   tell +not known here: ValueError: no such plan", told)
+    assert told.count("left behind; run: DROP SCHEMA order_tracking_smoke_") == 2
+
+
 NAMES = {
     "REDSHIFT_HOST": "wh.secrethost.eu-west-1.redshift.amazonaws.com",
     "REDSHIFT_USER": "secretuser",
