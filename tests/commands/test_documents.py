@@ -52,6 +52,19 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not [name for name in sorted(named) if not list(PROJECT.glob(name))]
 
 
+OLD_WORDS = """incremental_predicates, safety check, hist_*_all, hist_uti_YYYY_HX, dormant, anti-join, NOT IN,
+DELETE USING, NOT EXISTS, idempotent, dbt, post_hook, reactivation, order_tracking_exceptions, unresolved, monitoring,
+source_cutoff, buffer, lookback, anchor, cutoff, period, routing, trim, archive, ranked, stale, co-located,
+broadcast, extract_uti, Airflow, parallel, VACUUM, distkey, sort key"""
+
+
+@pytest.mark.parametrize("word", re.split(r",\s+", OLD_WORDS))
+def test_a_word_of_the_old_walkthrough_is_found_in_the_table(word: str) -> None:
+    page = (PROJECT / "docs" / "walkthrough.md").read_text()
+    table = page.split("## Find a word")[1].split("\n## ")[0]
+    assert word in table
+
+
 def test_every_function_that_the_walkthrough_names_stands_in_its_file() -> None:
     """Behind a link to a Python file, with nothing but commas, words and other names between."""
     named = [
