@@ -123,6 +123,7 @@ def reads(step: Step, bounds: str = "") -> Iterator[tuple[str, str]]:
         yield from reads(child, bounds)
 
 
+@pytest.mark.slow
 def test_no_statement_joins_by_a_loop(world: World, explained: Explained) -> None:
     """DuckDB loops where an outer join has a condition that it cannot hash; that is quadratic in the batch."""
     world.order(1, START - 60 * DAY)
@@ -139,6 +140,7 @@ def test_no_statement_joins_by_a_loop(world: World, explained: Explained) -> Non
     assert not looping, "\n\n".join(looping[:3])
 
 
+@pytest.mark.slow
 def test_an_ordinary_cycle_reads_no_more_of_a_mart_or_its_history_than_a_range_of_their_time(
     world: World, explained: Explained
 ) -> None:

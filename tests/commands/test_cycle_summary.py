@@ -55,6 +55,7 @@ def test_each_phase_tells_its_rows_and_seconds(world: World) -> None:
         assert re.search(rf"{model} \d+\.\d s{re.escape(rows)}", marts), marts
 
 
+@pytest.mark.slow
 def test_what_the_first_plan_has_merged_is_not_told_of_the_cycle_after_it(make_world: Callable[..., World]) -> None:
     """Where rows landed before the plan, it takes them into the marts, and the cycle looks at them once more."""
     world = make_world(planned=False)

@@ -335,6 +335,7 @@ def test_another_projects_environment_is_not_taken_over(
     assert everything(world) == before
 
 
+@pytest.mark.slow
 def test_a_plan_in_which_no_name_is_taken_says_nothing_of_it(
     make_world: Callable[..., World], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -444,6 +444,7 @@ def test_a_source_that_falls_silent_is_told_once_and_again_after_it_spoke(world:
     assert sum(again) == 3 and again[0] == 0, "three cycles later than usual at this hour"
 
 
+@pytest.mark.slow
 def test_findings_are_kept_by_verify(world: World, shop: Shop) -> None:
     """Verify writes nothing, not even what a reconcile would remember."""
     world.cycle(NIGHT, source=shop.url)

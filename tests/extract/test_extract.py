@@ -542,6 +542,7 @@ def test_a_first_load_that_is_begun_again_from_the_same_moment_is_the_first(
     assert raw_orders(world) == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_during_an_extract_lets_nothing_land_behind_the_marts(world: World) -> None:
     world.order(1, START)
     world.cycle(START + DAY)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, World, at
 
@@ -23,6 +25,7 @@ def test_order_status_has_one_row_per_active_order(world: World) -> None:
     assert rows == [(1, "T1", 382, 210, created, utc(created), updated, utc(updated), 210)]
 
 
+@pytest.mark.slow
 def test_order_status_keeps_an_order_whose_metadata_is_in_history(world: World) -> None:
     world.order(1, at("2025-01-05T00:00:00"))
     world.order(9, START)

@@ -99,6 +99,7 @@ def told(cycle: Any) -> list[str]:
     return [warning for warning in cycle.warnings if "for example of order" in warning]
 
 
+@pytest.mark.slow
 def test_what_is_equal_is_told_to_be_and_nothing_is_read(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_status_that_went_back_is_told_and_the_newer_one_stays(loaded: World, 
     }
 
 
+@pytest.mark.slow
 def test_metadata_whose_time_was_spoiled_is_not_taken_for_renewed(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +254,7 @@ def test_refresh_reads_orders_whatever_their_times_say(loaded: World, shop: Shop
     assert command(loaded, shop, "refresh") == command(loaded, shop, "refresh", "1", "--since", "2025-09-01") == 2
 
 
+@pytest.mark.slow
 def test_refresh_names_the_orders_that_the_source_does_not_show(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,6 +268,7 @@ def test_refresh_names_the_orders_that_the_source_does_not_show(
     assert command(loaded, shop, "refresh", "4", "5") == 0 and "warning" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_verify_of_a_time_without_rows_says_that_it_compared_nothing(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:

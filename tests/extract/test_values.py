@@ -385,7 +385,7 @@ def test_a_key_and_a_time_of_another_type_are_judged_row_by_row(
             assert sum(figures.keys for figures in counts.values()) == sum(case.held.values())
 
 
-@pytest.mark.parametrize("gateway", ["local", "redshift"])
+@pytest.mark.parametrize("gateway", ["local", pytest.param("redshift", marks=pytest.mark.slow)])
 def test_a_value_that_stopped_every_cycle_is_set_aside_and_all_else_goes_on(
     make_setting: Callable[[str, str], Setting], gateway: str
 ) -> None:
@@ -412,7 +412,7 @@ def test_a_value_that_stopped_every_cycle_is_set_aside_and_all_else_goes_on(
         assert setting.rows("SELECT code, traceseq FROM order_tracking.mart_uni_tracking_spath") == [(200, 0)]
 
 
-@pytest.mark.parametrize("gateway", ["local", "redshift"])
+@pytest.mark.parametrize("gateway", ["local", pytest.param("redshift", marks=pytest.mark.slow)])
 def test_the_longest_text_lands_and_one_beyond_it_is_set_aside(
     make_setting: Callable[[str, str], Setting], gateway: str
 ) -> None:

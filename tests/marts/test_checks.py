@@ -114,6 +114,7 @@ def test_4_and_5_duplicates_and_rows_in_two_places_are_found(world: World) -> No
     ]
 
 
+@pytest.mark.slow
 def test_a_doubled_order_is_found_whoever_doubled_it_and_stays_open_until_it_is_mended(world: World) -> None:
     """Doubled by somebody else, so nothing of it landed lately."""
     world.order(1, START)
@@ -247,6 +248,7 @@ def test_what_is_open_stays_open_while_its_order_is_in_the_grace(world: World) -
     assert world.query(kept) == [(1, 2, None)]
 
 
+@pytest.mark.slow
 def test_what_is_open_stays_open_while_its_metadata_is_in_the_grace(world: World) -> None:
     stay_behind(world)
     daily(world, 1)
@@ -448,6 +450,7 @@ def test_a_row_that_is_mended_within_a_quarter_hour_is_rejected_no_more(world: W
     assert [row for row in world.exceptions() if row[0] == "rejected_rows"] == []
 
 
+@pytest.mark.slow
 def test_a_scan_that_aged_out_a_moment_before_its_status_is_no_mismatch(world: World) -> None:
     """At the cutoff: the status is archived by the next cycle, and a finding would close by itself."""
     cutoff = months_before(START + DAY, 6)
@@ -463,6 +466,7 @@ def test_a_scan_that_aged_out_a_moment_before_its_status_is_no_mismatch(world: W
     assert failures(world) == []
 
 
+@pytest.mark.slow
 def test_metadata_without_a_status_is_told_after_a_day(world: World) -> None:
     world.insert("ecs_order_info", [(1, 7, START)])
     world.order(2, START)
@@ -473,6 +477,7 @@ def test_metadata_without_a_status_is_told_after_a_day(world: World) -> None:
     assert [row[:3] for row in world.exceptions()] == [("metadata_without_status", ECS, 1)]
 
 
+@pytest.mark.slow
 def test_metadata_that_lands_again_keeps_its_exception_open(world: World) -> None:
     """For a day the check passes over what landed: that is no proof that the order has got a status."""
     world.insert("ecs_order_info", [(1, 7, START)])

@@ -27,6 +27,7 @@ def balance(world: World, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict
     return code, {each["table"]: each for each in json.loads(told.out)["tables"]}
 
 
+@pytest.mark.slow
 def test_the_ledger_balances_through_a_life(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """A first load, newer versions, an order that comes back and is restored, a reused number, a rejected row."""
     world.order(1, at("2025-01-05T00:00:00"), partner=7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.conftest import START
 from tests.support.world import DAY, HOUR, MINUTE, World, at
 
@@ -34,6 +36,7 @@ def test_old_status_never_replaces_newer(world: World) -> None:
     assert world.uti() == {1: (300, START - 10 * MINUTE)}
 
 
+@pytest.mark.slow
 def test_old_status_in_a_batch_of_newer_ones_never_replaces_what_the_mart_holds(world: World) -> None:
     """The newer one landed long before, and the batch begins with the old one: held rows are looked for from there."""
     world.order(1, START - HOUR)
@@ -117,6 +120,7 @@ def test_four_byte_characters_and_the_full_length_survive(world: World) -> None:
     assert world.query("SELECT tno FROM order_tracking.mart_uni_tracking_info") == [(tno,)]
 
 
+@pytest.mark.slow
 def test_a_cycle_missed_for_a_day_is_made_good_by_the_next(world: World) -> None:
     world.order(1, START)
     world.cycle()

@@ -128,6 +128,7 @@ def assert_evaluated_in_dev(world: World, *models: str) -> None:
         assert any(model in name and rows for name, rows in held.items()), f"{model} was not evaluated in dev: {held}"
 
 
+@pytest.mark.slow
 def test_the_canaries_would_be_archived_and_trimmed_by_a_production_run(behind: World) -> None:
     before = outside_dev(behind)
     behind.cycle(LATER)

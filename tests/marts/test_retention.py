@@ -205,6 +205,7 @@ def test_a_replayed_older_version_of_an_archived_order_is_only_trimmed(world: Wo
     assert set(world.uti()) == {9}
 
 
+@pytest.mark.slow
 def test_an_older_copy_in_history_does_not_let_the_only_newest_row_be_trimmed(world: World) -> None:
     """A guard on order_id alone takes the older archived row for this one, and trims the only newest copy."""
     world.order(9, START)

@@ -27,7 +27,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.fixture(params=["duckdb", "redshift"])
+@pytest.fixture(params=["duckdb", pytest.param("redshift", marks=pytest.mark.slow)])
 def any_world(request: pytest.FixtureRequest) -> World:
     if request.param == "duckdb":
         world: World = request.getfixturevalue("make_world")()

@@ -254,6 +254,7 @@ def test_a_snapshot_is_unpaused_by_a_production_plan_only(project: Project) -> N
     assert note["deployable"] is True
 
 
+@pytest.mark.slow
 def test_a_dev_plan_of_an_unchanged_model_resolves_this_model_to_production_but_is_not_deployable(
     project: Project,
 ) -> None:

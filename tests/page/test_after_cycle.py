@@ -127,6 +127,7 @@ def test_what_keeps_the_page_from_being_drawn_hides_no_verdict(
     assert capsys.readouterr().out.startswith("WRONG")
 
 
+@pytest.mark.slow
 def test_on_redshift_it_goes_to_s3_and_counts_by_the_catalog(
     make_redshift_world: Callable[..., RedshiftWorld], s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_finding_is_open_from_the_day_it_opens_to_the_day_before_it_closes(wor
     ]
 
 
+@pytest.mark.slow
 def test_what_landed_and_what_was_rejected_is_counted_over_all_time(world: World) -> None:
     world.order(1, NOW - DAY)
     world.cycle()
@@ -138,6 +139,7 @@ def test_a_new_model_is_drawn_without_being_listed(tmp_path: Path) -> None:
     assert "order_tracking.late_orders" in dict(after.layers)["views"]
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_in_every_time_zone(lively: World, tmp_path: Path) -> None:
     pages = []
     for zone in ("Asia/Tokyo", "America/New_York"):

@@ -86,5 +86,6 @@ def everything(world: World) -> dict[str, list[tuple[Any, ...]]]:
     return {table: world.query(f"SELECT * {MEASURED.get(table, '')} FROM {table} ORDER BY ALL") for table in tables}
 
 
+@pytest.mark.slow
 def test_the_models_queries_depend_on_nothing_but_the_moments_that_are_filled_in() -> None:
     assert [name for name in (*MARTS, CHECKS) if stencil_of(name) is None] == []

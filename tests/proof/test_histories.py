@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from tests.proof.histories import ACTIONS, EVENTS, KINDS, PASSAGES, History
 from tests.proof.play import Figures, Player, play_history
 from tests.proof.scenes import STORIES
+from tests.support.thorough import THOROUGH
 
-HISTORIES = int(os.environ.get("ORDER_TRACKING_TEST_HISTORIES", "5"))
+HISTORIES = int(os.environ.get("ORDER_TRACKING_TEST_HISTORIES", "20" if THOROUGH else "2"))
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,7 @@ def test_a_cycle_does_not_wait_for_a_marts_lock_for_ever_and_the_next_one_makes_
     assert world.query("SELECT order_id FROM order_tracking.mart_uni_tracking_info") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_landing_does_not_wait_for_a_reader_of_the_log_for_ever(
     redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_landing_does_not_wait_for_a_reader_of_the_log_for_ever(
     assert world.query("SELECT order_id FROM order_tracking.mart_uni_tracking_info ORDER BY 1") == [(1,), (2,)]
 
 
+@pytest.mark.slow
 def test_a_plan_does_not_wait_for_ever(redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDSHIFT_LOCK_SECONDS", "2")
     taken = "CREATE SCHEMA order_tracking__night"  # the name is taken until that transaction ends

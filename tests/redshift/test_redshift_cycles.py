@@ -76,6 +76,7 @@ def test_first_load_leaves_every_row_in_its_one_place_and_every_table_laid_out_a
     assert [sql for sql in world.standin.statements if refusals(sql)] == []
 
 
+@pytest.mark.slow
 def test_an_order_is_archived_comes_back_and_its_metadata_is_restored(redshift_world: RedshiftWorld) -> None:
     world = redshift_world
     world.order(1, START - 200 * DAY, partner=7)
@@ -272,6 +273,7 @@ def test_a_cycle_logs_itself_in_one_insert_which_status_reads(
     assert [sql for sql in world.standin.statements if refusals(sql)] == []
 
 
+@pytest.mark.slow
 def test_alerts_and_lateness_ask_what_redshift_takes(
     redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

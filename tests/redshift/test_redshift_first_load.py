@@ -70,6 +70,7 @@ def scans(world: RedshiftWorld) -> list[tuple[Any, ...]]:
     return world.query(f"SELECT order_id FROM {RAW} ORDER BY 1")
 
 
+@pytest.mark.slow
 def test_many_reads_of_the_source_come_in_one_copy_and_statistics_follow(
     world: RedshiftWorld, reads: list[int]
 ) -> None:

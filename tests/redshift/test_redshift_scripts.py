@@ -430,6 +430,7 @@ def act_as(monkeypatch: pytest.MonkeyPatch, user: str) -> None:
     monkeypatch.setenv("REDSHIFT_PASSWORD", "Change-me-1")
 
 
+@pytest.mark.slow
 def test_each_role_can_do_its_work_and_no_more(roles: RedshiftWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what comes after the rights were given: a first half-year of history, and views that were made anew."""
     world = roles
