@@ -163,6 +163,12 @@ def news_of_silence(before: Sequence[LoggedCycle], at: dt.datetime) -> tuple[dt.
 
 CODES = "More: docs/operations.md, 'Exit codes of a cycle'."
 
+NO_RECONCILE = (
+    "Only a reconcile is not made up for: if one was missed, the next one does it, or at once order-tracking cycle "
+    "--reconcile."
+)
+"""An ordinary cycle does what those before it did not, but it does not compare 35 days with the source."""
+
 
 def _begins_to_fail(cycle: LoggedCycle, last_good: LoggedCycle | None) -> Alert:
     said = "failed" if cycle.outcome == FAILED else "was refused"
@@ -174,7 +180,7 @@ def _begins_to_fail(cycle: LoggedCycle, last_good: LoggedCycle | None) -> Alert:
     return Alert(
         f"a cycle {said}",
         f"The cycle of {_utc(cycle.cycle_at)} {said}: {cycle.error}\n{good} The message says what to do; the next "
-        f"cycle does what this one did not. No other alert follows until one ends well. {CODES}",
+        f"cycle does what this one did not. {NO_RECONCILE} No other alert follows until one ends well. {CODES}",
     )
 
 
@@ -182,8 +188,8 @@ def _recovered(cycle: LoggedCycle, broken: Sequence[LoggedCycle]) -> Alert:
     return Alert(
         "cycles end well again",
         f"The cycle of {_utc(cycle.cycle_at)} ended well. {plural(len(broken), 'cycle')} before it did not, since "
-        f"{_utc(broken[0].cycle_at)}. The last of them said: {broken[-1].error}\nNothing is to be done: what they did "
-        "not do is done.",
+        f"{_utc(broken[0].cycle_at)}. The last of them said: {broken[-1].error}\nWhat they did not do is done. "
+        f"{NO_RECONCILE}",
     )
 
 
@@ -197,7 +203,8 @@ def _runs_again(cycle: LoggedCycle, last_good: LoggedCycle, before: Sequence[Log
     return Alert(
         "cycles run again",
         f"No cycle ended well from {_utc(last_good.cycle_at)} to {_utc(cycle.cycle_at)}, "
-        f"{in_time(cycle.cycle_at - last_good.cycle_at)}. {why} Nothing is lost: this one did what was missed.",
+        f"{in_time(cycle.cycle_at - last_good.cycle_at)}. {why} Nothing is lost: this one did what was missed. "
+        f"{NO_RECONCILE}",
     )
 
 

@@ -33,6 +33,9 @@ from scripts.open_exceptions import OpenLine, last_checks, open_lines
 from scripts.reading import nothing_yet
 
 DAY = dt.timedelta(days=1)
+RECONCILE_OVERDUE = 2 * DAY
+"""A nightly reconcile that fails is done by the next; if that fails too, somebody must look."""
+
 BLOCKS = 48
 """The last day as so many half-hours: they fit a terminal."""
 
@@ -60,6 +63,8 @@ class Status:
     open_lines: list[OpenLine]
     """What is open, as `exceptions list` shows it."""
     opened_in_a_day: int
+    landed_since: dt.datetime | None
+    """When a table first landed; None if none has."""
     reconciled_at: dt.datetime | None
     wrong: list[str] = field(default_factory=list)
 
@@ -116,6 +121,7 @@ def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept
     done = [cycle.cycle_at for cycle in cycles if cycle.outcome == DONE]
     last_done = max([*done, *([last_done] if last_done else [])], default=None)
     due_from = checked_at or first
+    landed_since, reconciled_at = _landed_and_reconciled(warehouse, clock.now())
     status = Status(
         at=at,
         tables={name: late.get(name) for name in EXTRACTED},
@@ -128,7 +134,8 @@ def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept
         open_by_check=open_by_check,
         open_lines=open_lines(warehouse),
         opened_in_a_day=opened,
-        reconciled_at=_reconciled(warehouse, clock.now()),
+        landed_since=landed_since,
+        reconciled_at=reconciled_at,
     )
     return replace(status, wrong=_what_is_wrong(status))
 
@@ -141,6 +148,7 @@ def _what_is_wrong(status: Status) -> list[str]:
         wrong.append(f"No cycle has ended well for {in_time(status.at - status.last_done)}.")
     else:  # what no cycle has read is not the source's fault
         wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
+        wrong += _reconcile_overdue(status)
     if status.last and status.last.outcome != DONE:
         wrong.append(how_it_ended(status.last))
     if status.checks_due and status.at > status.checks_due + OVERDUE:
@@ -150,6 +158,15 @@ def _what_is_wrong(status: Status) -> list[str]:
         are, them = ("s are", "them") if count > 1 else (" is", "it")
         wrong.append(f"{count:,} finding{are} open. To see {them}: order-tracking exceptions list")
     return wrong
+
+
+def _reconcile_overdue(status: Status) -> list[str]:
+    """Without a reconcile nobody knows what the buffer misses."""
+    since = status.reconciled_at or status.landed_since
+    if since is None or status.at - since <= RECONCILE_OVERDUE:
+        return []
+    last = f"for {in_time(status.at - since)}" if status.reconciled_at else "yet"
+    return [f"No reconcile has ended well {last}. It runs with: order-tracking cycle --reconcile"]
 
 
 def how_it_ended(last: LoggedCycle) -> str:
@@ -164,19 +181,22 @@ def last_of_kept(kept: Sequence[dict[str, Any]], at: dt.datetime) -> str | None:
     return how_it_ended(known[-1]) if known else None
 
 
-def _reconciled(warehouse: Warehouse, now: int) -> dt.datetime | None:
-    """When a reconcile last ended well for all tables; None if it never did for one."""
+def _landed_and_reconciled(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """When a table first landed, and when a reconcile last ended well for all tables; None if never, or not for one."""
     rows = warehouse.fetchall(
         sql_from_template(
             """
-            SELECT table_name, MAX(finished_at) FROM log
-            WHERE kind = 'reconcile' AND error IS NULL AND started_at <= :now GROUP BY table_name
+            SELECT MIN(finished_at), MAX(CASE WHEN kind = 'reconcile' THEN finished_at END) FROM log
+            WHERE error IS NULL AND started_at <= :now GROUP BY table_name
             """,
             {"log": EXTRACT_LOG},
             now=timestamp(now),
         )
     )
-    return min(moment for _, moment in rows) if len(rows) == len(EXTRACTED) else None
+    reconciled = [moment for _, moment in rows if moment is not None]
+    return min((first for first, _ in rows), default=None), (
+        min(reconciled) if len(reconciled) == len(EXTRACTED) else None
+    )
 
 
 def _open(warehouse: Warehouse, at: dt.datetime) -> tuple[dict[str, int], int]:

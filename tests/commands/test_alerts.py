@@ -277,6 +277,9 @@ def test_findings_of_a_cycle_that_fails_are_told_by_the_first_that_ends_well(
     assert world.exceptions() and not [each for each in titles(received) if "findings" in each]
     world.cycle()
     assert "findings: 1 opened" in titles(received)
+    (recovered,) = [each["message"] for each in received if "end well again" in each["title"]]
+    assert "Nothing is to be done" not in recovered, "what a reconcile finds waits for the next one"
+    assert "Only a reconcile is not made up for" in recovered and "order-tracking cycle --reconcile" in recovered
 
 
 def test_many_findings_are_counts_and_ten_examples(world: World, received: Received) -> None:

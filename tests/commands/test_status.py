@@ -44,12 +44,13 @@ def log_checks(world: World, at: int, findings: int = 0) -> None:
     world.query(f"INSERT INTO {HISTORY}.check_log VALUES (?, ?)", moment(at).replace(tzinfo=None), findings)
 
 
-def land(world: World, newest: int, *, at: int | None = None) -> None:
+def land(world: World, newest: int, *, at: int | None = None, kind: str = "extract") -> None:
     for table in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
         world.query(
             "INSERT INTO order_tracking_raw.extract_log (table_name, kind, watermark, started_at, finished_at) "
-            "VALUES (?, 'extract', ?, ?, ?)",
+            "VALUES (?, ?, ?, ?, ?)",
             table,
+            kind,
             newest,
             *[moment(newest if at is None else at).replace(tzinfo=None)] * 2,
         )
@@ -110,6 +111,7 @@ def test_a_table_later_than_usual_at_that_hour_is_wrong_in_the_words_of_the_aler
     """Twenty minutes are usual at ten o'clock, and three cycles more are allowed: one rule for all who judge."""
     log_checks(world, START + DAY)
     world.execute("DELETE FROM order_tracking_raw.extract_log")
+    land(world, NOW - 3 * DAY, at=NOW - DAY, kind="reconcile")
     for days in (3, 2, 1):
         land(world, NOW - days * DAY - 20 * MINUTE, at=NOW - days * DAY)
     land(world, NOW - 65 * MINUTE, at=NOW - 65 * MINUTE)
@@ -134,9 +136,27 @@ def test_checks_that_did_not_run_are_wrong_and_never_is_said(world: World, capsy
         assert "checks      last ran: never" in capsys.readouterr().out
     log_checks(world, START + DAY)
     assert ask(capsys, START + DAY + 46 * MINUTE) == (0, [])
+    land(world, START + 2 * DAY, kind="reconcile")
     log_cycle(world, START + 2 * DAY + 46 * MINUTE)
     due = "The checks were due at 2025-09-03 00:00. They last ran: 2025-09-02 00:00."
     assert ask(capsys, START + 2 * DAY + 46 * MINUTE) == (1, [due])
+
+
+def test_no_reconcile_for_two_days_is_wrong_also_if_there_never_was_one(
+    fine: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask_while_cycles_run(now: int) -> tuple[int, list[str]]:
+        log_cycle(fine, now - MINUTE)
+        log_checks(fine, now // DAY * DAY)
+        land(fine, now - 2 * MINUTE)
+        return ask(capsys, now)
+
+    how = "It runs with: order-tracking cycle --reconcile"
+    assert ask_while_cycles_run(START + 2 * DAY - MINUTE) == (0, [])
+    assert ask_while_cycles_run(START + 2 * DAY + MINUTE) == (1, [f"No reconcile has ended well yet. {how}"])
+    land(fine, START + 2 * DAY, at=START + 2 * DAY + 2 * MINUTE, kind="reconcile")
+    assert ask_while_cycles_run(START + 4 * DAY + MINUTE) == (0, [])
+    assert ask_while_cycles_run(START + 4 * DAY + HOUR) == (1, [f"No reconcile has ended well for 2 d. {how}"])
 
 
 def test_an_open_finding_is_wrong_and_counted_by_check(fine: World, capsys: pytest.CaptureFixture[str]) -> None:
