@@ -36,8 +36,6 @@ class Lateness:
     late: int
     allowed: int
     """The limit that is set; or three cycles more than is usual at this hour; or a day while nobody knows that."""
-    told_before: bool
-    """It was as stale at the extract before."""
 
     @property
     def stale(self) -> bool:
@@ -66,16 +64,14 @@ def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Late
         if not seen:
             continue
         late, allowed = _judged(seen, now, config.stale_seconds)
-        before = seen[:-1]
-        late_before, allowed_before = _judged(before, before[-1][0], config.stale_seconds) if before else (0, 0)
-        found.append(Lateness(table.name, seen[-1][1], late, allowed, late_before > allowed_before))
+        found.append(Lateness(table.name, seen[-1][1], late, allowed))
     return found
 
 
 def stale_lines(
     warehouse: Warehouse, config: ExtractConfig, now: int, newest: Mapping[str, int | None] | None = None
-) -> list[str]:
-    """A line for each table that has become stale since the extract before: each is told once.
+) -> dict[str, str]:
+    """A line for each table that is stale, by its name.
 
     `newest`: table -> the newest event time that an extract has just read. Where no table's is older than any limit
     could be, the log is not asked.
@@ -83,8 +79,8 @@ def stale_lines(
     at_least = CYCLES * QUARTER_HOUR if config.stale_seconds is None else config.stale_seconds
     seen = [(newest or {}).get(table.name) for table in config.tables]
     if all(moment is not None and now - moment <= at_least for moment in seen):
-        return []
-    return [each.in_words for each in lateness(warehouse, config, now) if each.stale and not each.told_before]
+        return {}
+    return {each.table: each.in_words for each in lateness(warehouse, config, now) if each.stale}
 
 
 def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:

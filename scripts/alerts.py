@@ -149,7 +149,7 @@ def _fingerprint(url: str) -> str:
 
 
 def memory_file(gateway: str) -> Path:
-    """What waits to be sent, and which silence has been told: beside the kept rows of the cycles' log."""
+    """What waits to be sent, and which silences have been told: beside the kept rows of the cycles' log."""
     return cycle_log.kept_file(gateway).with_suffix(".alerts")
 
 

@@ -1,13 +1,13 @@
 """What a cycle must tell somebody, or that none ends any more: each change once, from the logs and the exceptions.
 
 A cycle that fails is told if the one before ended well; so is the first that ends well again. Findings are told by the
-first cycle that ends well after they were opened or closed. A silent source is told by the extract that notices it.
+first cycle that ends well after they were opened or closed. A silent source is told by the first cycle that notices it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +38,9 @@ OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
 
 EXAMPLES = 10
 """So many findings are named in one alert."""
+
+SILENT_TABLES = "silent tables"
+"""Where the tables are remembered of whose silence somebody has been told."""
 
 LONG_AGO = dt.datetime(1970, 1, 1)
 
@@ -238,8 +241,18 @@ class CycleNews:
         self._at = cycle.at.replace(tzinfo=None)
         self._before: list[LoggedCycle] | None = None
         self._findings: Findings | None = None
-        self.stale: list[str] = []
-        """A line for each table of the source that has just fallen silent."""
+        self._silent: list[str] | None = None
+        """The tables that are silent; None if this cycle does not know."""
+        self._fallen_silent: list[str] = []
+        """A line for each of them that no cycle has told."""
+
+    def notice_silence(self, stale: Mapping[str, str]) -> list[str]:
+        """Takes a line for each table that is silent; gives those that no cycle has told."""
+        with remembered(self._cycle.gateway) as memory:
+            told = memory.get(SILENT_TABLES, [])
+        self._silent = sorted(stale)
+        self._fallen_silent = [line for table, line in stale.items() if table not in told]
+        return self._fallen_silent
 
     def read(self, warehouse: Warehouse, error: BaseException | None) -> None:
         """Reads what was before the cycle that ends and, if it ends well, which findings are new."""
@@ -257,14 +270,19 @@ class CycleNews:
         """Sends what has changed. A cycle that was locked out or interrupted tells nothing."""
         interrupted = error is not None and not isinstance(error, Exception)
         outcome = outcome_of(error)
-        if not alert_urls() or interrupted or outcome == LOCKED:
+        if interrupted or outcome == LOCKED:
+            return
+        if self._silent is not None:
+            with remembered(self._cycle.gateway) as memory:
+                memory[SILENT_TABLES] = self._silent
+        if not alert_urls():
             return
         with self._cycle.as_warning("the alerts of this cycle could not be sent"):
             if self._before is None:
                 self._before = known_before(self._cycle.gateway, self._at)
             words = None if error is None else " ".join(in_words(error).split())
             this = LoggedCycle(self._at, dt.datetime.max, outcome, words)
-            news = news_of_cycle(self._before, this, self._findings, self.stale)
+            news = news_of_cycle(self._before, this, self._findings, self._fallen_silent)
             self._cycle.warnings += send_alerts(self._cycle.gateway, news, self._cycle.source)
 
 

@@ -212,7 +212,7 @@ def _run_phases(
                     reached = _plan_phase(work, start)
                 refuse_behind_the_marts(reached, clock)
                 refuse_without_the_marts(warehouse, [table.mart.name for table in config.tables])
-                news.stale = _extract_phase(work, seen)
+                _extract_phase(work, seen, news)
                 if reconcile_since is not None:
                     not_reconciled = _reconcile_phase(work, Clock(reconcile_since).now())
                 _marts_phase(work, reached)
@@ -234,15 +234,14 @@ def _plan_phase(work: _Work, start: str) -> list[dt.datetime]:
     return reached
 
 
-def _extract_phase(work: _Work, seen: Mapping[str, Seen]) -> list[str]:
-    """Lands what changed; gives the lines that tell of silent tables."""
+def _extract_phase(work: _Work, seen: Mapping[str, Seen], news: CycleNews) -> None:
+    """Lands what changed, and notices which tables are silent."""
     with _phase(work.cycle, "extract") as phase:
         runs = work.extract(seen=seen)
         phase.summary, phase.rows = _tables_summary(runs), _rows_of(runs)
     newest = {run.table: run.landed.newest for run in runs}
     stale = stale_lines(work.warehouse, work.config, work.clock.now(), newest)
-    work.cycle.warnings += [warning for run in runs for warning in run.warnings] + stale
-    return stale
+    work.cycle.warnings += [warning for run in runs for warning in run.warnings] + news.notice_silence(stale)
 
 
 def _reconcile_phase(work: _Work, since: int) -> Exception | None:

@@ -110,7 +110,7 @@ def extract_tables(
         header.append("renewed")
         landed = [[*line, run.renewed] for line, run in zip(landed, runs, strict=True)]
     tell(table(header, landed))
-    for warning in stale:
+    for warning in stale.values():
         tell(f"warning: {warning}")
     for run in runs:
         for line in (*unequal_lines(run.table, run.unequal), *(f"warning: {warning}" for warning in run.warnings)):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from extract.errors import CycleFailed, LockHeld, SourceError
+from extract.errors import CycleFailed, ExtractFailed, LockHeld, SourceError
 from extract.lock import run_lock
 from extract.run import extract
 from scripts import alerts
@@ -29,6 +29,7 @@ from tests.conftest import START
 from tests.marts.test_schema_change import Copy, copy  # noqa: F401  (a fixture)
 from tests.support.commands import alert as alert_command
 from tests.support.commands import exceptions as exceptions_command
+from tests.support.commands import extract as extract_command
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
 
 REFUSES = "json://user:hunter2@127.0.0.1:9/services/hunter2"
@@ -310,6 +311,38 @@ def test_a_source_that_falls_silent_is_told_once(world: World, received: Receive
     message = silent[0]["message"]
     assert message.count("Does the application still write there?") == 3 and "2025-09-01 00:00 UTC" in message
     assert "docs/source.md, 'When the source is silent'" in message
+
+
+def test_a_silence_that_another_extract_noticed_first_is_told_all_the_same(
+    world: World, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a cycle in which another table fails, or one by hand."""
+
+    def scans_fail(*args: Any, **options: Any) -> Any:
+        extract(*args, **{**options, "tables": ["uni_tracking_info"]})
+        raise ExtractFailed("uni_tracking_spath: no way")
+
+    world.order(1, START)
+    world.cycle()
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.run_cycle.extract", scans_fail)
+        with pytest.raises(ExtractFailed):
+            world.cycle(START + DAY + MINUTE)
+    by_hand = ["--source", world.source_url, "--table", "ecs_order_info", "--at", iso(START + DAY + 2 * MINUTE)]
+    assert extract_command(by_hand) == 0
+    for _ in range(2):
+        world.cycle()
+    (silent,) = [alert["message"] for alert in received if "silent" in alert["title"]]
+    assert silent.count("Does the application still write there?") == 3
+
+
+def test_a_silence_is_told_again_after_the_source_has_spoken(world: World, received: Received) -> None:
+    for order in (1, 2):
+        world.order(order, world.now)
+        world.cycle()
+        for _ in range(2):
+            world.cycle(world.now + DAY)
+    assert [alert for alert in titles(received) if "silent" in alert] == ["the source is silent"] * 2
 
 
 def test_a_silent_source_is_told_also_by_a_cycle_that_fails_again() -> None:

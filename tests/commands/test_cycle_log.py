@@ -186,7 +186,7 @@ def test_a_cycle_that_fails_tells_what_it_warned_of_before(world: World, monkeyp
     told: list[str] = []
     monkeypatch.setenv("ORDER_TRACKING_SOURCE", "mysql://reader:Hunter-22-x@db/orders")
     monkeypatch.setattr(
-        "scripts.run_cycle.stale_lines", lambda *_: ["a table is silent (mysql://reader:Hunter-22-x@db)"]
+        "scripts.run_cycle.stale_lines", lambda *_: {"t": "a table is silent (mysql://reader:Hunter-22-x@db)"}
     )
     break_the_run(monkeypatch, CycleFailed("sqlmesh run failed"))
     with pytest.raises(CycleFailed):

@@ -121,7 +121,7 @@ def test_a_table_later_than_usual_at_that_hour_is_wrong_in_the_words_of_the_aler
     code, why = ask(capsys, NOW + MINUTE)
     assert code == 1 and len(why) == 3
     with closing(DuckDBWarehouse.open()) as warehouse:
-        assert why == stale_lines(warehouse, load_config(), NOW + MINUTE)
+        assert why == [*stale_lines(warehouse, load_config(), NOW + MINUTE).values()]
     assert why[0] == (
         "uni_tracking_info: its newest row is of 2025-09-02 08:55 UTC, 1.1 hours ago, and at this hour it may be 1.1 "
         "hours old. Does the application still write there?"
