@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ def send_alerts(gateway: str, alerts: Sequence[Alert], source: str | None = None
         return []
     with remembered(gateway) as memory:
         texts = [
-            *memory.get("waiting", []),
+            *(_readdressed(text, urls) for text in memory.get("waiting", [])),
             *({"title": each.title, "body": without_secrets(each.body, source), "to": [*urls]} for each in alerts),
         ]
         results = deliver(
@@ -69,13 +69,21 @@ def send_alerts(gateway: str, alerts: Sequence[Alert], source: str | None = None
         for name, (taken, _) in results.items():
             for text in [text for text in texts if name in text["to"]][:taken]:
                 text["to"].remove(name)
-        memory["waiting"] = [text for text in texts if {*text["to"]} & {*urls}][-KEPT:]
+                text.setdefault("reached", []).append(name)
+        memory["waiting"] = [text for text in texts if text["to"]][-KEPT:]
     return [
         f"an alert could not be delivered: URL {number} of ALERT_URLS ({scheme(url)}) {fault}. The next cycle "
         f"tries it again. {SEE_WHY}"
         for number, (name, url) in enumerate(urls.items(), start=1)
         if (fault := results[name][1])
     ]
+
+
+def _readdressed(text: dict[str, Any], urls: Iterable[str]) -> dict[str, Any]:
+    """What waits for a URL that is gone, because it was wrong perhaps, goes to those that have not had it."""
+    is_gone = not {*text["to"]} <= {*urls}
+    to = [name for name in urls if name in text["to"] or (is_gone and name not in text.get("reached", []))]
+    return {**text, "to": to}
 
 
 def deliver(by_name: Mapping[str, tuple[str, Sequence[Alert]]]) -> dict[str, tuple[int, str]]:

@@ -404,6 +404,17 @@ def test_what_could_not_be_delivered_is_sent_by_the_next_cycle_to_whom_it_did_no
     assert json.loads(memory_file("local").read_text())["waiting"] == [], "nobody waits for it any more"
 
 
+def test_what_waits_for_a_url_that_was_wrong_goes_to_the_one_that_replaces_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with webhook() as (good, reached), webhook() as (corrected, reached_later):
+        monkeypatch.setenv("ALERT_URLS", f"{good} {REFUSES}")
+        assert send_alerts("local", [Alert("1", "x")])
+        monkeypatch.setenv("ALERT_URLS", f"{good} {corrected}")
+        assert send_alerts("local", [Alert("2", "x")]) == []
+    assert titles(reached) == titles(reached_later) == ["1", "2"]
+
+
 def test_what_waits_goes_first_and_is_no_more_than_a_few(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "KEPT", 3)
     with webhook(status=500) as (url, received):
