@@ -71,9 +71,9 @@ def send_alerts(gateway: str, alerts: Sequence[Alert], source: str | None = None
                 text["to"].remove(name)
                 text.setdefault("reached", []).append(name)
         memory["waiting"] = [text for text in texts if text["to"]][-KEPT:]
+    then = "The next cycle tries it again." if memory.is_kept else f"It could not be kept in {memory_file(gateway)}."
     return [
-        f"an alert could not be delivered: URL {number} of ALERT_URLS ({scheme(url)}) {fault}. The next cycle "
-        f"tries it again. {SEE_WHY}"
+        f"an alert could not be delivered: URL {number} of ALERT_URLS ({scheme(url)}) {fault}. {then} {SEE_WHY}"
         for number, (name, url) in enumerate(urls.items(), start=1)
         if (fault := results[name][1])
     ]
@@ -161,14 +161,21 @@ def memory_file(gateway: str) -> Path:
     return cycle_log.kept_file(gateway).with_suffix(".alerts")
 
 
+class Memory(dict[str, Any]):
+    """The content of the file."""
+
+    is_kept = False
+    """It has been written back."""
+
+
 @contextmanager
-def remembered(gateway: str) -> Iterator[dict[str, Any]]:
+def remembered(gateway: str) -> Iterator[Memory]:
     """The file's content, which is written back afterwards. Whoever alerts meanwhile waits.
 
     Where there is no such file and none can be made, or the disk is full, nothing is remembered; alerts are sent all
     the same.
     """
-    memory: dict[str, Any] = {}
+    memory = Memory()
     try:
         file = memory_file(gateway).open("a+b", buffering=0)
     except OSError:
@@ -178,13 +185,14 @@ def remembered(gateway: str) -> Iterator[dict[str, Any]]:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         try:
-            memory = dict(json.loads(file.read() or b"{}"))
+            memory.update(json.loads(file.read() or b"{}"))
         except (ValueError, TypeError):
-            memory = {}  # it was broken off
+            memory.clear()  # it was broken off
         yield memory
         with suppress(OSError):
             file.truncate(0)
-            file.write(json.dumps(memory).encode())
+            content = json.dumps(memory).encode()
+            memory.is_kept = file.write(content) == len(content)
 
 
 # Commands that are run by hand

@@ -481,6 +481,19 @@ def test_on_a_full_disk_alerts_are_sent_all_the_same(world: World, received: Rec
     assert titles(received) == ["title", "no cycle for 1 h"]
 
 
+def test_an_alert_that_is_neither_delivered_nor_kept_is_said_to_be_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALERT_URLS", REFUSES)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9, limits[1]))  # of what is written a piece finds room
+    try:
+        (warning,) = send_alerts("local", [Alert("title", "body")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "tries it again" not in warning and f"It could not be kept in {memory_file('local')}." in warning
+
+
 def test_a_memory_that_was_broken_off_does_no_harm(world: World, received: Received) -> None:
     memory_file("local").write_text('{"waiting": [{"ti')
     assert send_alerts("local", [Alert("title", "body")]) == []
