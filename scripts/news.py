@@ -279,19 +279,24 @@ class CycleNews:
             return
         with self._cycle.as_warning("the alerts of this cycle could not be sent"):
             if self._before is None:
-                self._before = known_before(self._cycle.gateway, self._at)
+                self._before, _ = known_before(self._cycle.gateway, self._at)
             words = None if error is None else " ".join(in_words(error).split())
             this = LoggedCycle(self._at, dt.datetime.max, outcome, words)
             news = news_of_cycle(self._before, this, self._findings, self._fallen_silent)
             self._cycle.warnings += send_alerts(self._cycle.gateway, news, self._cycle.source)
 
 
-def known_before(gateway: str, at: dt.datetime) -> list[LoggedCycle]:
-    """The same as `cycles_before`, by a connection of its own; of the kept rows alone where there is none."""
+def known_before(gateway: str, at: dt.datetime) -> tuple[list[LoggedCycle], Exception | None]:
+    """The same as `cycles_before`, by a connection of its own.
+
+    If the warehouse cannot be read, of the kept rows alone, and why it cannot.
+    """
     kept = kept_rows(gateway)
-    with suppress(ConfigurationError, LockHeld, WarehouseError), warehouse_to_read(gateway) as warehouse:
-        return cycles_before(warehouse, at, kept)
-    return with_kept([], kept, at)
+    try:
+        with warehouse_to_read(gateway) as warehouse:
+            return cycles_before(warehouse, at, kept), None
+    except (ConfigurationError, LockHeld, WarehouseError) as error:
+        return with_kept([], kept, at), error
 
 
 def last_good_of(before: Sequence[LoggedCycle]) -> dt.datetime:
@@ -305,12 +310,11 @@ def tell_silence(gateway: str, at: dt.datetime) -> tuple[str, list[str]]:
     Gives what is known, in a sentence, and a warning for each URL that was not reached. Raises ConfigurationError if
     nothing is known of any cycle.
     """
-    before = [each for each in known_before(gateway, at) if each.counts or each.outcome == LOCKED]
+    known, fault = known_before(gateway, at)
+    before = [each for each in known if each.counts or each.outcome == LOCKED]
     if not before:
-        raise ConfigurationError(
-            "No cycle is known yet that was not interrupted, or the warehouse cannot be read; nothing was told. Run a "
-            "cycle first, or ask again."
-        )
+        why = f"The warehouse cannot be read: {in_words(fault)}" if fault else "Run a cycle first, or ask again."
+        raise ConfigurationError(f"No cycle is known yet that was not interrupted; nothing was told. {why}") from fault
     found = news_of_silence(before, at)
     if found is None:
         return f"No alert is due: a cycle has ended, or was locked out, within {in_time(OVERDUE)}.", send_alerts(

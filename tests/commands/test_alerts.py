@@ -217,6 +217,14 @@ def test_overdue_says_what_is_missing(
     assert alert_command(["--overdue"]) == 2 and "No cycle is known yet" in capsys.readouterr().err
 
 
+def test_overdue_says_why_the_warehouse_cannot_be_read(
+    world: World, received: Received, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.warehouse_file.write_bytes(b"no database" * 1000)
+    assert alert_command(["--overdue"]) == 2
+    assert "The warehouse cannot be read: " in (said := capsys.readouterr().err) and "not a valid DuckDB" in said
+
+
 def test_a_first_cycle_that_was_interrupted_is_no_cycle_that_has_ended(
     make_world: Callable[..., World],
     received: Received,
