@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -259,10 +260,13 @@ def kept_file(gateway: str) -> Path:
 
 
 def keep(gateway: str, row: dict[str, Any]) -> None:
-    """Adds a row to the file."""
-    with kept_file(gateway).open("a", encoding="utf-8") as file:
+    """Adds a row to the file, on a line of its own also if the one before was broken off."""
+    with kept_file(gateway).open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(row) + "\n")
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        begins = b"\n" if file.read() not in (b"", b"\n") else b""
+        file.write(begins + json.dumps(row).encode() + b"\n")
 
 
 def kept_rows(gateway: str) -> list[dict[str, Any]]:

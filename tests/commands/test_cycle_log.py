@@ -214,3 +214,12 @@ def test_a_line_that_was_broken_off_does_no_harm(world: World) -> None:
     world.cycle()
     assert logged(world) == ["done"]
     assert cycle_log.kept_file("local").read_text() == ""
+
+
+def test_a_row_after_one_that_was_broken_off_is_kept(world: World) -> None:
+    cycle_log.kept_file("local").write_text('{"cycle_at": "2025-')
+    with run_lock("local"):
+        for _ in range(2):
+            with pytest.raises(LockHeld):
+                world.cycle()
+    assert [row["outcome"] for row in cycle_log.kept_rows("local")] == ["locked", "locked"]
