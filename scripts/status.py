@@ -54,7 +54,9 @@ class Status:
     """The cycles of the last 24 hours, the oldest first."""
     last: LoggedCycle | None
     """The last cycle that was not locked out."""
+    first_done: dt.datetime | None
     last_done: dt.datetime | None
+    """The moments of the first and of the last cycle that ended well."""
     checked_at: dt.datetime | None
     findings: int | None
     """What the last checks found."""
@@ -127,6 +129,7 @@ def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept
         tables={name: late.get(name) for name in EXTRACTED},
         day=[cycle for cycle in cycles if cycle.cycle_at > at - DAY],
         last=next((cycle for cycle in reversed(cycles) if cycle.outcome != LOCKED), None),
+        first_done=first,
         last_done=last_done,
         checked_at=checked_at,
         findings=findings,
@@ -148,7 +151,7 @@ def _what_is_wrong(status: Status) -> list[str]:
         wrong.append(f"No cycle has ended well for {in_time(status.at - status.last_done)}.")
     else:  # what no cycle has read is not the source's fault
         wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
-        wrong += _reconcile_overdue(status)
+        wrong += [*_never_landed(status), *_reconcile_overdue(status)]
     if status.last and status.last.outcome != DONE:
         wrong.append(how_it_ended(status.last))
     if status.checks_due and status.at > status.checks_due + OVERDUE:
@@ -158,6 +161,18 @@ def _what_is_wrong(status: Status) -> list[str]:
         are, them = ("s are", "them") if count > 1 else (" is", "it")
         wrong.append(f"{count:,} finding{are} open. To see {them}: order-tracking exceptions list")
     return wrong
+
+
+def _never_landed(status: Status) -> list[str]:
+    """A table without a row a day after the first cycle: perhaps it is the wrong database."""
+    if status.first_done is None or status.at - status.first_done <= DAY:
+        return []
+    return [
+        f"{name}: no row has ever landed, though cycles end well since {status.first_done:%Y-%m-%d %H:%M}. Is it the "
+        "right database (ORDER_TRACKING_SOURCE)?"
+        for name, late in status.tables.items()
+        if late is None
+    ]
 
 
 def _reconcile_overdue(status: Status) -> list[str]:

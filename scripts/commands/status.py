@@ -41,7 +41,8 @@ def command(as_json: bool, page: str | None, gateway: str | None, at: dt.datetim
     """Say in the first line whether all is well, and show on one screen why.
 
     Wrong is: no cycle has ended well for three quarter-hours, the last one failed, a table is later than usual at
-    that hour, no reconcile has ended well for two days, the daily checks did not run, or a finding is open.
+    that hour, or never had a row, no reconcile has ended well for two days, the daily checks did not run, or a finding
+    is open.
 
     Changes nothing, and takes no lock. On DuckDB it waits up to 10 seconds for a cycle that holds the file.
 

@@ -130,6 +130,7 @@ def test_a_table_later_than_usual_at_that_hour_is_wrong_in_the_words_of_the_aler
 
 def test_checks_that_did_not_run_are_wrong_and_never_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.execute(f"DELETE FROM {HISTORY}.check_log")
+    land(world, START + DAY)
     for now, code in ((START + DAY + 45 * MINUTE, 0), (START + DAY + 46 * MINUTE, 1)):
         log_cycle(world, now - MINUTE)
         assert status_command(["--at", shown(now)]) == code
@@ -140,6 +141,24 @@ def test_checks_that_did_not_run_are_wrong_and_never_is_said(world: World, capsy
     log_cycle(world, START + 2 * DAY + 46 * MINUTE)
     due = "The checks were due at 2025-09-03 00:00. They last ran: 2025-09-02 00:00."
     assert ask(capsys, START + 2 * DAY + 46 * MINUTE) == (1, [due])
+
+
+def test_a_table_of_which_no_row_has_landed_within_a_day_is_wrong(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cycle of START has read an empty source."""
+    log_checks(world, START + DAY)
+    log_cycle(world, START + DAY)
+    assert ask(capsys, START + DAY) == (0, [])
+    code, why = ask(capsys, START + DAY + MINUTE)
+    assert code == 1 and [line.partition(":")[0] for line in why] == [
+        "uni_tracking_info",
+        "ecs_order_info",
+        "uni_tracking_spath",
+    ]
+    assert "no row has ever landed, though cycles end well since 2025-09-01 00:00. Is it the right database" in why[0]
+    land(world, START + DAY)
+    assert ask(capsys, START + DAY + MINUTE) == (0, [])
 
 
 def test_no_reconcile_for_two_days_is_wrong_also_if_there_never_was_one(
