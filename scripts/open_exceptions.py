@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from extract.ensure_tables import EXTRACT_LOG
 from extract.warehouse import Warehouse, stands
 from macros.details import ACCEPTED, COUNTED, VALUES
 from macros.details import topic as topic_in_sql
@@ -197,13 +198,21 @@ def finding_as_data(exception: OpenException) -> dict[str, Any]:
 
 
 def last_checks(warehouse: Warehouse, now: int) -> tuple[dt.datetime | None, int | None]:
-    """When the daily checks last ran (the midnight that they ran for) and how much they found; None if never."""
+    """When the daily checks last ran (the midnight that they ran for) and how much they found; None if never.
+
+    Those of the first plan do not count: they ran on empty marts, before anything landed.
+    """
     if not stands(warehouse, CHECK_LOG):
         return None, None  # a warehouse of an earlier version, before its next cycle
     rows = warehouse.fetchall(
         sql_from_template(
-            "SELECT checked_at, findings FROM check_log WHERE checked_at <= :now ORDER BY checked_at DESC LIMIT 1",
-            {"check_log": CHECK_LOG},
+            """
+            SELECT checked_at, findings FROM check_log
+            WHERE checked_at <= :now
+              AND checked_at >= (SELECT MIN(landed.finished_at) FROM extract_log AS landed WHERE landed.error IS NULL)
+            ORDER BY checked_at DESC LIMIT 1
+            """,
+            {"check_log": CHECK_LOG, "extract_log": EXTRACT_LOG},
             now=timestamp(now),
         )
     )

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from extract.warehouse_duckdb import DuckDBWarehouse
 from scripts import cycle_log
 from tests.conftest import START
 from tests.support.commands import cycle as cycle_command
+from tests.support.commands import exceptions as exceptions_command
 from tests.support.commands import order as order_command
 from tests.support.commands import status as status_command
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
@@ -141,6 +143,22 @@ def test_checks_that_did_not_run_are_wrong_and_never_is_said(world: World, capsy
     log_cycle(world, START + 2 * DAY + 46 * MINUTE)
     due = "The checks were due at 2025-09-03 00:00. They last ran: 2025-09-02 00:00."
     assert ask(capsys, START + 2 * DAY + 46 * MINUTE) == (1, [due])
+
+
+def test_checks_of_the_first_plan_which_saw_no_row_are_no_checks(
+    make_world: Callable[..., World], capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = make_world(planned=False)
+    world.order(1, START)
+    world.cycle(START + 10 * HOUR)
+    assert world.query(f"SELECT COUNT(*) FROM {HISTORY}.check_log WHERE checked_at <= '2025-09-01'") == [(1,)]
+    assert status_command(["--at", shown(world.now)]) == 0
+    assert "checks      last ran: never\n" in capsys.readouterr().out
+    assert exceptions_command(["list"]) == 0
+    assert "The daily checks have never run" in capsys.readouterr().out
+    world.cycle(START + DAY)
+    status_command(["--at", shown(world.now)])
+    assert "checks      last ran: 2025-09-02 00:00" in capsys.readouterr().out
 
 
 def test_a_table_of_which_no_row_has_landed_within_a_day_is_wrong(
