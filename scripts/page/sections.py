@@ -113,7 +113,7 @@ def lateness(facts: Facts) -> Section:
     told = f"The greatest: {worst.table} with {worst.minutes:,.0f} minutes at {moment(worst.hour)}"
     return Section(
         heading,
-        f"How far the newest event that had landed was behind each cycle. {told}.",
+        f"How far the newest event that had landed was behind each cycle that ended well. {told}.",
         ("Hour", "Table", "Minutes late"),
         tuple((moment(each.hour), each.table, each.minutes) for each in reversed(facts.late)),
         charts.svg(charts.lateness(facts.late)),

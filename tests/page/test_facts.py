@@ -20,6 +20,7 @@ from macros.marts import CHECK_LOG, EXCEPTIONS, marts
 from scripts.page.facts import Facts, Findings, Landed, Late, Moved, read_facts
 from scripts.page.lineage import CHECKS, lineage
 from scripts.page.row_counts import Living
+from scripts.page.sections import lateness
 from scripts.reading import warehouse_to_read
 from scripts.status import read_status
 from tests.commands.test_status import HISTORY, NOW, log_cycle, shown
@@ -75,6 +76,7 @@ def test_lateness_is_the_worst_of_an_hour_of_cycles_that_ended_well(world: World
         Late(hour, mart, 7.0) for mart in ("ecs", "uti", "uts")
     ]
     assert min(each.hour for each in facts().late) > hour - dt.timedelta(days=7)
+    assert "behind each cycle that ended well. The greatest: " in lateness(facts()).text
 
 
 def test_a_finding_is_open_from_the_day_it_opens_to_the_day_before_it_closes(world: World) -> None:
