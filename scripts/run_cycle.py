@@ -71,18 +71,15 @@ def run_cycle(
     cycle = Cycle(clock.now_utc(), gateway=gateway, source=source, report=report or unheard)
     entry, news = CycleEntry(cycle), CycleNews(cycle)
     with _at_its_end(
-        news.send, entry.keep, partial(_write_page_of_failure, cycle, clock), partial(_tell_the_end, cycle)
+        partial(_write_page, cycle, clock),
+        news.send,
+        entry.keep,
+        partial(_write_page_of_failure, cycle, clock),
+        partial(_tell_the_end, cycle),
     ):
         url = configured_source(source, gateway)
         share_warehouse_file(gateway)
         _run_phases(cycle, entry, news, clock, url, reconcile_since, allow_empty, project, progress)
-        _write_page(cycle, clock)
-        if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
-            longest = max(cycle.phases, key=lambda phase: phase.seconds)
-            cycle.warnings.append(
-                f"this cycle took {share:.0%} of the 15 minutes, {longest.name} {longest.seconds:.0f} s of it "
-                "(docs/recovery.md, 'A cycle is slow')"
-            )
     return cycle
 
 
@@ -112,13 +109,21 @@ def _in_turn(steps: Sequence[Callable[[BaseException | None], None]], error: Bas
             _in_turn(steps[1:], error)
 
 
-def _write_page(cycle: Cycle, clock: Clock) -> None:
-    """Where STATUS_PAGE asks for one."""
+def _write_page(cycle: Cycle, clock: Clock, error: BaseException | None) -> None:
+    """After a cycle that ended well, where STATUS_PAGE asks for one. Whoever interrupts it fails no cycle."""
+    if error is not None:
+        return
     if place := page_place(cycle.gateway):
         with _phase(cycle, "page") as phase:
             warnings = write_page_at(place, cycle.gateway, clock)
             phase.summary = "not written" if warnings else place
         cycle.warnings += warnings
+    if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
+        longest = max(cycle.phases, key=lambda phase: phase.seconds)
+        cycle.warnings.append(
+            f"this cycle took {share:.0%} of the 15 minutes, {longest.name} {longest.seconds:.0f} s of it "
+            "(docs/recovery.md, 'A cycle is slow')"
+        )
 
 
 def _write_page_of_failure(cycle: Cycle, clock: Clock, error: BaseException | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +108,19 @@ def test_a_cycle_that_is_interrupted_leaves_its_row(world: World, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         world.cycle()
     assert logged(world, "outcome, error") == [("failed", "KeyboardInterrupt")]
+
+
+def test_a_cycle_that_is_interrupted_when_all_is_done_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("STATUS_PAGE", str(tmp_path / "status.html"))
+    monkeypatch.setattr("scripts.run_cycle.write_page_at", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        world.cycle()
+    assert logged(world) == ["done"] and cycle_log.kept_rows("local") == []
 
 
 def test_what_is_refused_or_locked_out_is_entered_by_the_next_cycle_once(world: World) -> None:
