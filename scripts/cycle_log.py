@@ -35,8 +35,8 @@ from scripts.cycle import Cycle
 DONE, FAILED, REFUSED, LOCKED = "done", "failed", "refused", "locked"
 """How a cycle ends, by its exit code: 0, 1, 2 and 75."""
 
-INTERRUPTED = "KeyboardInterrupt"
-"""A cycle that somebody ended by hand says nothing about the next."""
+INTERRUPTED = ("KeyboardInterrupt", "Terminated")
+"""A cycle that somebody ended, by Ctrl-C or SIGTERM, says nothing about the next."""
 
 SIZES = {"phases": 4096, "warnings": 65535, "error": 4096}
 
@@ -64,7 +64,7 @@ class LoggedCycle:
     @property
     def counts(self) -> bool:
         """It tried to work: it neither found the lock held nor was interrupted."""
-        return self.outcome != LOCKED and self.error != INTERRUPTED
+        return self.outcome != LOCKED and self.error not in INTERRUPTED
 
     @property
     def warning_lines(self) -> list[str]:

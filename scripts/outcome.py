@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 
 import click
 
@@ -28,12 +31,34 @@ from scripts.options import SOURCE_GIVEN
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_LOCKED = 75
+EXIT_TERMINATED = 128 + signal.SIGTERM
 
 INTERRUPTED = "Interrupted. What was being written is rolled back or made good by the next run; run this again."
 UNEXPECTED = (
     "Unexpected error ({}). What was being written is rolled back or made good by the next run: run this again. "
     "If it stays, report it with what it prints with ORDER_TRACKING_DEBUG=1."
 )
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what is open is closed, and a cycle leaves its row."""
+
+
+@contextmanager
+def _as_interruption() -> Iterator[None]:
+    """SIGTERM raises Terminated inside, unless the process has been told to do otherwise with it."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run(commands: click.Command, arguments: Sequence[str], name: str) -> int:
@@ -46,7 +71,7 @@ def run(commands: click.Command, arguments: Sequence[str], name: str) -> int:
         return EXIT_USAGE
     try:
         _complete(commands, name)
-        with commands.make_context(name, [*arguments]) as context:
+        with _as_interruption(), commands.make_context(name, [*arguments]) as context:
             try:
                 code = commands.invoke(context)
             finally:
@@ -84,6 +109,8 @@ def _message(error: BaseException) -> tuple[str, int]:
             return in_words(error), EXIT_USAGE
         case SourceError() | ExtractFailed() | WarehouseError() | CycleFailed():
             return _one_line(in_words(error)), EXIT_FAILED
+        case Terminated():
+            return INTERRUPTED, EXIT_TERMINATED
         case KeyboardInterrupt() | click.Abort():
             return INTERRUPTED, EXIT_FAILED
         case _:

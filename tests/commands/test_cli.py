@@ -353,6 +353,23 @@ def test_ctrl_c_ends_a_real_process_in_one_line(world: World, busy_with: str) ->
     assert (process.returncode, told) == (1, [outcome.INTERRUPTED])
 
 
+def test_sigterm_ends_a_cycle_as_ctrl_c_does(world: World) -> None:
+    code = (
+        "import time, scripts.run_cycle\nfrom scripts import cli\n"
+        "scripts.run_cycle._run = lambda *_: (print('begun', flush=True), time.sleep(60))\n"
+        f"raise SystemExit(cli.main(['cycle', '--source', '{world.source_url}', '--at', '2025-09-01T00:15']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT, text=True
+    )
+    assert process.stdout is not None and "begun\n" in iter(process.stdout.readline, "")
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error.splitlines()) == (143, [outcome.INTERRUPTED])
+    last = "SELECT outcome, error FROM order_tracking_history.cycle_log ORDER BY started_at DESC LIMIT 1"
+    assert world.query(last) == [("failed", "Terminated")]
+
+
 def test_extract_shows_a_line_a_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.order(1, START)
     assert extract(["--source", world.source_url, "--at", "2025-09-01T00:15:00"]) == 0
