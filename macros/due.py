@@ -10,6 +10,7 @@ from macros.history import every_period
 from macros.marts import EXCEPTIONS, Mart, anchor
 from macros.periods import period_bounds, periods_between
 from macros.sql import columns_of, landed_within, query_from_template, sql_from_template, table_node, timestamp
+from macros.versions import created_later
 
 RETURNED = "order_tracking_returned_orders"
 """period, order_id: orders of this batch that the mart's history holds."""
@@ -337,16 +338,17 @@ def due_metadata(found: WithCutoff) -> exp.Query:
 
     It is that of an order that uti has archived and that is not active; absence from uti is no proof, for an order's
     status may arrive after its metadata. What history still holds of an active number is another order's (uti has
-    cleaned before), and metadata that was created before that one's last status belongs to it.
+    cleaned before), and metadata that was not created later belongs to that one.
     """
     return query_from_template(
         """
         SELECT departed.period, departed.update_time AS last_status, :columns
         FROM departed JOIN mart ON mart.order_id = departed.order_id
         LEFT JOIN active ON active.order_id = departed.order_id
-        WHERE active.order_id IS NULL OR mart.add_time <= departed.update_time
+        WHERE active.order_id IS NULL OR NOT :later
         """,
         {"departed": scratch(found, DEPARTED), "mart": found.table, "active": active_orders(found)},
+        later=created_later(exp.column("add_time", "mart"), exp.column("update_time", "departed")),
         columns=columns_of(found.columns, "mart"),
     )
 
@@ -354,8 +356,8 @@ def due_metadata(found: WithCutoff) -> exp.Query:
 def without_later_metadata(found: WithCutoff) -> exp.Expr:
     """Takes from the gathered metadata that of orders that were given an archived order's number.
 
-    It was created after the archived order's last status, and history holds metadata that is older: the number's new
-    order has no status yet.
+    It was created later than the archived order's last status, and history holds metadata that is older: the number's
+    new order has no status yet.
     """
     earlier = """
         SELECT history.order_id, MIN(history.add_time) AS first_created
@@ -365,18 +367,19 @@ def without_later_metadata(found: WithCutoff) -> exp.Expr:
     return sql_from_template(
         """
         DELETE FROM due USING earlier WHERE due.order_id = earlier.order_id
-        AND due.add_time > due.last_status AND due.add_time > earlier.first_created
+        AND :later AND due.add_time > earlier.first_created
         """,
         {
             "due": scratch(found, DUE_ROWS),
             "earlier": sql_from_template(earlier, {"history": history, "leaving": scratch(found, DUE_ROWS)}),
         },
+        later=created_later(exp.column("add_time", "due"), exp.column("last_status", "due")),
     )
 
 
 def later_metadata(found: WithCutoff) -> exp.Query:
-    """How much of the gathered metadata is newer than the last status of its number."""
-    later = exp.column("add_time") > exp.column("last_status")
+    """How much of the gathered metadata was created later than the last status of its number."""
+    later = created_later(exp.column("add_time"), exp.column("last_status"))
     return question("later", rows="COUNT(*)").from_(table_node(scratch(found, DUE_ROWS))).where(later)
 
 

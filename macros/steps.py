@@ -16,7 +16,7 @@ from macros.exceptions import record_exceptions
 from macros.history import history_table
 from macros.marts import NUMBER_USED_AGAIN
 from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
-from macros.versions import another_order, identical, older, same
+from macros.versions import another_order, created_later, identical, older, same
 
 CREATED = "order_tracking_created_orders"
 """order_id, first_created, last_created: when the orders that came back were created, by all metadata of the number."""
@@ -109,7 +109,7 @@ def present_metadata(found: Retention, period: str) -> exp.Query:
         SELECT :columns, CASE WHEN departed.order_id IS NULL THEN active.order_id END AS active_order_id
         FROM returned JOIN mart ON mart.order_id = returned.order_id
         LEFT JOIN active ON active.order_id = mart.order_id
-        LEFT JOIN departed ON departed.order_id = mart.order_id AND departed.update_time >= mart.add_time
+        LEFT JOIN departed ON departed.order_id = mart.order_id AND NOT :later
         WHERE returned.period = :period
         """,
         {
@@ -120,6 +120,7 @@ def present_metadata(found: Retention, period: str) -> exp.Query:
         },
         columns=columns_of(["order_id", *found.identity], "mart"),
         period=period,
+        later=created_later(exp.column("add_time", "mart"), exp.column("update_time", "departed")),
     )
 
 

@@ -7,7 +7,7 @@ from sqlmesh import macro
 
 from macros.columns import columns_with_types
 from macros.marts import identity, mart_of
-from macros.versions import another_order, identical, older
+from macros.versions import another_order, created_later, identical, older
 
 
 @macro()
@@ -43,3 +43,16 @@ def is_another_order(evaluator, archived: exp.Column, present: exp.Column, creat
         '(NOT COALESCE(a.tno = b.tno, (a.tno IS'
     """
     return another_order(archived.name, present.name, created.name)
+
+
+@macro()
+def is_created_later(evaluator, created: exp.Expr, last_status: exp.Expr) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """Metadata created then is of a later order than the one with this last status.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> is_created_later(MacroEvaluator("redshift"), exp.column("a"), exp.column("b")).sql("redshift")
+        'a > b + 86400'
+    """
+    return created_later(created, last_status)

@@ -10,6 +10,9 @@ from macros.marts import Mart, anchor
 
 Columns = t.Mapping[str, exp.DataType]
 
+CREATION_TOLERANCE = 86400
+"""So many seconds an order's creation may lie after its first status: two tables of a source need not tell one time."""
+
 
 def never_null(column: str, mart: Mart) -> bool:
     """Columns that no landed row of a mart lacks: a row without them is rejected. Another mart's event time is none."""
@@ -81,12 +84,17 @@ def another_order(archived: str, present: str, created: str) -> exp.Expr:
     """The status of `archived` is not that of the order in `present`, but of an earlier one under the same number.
 
     Their tracking numbers differ; or the number has metadata of two creations (`created`: first_created, last_created),
-    and the archived status is older than the second. Never NULL.
+    and the second is that of a later order. Never NULL.
     """
     first, last = exp.column("first_created", created), exp.column("last_created", created)
-    before_creation = exp.and_(first < last.copy(), exp.column("update_time", archived) < last)
+    before_creation = exp.and_(first < last.copy(), created_later(last, exp.column("update_time", archived)))
     another_tno = exp.not_(same("tno", archived, present, anchor()))
     return exp.paren(exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false())))
+
+
+def created_later(created: exp.Expr, last_status: exp.Expr) -> exp.Expr:
+    """Metadata of this creation is of a later order under the number than the one that had its last status then."""
+    return created.copy() > last_status.copy() + CREATION_TOLERANCE
 
 
 def _null_flag(column: exp.Expr) -> exp.Expr:

@@ -20,6 +20,7 @@ from macros.details import ACCEPTED, topic
 from macros.history import history_view
 from macros.marts import ECS, EXCEPTIONS, HISTORY_SCHEMA, UTI
 from macros.sql import columns_of, sql_from_template, table_node, timestamp
+from macros.versions import CREATION_TOLERANCE
 from scripts.open_exceptions import RESTORABLE_CHECK, OpenException, OpenLine, open_exceptions, open_lines
 
 
@@ -97,7 +98,7 @@ def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, st
             faults[order] = "history holds no metadata of it"
         elif order not in active:
             faults[order] = "it is not active; its metadata belongs in history"
-        elif order in namesakes and archived[order] <= namesakes[order]:
+        elif order in namesakes and archived[order] <= namesakes[order] + CREATION_TOLERANCE:
             faults[order] = "history holds only the metadata of an earlier order under this number"
         else:
             faults[order] = None

@@ -23,7 +23,8 @@ LEFT JOIN order_tracking.order_creation AS created
 WHERE
   active.order_id IS NULL
   AND NOT (
-    ecs.add_time > archived.update_time AND ecs.add_time > created.first_created
+    @is_created_later(ecs.add_time, archived.update_time)
+    AND ecs.add_time > created.first_created
   )
   AND ecs.landed_at < @grace_cutoff()
   AND archived.archived_at < @grace_cutoff()

@@ -32,6 +32,6 @@ GROUP BY
 HAVING
   COUNT(archived.order_id) = 0
   OR (
-    MAX(ecs.add_time) > MAX(archived.update_time)
+    @is_created_later(MAX(ecs.add_time), MAX(archived.update_time))
     AND MAX(ecs.add_time) > MIN(created.first_created)
   )

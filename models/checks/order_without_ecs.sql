@@ -15,7 +15,7 @@ SELECT
   CASE
     WHEN COUNT(archived.order_id) = 0
     THEN 'no row anywhere'
-    WHEN MAX(archived.add_time) <= MAX(reused.last_status)
+    WHEN NOT @is_created_later(MAX(archived.add_time), MAX(reused.last_status))
     THEN 'history holds only the row of an earlier order under this number'
     ELSE 'history holds its row, the order came back: restore it'
   END::VARCHAR(4096) AS detail

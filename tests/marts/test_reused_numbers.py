@@ -96,6 +96,39 @@ def test_the_archived_order_stays_and_one_finding_says_so(any_world: World, case
     assert seen == [(3,)]
 
 
+@pytest.mark.parametrize("lag", [2, HOUR])
+def test_an_orders_creation_may_lie_a_little_behind_its_only_status(world: World, lag: int) -> None:
+    """Two tables of a source need not tell one time: such metadata is its order's own, archived and back."""
+    put_order(world, 11, "A", AGED, created=AGED + lag)
+    world.order(1, START)
+    world.cycle()
+    purge(world)
+    put_order(world, None, "B", world.now)  # its own metadata is late
+    second = world.now
+    world.cycle()
+    world.cycle(MIDNIGHT + HOUR)
+    details = {row[0]: row[3] for row in world.exceptions()}
+    assert details["order_without_ecs"] == "history holds only the row of an earlier order under this number"
+    assert exceptions_command(["--gateway", "local", "restore", "500", "--at", _iso(world.now)]) == 1
+    world.insert("ecs_order_info", [(500, 22, second + lag)])
+    world.cycle(reconcile_since=1)
+    world.cycle()
+    assert metadata(world) == [(22,)]
+    assert world.history("ecs", "order_id, partner_id") == [("2025_h1", 500, 11)]
+    world.order(2, START + 250 * DAY)  # both are history: neither is split
+    world.cycle(START + 250 * DAY + HOUR)
+    world.cycle()
+    assert metadata(world) == []
+    both = [row for row in world.history("ecs", "order_id, partner_id") if row[1] == 500]
+    assert both == [("2025_h1", 500, 11), ("2025_h2", 500, 22)]
+    # The second one comes back: it is active and nowhere else.
+    world.insert("uni_tracking_spath", [(500, world.now, 200, 1)])
+    world.source("UPDATE uni_tracking_info SET status = 200, update_time = ? WHERE order_id = 500", world.now)
+    world.cycle()
+    assert [row[2] for row in world.history("uti", "order_id, tno") if row[1] == 500] == ["A"]
+    assert [tno for _, tno, _ in statuses(world)] == ["B"]
+
+
 @pytest.mark.slow
 def test_the_timeline_tells_the_orders_of_a_number_apart(any_world: World) -> None:
     world = archived(any_world)

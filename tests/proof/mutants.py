@@ -251,7 +251,7 @@ MUTANTS = (
     Mutant(
         "metadata_of_a_namesake_counts_as_active",
         DUE,
-        "WHERE active.order_id IS NULL OR mart.add_time <= departed.update_time",
+        "WHERE active.order_id IS NULL OR NOT :later",
         "WHERE active.order_id IS NULL",
         "the metadata of an earlier order stays in the mart for the later one",
     ),

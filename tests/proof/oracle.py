@@ -340,7 +340,7 @@ class Oracle:
 
     def another(self, archived: Version, present: Version, created: set[int]) -> bool:
         """They are statuses of two orders: by tracking number, or as one was created after the other's last status."""
-        return archived.row[1] != present.row[1] or (len(created) > 1 and archived.row[3] < max(created))
+        return archived.row[1] != present.row[1] or (len(created) > 1 and created_later(max(created), archived.row[3]))
 
     def is_later_metadata(self, order: int, version: Version) -> bool:
         """History holds metadata of the number that is older: this one waits for the status of its own order."""
@@ -353,7 +353,7 @@ class Oracle:
                 self.ecs[order] = new
         for order, version in list(self.ecs.items()):
             last = max((each for each in self.history_uti.get(order, [])), key=archived_at_time, default=None)
-            before = last is not None and version.row[2] <= last.version.row[3]
+            before = last is not None and not created_later(version.row[2], last.version.row[3])
             active = order in self.uti and not before  # what history holds of an active number is another order's
             self.history_ecs[order] = [
                 each
@@ -436,7 +436,9 @@ class Oracle:
         found |= self.still_rejected()
         for order, version in self.ecs.items():
             statuses = [each.version.row[3] for each in self.history_uti.get(order, [])]
-            later = not statuses or (version.row[2] > max(statuses) and version.row[2] > min(self.created(order)))
+            later = not statuses or (
+                created_later(version.row[2], max(statuses)) and version.row[2] > min(self.created(order))
+            )
             if order not in self.uti and later and version.landed < settled - DAY:
                 detail = "metadata landed more than a day ago, and its order never got a status"
                 found.add(
@@ -479,7 +481,7 @@ class Oracle:
             if order not in self.ecs:
                 archived = [each.version.row[2] for each in self.history_ecs.get(order, [])]
                 detail = "no row anywhere"
-                if archived and namesakes and max(archived) <= max(namesakes):
+                if archived and namesakes and not created_later(max(archived), max(namesakes)):
                     detail = "history holds only the row of an earlier order under this number"
                 elif archived:
                     detail = "history holds its row, the order came back: restore it"
@@ -549,6 +551,11 @@ def uti_age(version: Version) -> tuple[Any, ...]:
 def ecs_age(version: Version) -> tuple[Any, ...]:
     _, partner, add_time = version.row
     return add_time, version.landed, null_last(partner)
+
+
+def created_later(created: int, last_status: int) -> bool:
+    """Metadata of a later order; that of the same one may be created up to a day after its status."""
+    return created > last_status + DAY
 
 
 def null_last(value: Any) -> tuple[bool, Any]:
