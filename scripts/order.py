@@ -54,6 +54,8 @@ class Order:
         if self.metadata or self.scans:
             held = [name for name, rows in (("metadata", self.metadata), ("scans", self.scans)) if rows]
             return f"without a status: only {' and '.join(held)}"
+        if any(finding.check_name == "landed_but_missing" for finding in self.exceptions):
+            return "landed, and neither in a mart nor in history: it is missing, and no cycle takes it by itself"
         if self.landed:
             return "landed, and not in the marts yet: the next cycle takes it there"
         return "only rejected rows" if self.rejected else "only findings" if self.exceptions else "unknown"

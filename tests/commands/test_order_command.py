@@ -13,6 +13,7 @@ import pytest
 from extract.settings import PROJECT
 from extract.warehouse_duckdb import DuckDBWarehouse
 from tests.conftest import START
+from tests.marts.test_retention import physical
 from tests.support.commands import order as order_command
 from tests.support.world import DAY, HOUR, MINUTE, World, at
 
@@ -174,6 +175,19 @@ def test_what_landed_and_no_cycle_has_taken_yet_is_said(world: World, capsys: py
         "VALUES (5, 1, 1, '2025-09-01')"
     )
     assert show_one(capsys, "5")["state"].startswith("landed, and not in the marts yet")
+
+
+def test_what_landed_and_was_lost_is_not_said_to_be_on_its_way(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.order(5, START)
+    world.order(6, START)
+    world.cycle()
+    world.cycle(START + 2 * HOUR)
+    for mart in ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath"):
+        world.execute(f"DELETE FROM {physical(world, f'mart_{mart}')} WHERE order_id = 5")
+    world.cycle(START + DAY + HOUR)
+    assert show_one(capsys, "5")["state"].startswith("landed, and neither in a mart nor in history")
 
 
 def test_an_unknown_number_says_so_and_ends_with_one(world: World, capsys: pytest.CaptureFixture[str]) -> None:
