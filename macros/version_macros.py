@@ -53,6 +53,6 @@ def is_created_later(evaluator, created: exp.Expr, last_status: exp.Expr) -> exp
         >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
         >>> is_created_later(MacroEvaluator("redshift"), exp.column("a"), exp.column("b")).sql("redshift")
-        'a > b + 86400'
+        'a > (b + 86400)'
     """
     return created_later(created, last_status)
