@@ -225,6 +225,7 @@ def test_overdue_says_why_the_warehouse_cannot_be_read(
     assert "The warehouse cannot be read: " in (said := capsys.readouterr().err) and "not a valid DuckDB" in said
 
 
+@pytest.mark.slow
 def test_a_first_cycle_that_was_interrupted_is_no_cycle_that_has_ended(
     make_world: Callable[..., World],
     received: Received,
@@ -344,6 +345,7 @@ def test_a_silence_that_another_extract_noticed_first_is_told_all_the_same(
     assert silent.count("Does the application still write there?") == 3
 
 
+@pytest.mark.slow
 def test_a_silence_is_told_again_after_the_source_has_spoken(world: World, received: Received) -> None:
     for order in (1, 2):
         world.order(order, world.now)

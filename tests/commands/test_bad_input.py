@@ -184,6 +184,7 @@ def test_a_column_that_its_file_has_lost_is_refused_before_rows_land_without_it(
     assert 2 in world.uti(), "a column of somebody else's is no fault"
 
 
+@pytest.mark.slow
 def test_history_before_its_first_half_year_is_not_passed_over(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,7 +82,7 @@ SHOWN = [what for what in FOREIGN if what not in WRITTEN_BY_A_CYCLE]
 Make = Callable[..., World]
 
 
-@pytest.fixture(params=["local", "redshift"])
+@pytest.fixture(params=["local", pytest.param("redshift", marks=pytest.mark.slow)])
 def gateway(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
