@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import logging
 import os
@@ -60,6 +61,8 @@ def send_alerts(gateway: str, alerts: Sequence[Alert], source: str | None = None
             *(_readdressed(text, urls) for text in memory.get("waiting", [])),
             *({"title": each.title, "body": without_secrets(each.body, source), "to": [*urls]} for each in alerts),
         ]
+        memory["waiting"] = texts[-KEPT:]
+        memory.keep()  # whoever kills this process while a URL hangs loses no text
         results = deliver(
             {
                 name: (url, [Alert(text["title"], text["body"]) for text in texts if name in text["to"]])
@@ -162,10 +165,37 @@ def memory_file(gateway: str) -> Path:
 
 
 class Memory(dict[str, Any]):
-    """The content of the file."""
+    """The content of the file, if there is one."""
 
     is_kept = False
     """It has been written back."""
+
+    def __init__(self, file: io.FileIO | None = None):
+        super().__init__()
+        self._file = file
+        self._written = b"" if file is None else file.read()
+        with suppress(ValueError, TypeError):  # it may have been broken off
+            self.update(json.loads(self._written or b"{}"))
+
+    def keep(self) -> None:
+        """Writes the content back. Where there is no room for it the file says again what it said before."""
+        if self._file is None:
+            return
+        content = json.dumps(self).encode()
+        self.is_kept = self._write(content)
+        if self.is_kept:
+            self._written = content
+        else:
+            self._write(self._written)
+
+    def _write(self, content: bytes) -> bool:
+        """Whether all of it was written."""
+        assert self._file is not None
+        try:
+            self._file.truncate(0)
+            return self._file.write(content) == len(content)
+        except OSError:
+            return False
 
 
 @contextmanager
@@ -175,24 +205,17 @@ def remembered(gateway: str) -> Iterator[Memory]:
     Where there is no such file and none can be made, or the disk is full, nothing is remembered; alerts are sent all
     the same.
     """
-    memory = Memory()
     try:
         file = memory_file(gateway).open("a+b", buffering=0)
     except OSError:
-        yield memory
+        yield Memory()
         return
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        try:
-            memory.update(json.loads(file.read() or b"{}"))
-        except (ValueError, TypeError):
-            memory.clear()  # it was broken off
+        memory = Memory(file)
         yield memory
-        with suppress(OSError):
-            file.truncate(0)
-            content = json.dumps(memory).encode()
-            memory.is_kept = file.write(content) == len(content)
+        memory.keep()
 
 
 # Commands that are run by hand

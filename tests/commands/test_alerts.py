@@ -504,6 +504,34 @@ def test_an_alert_that_is_neither_delivered_nor_kept_is_said_to_be_lost(
     assert "tries it again" not in warning and f"It could not be kept in {memory_file('local')}." in warning
 
 
+def test_what_waits_is_not_lost_on_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_URLS", REFUSES)
+    send_alerts("local", [Alert("first", "body")])
+    waiting = memory_file("local").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(waiting), limits[1]))  # there is room for no more than stands there
+    try:
+        send_alerts("local", [Alert("second", "body")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert memory_file("local").read_bytes() == waiting
+
+
+def test_a_text_waits_before_it_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process may be killed while a URL takes its time."""
+    waiting: list[str] = []
+
+    def send(url: str, alert: Alert) -> str:
+        waiting.extend(text["title"] for text in json.loads(memory_file("local").read_bytes())["waiting"])
+        return ""
+
+    monkeypatch.setattr(alerts, "_send", send)
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:9")
+    send_alerts("local", [Alert("title", "body")])
+    assert waiting == ["title"]
+    assert json.loads(memory_file("local").read_bytes())["waiting"] == []
+
+
 def test_a_memory_that_was_broken_off_does_no_harm(world: World, received: Received) -> None:
     memory_file("local").write_text('{"waiting": [{"ti')
     assert send_alerts("local", [Alert("title", "body")]) == []
