@@ -13,7 +13,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from dotenv import load_dotenv
@@ -108,6 +108,8 @@ def _period(value: str) -> str:
     return value
 
 
+Gateway = Literal["local", "redshift"]
+GATEWAYS = get_args(Gateway)
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -252,7 +254,7 @@ class RedshiftSettings(_Redshift):
 class Settings(_Variables, alias_generator=lambda field: f"ORDER_TRACKING_{field.upper()}"):
     """What every command needs to know."""
 
-    gateway: Literal["local", "redshift"] = "local"
+    gateway: Gateway = "local"
     source: SecretStr | None = None
     history_start: Annotated[str, AfterValidator(_period)] = "2024_h1"
     debug: Flag = False

@@ -96,14 +96,27 @@ allow_empty_option = click.option(
 )
 
 
+def named_gateway(gateway: str | None) -> str:
+    """The gateway to work on by its name, with the settings of the project's .env file in place, none of them checked.
+
+    Raises ConfigurationError where there is no gateway of that name; all that is missing or wrong is named with it.
+    """
+    from extract.settings import GATEWAYS, load_settings_file, read_settings
+
+    load_settings_file()
+    chosen = gateway or os.environ.get("ORDER_TRACKING_GATEWAY") or "local"
+    if chosen not in GATEWAYS:
+        read_settings(chosen)
+    return chosen
+
+
 def chosen_gateway(gateway: str | None, *, needs_source: bool = False, source: str | None = None) -> str:
     """The gateway to work on, with the settings of the project's .env file in place.
 
     Raises ConfigurationError that names every setting that is missing.
     """
-    from extract.settings import load_settings_file, read_settings
+    from extract.settings import read_settings
 
-    load_settings_file()
-    chosen = gateway or os.environ.get("ORDER_TRACKING_GATEWAY") or "local"
+    chosen = named_gateway(gateway)
     read_settings(chosen, source, needs_source=needs_source)
     return chosen

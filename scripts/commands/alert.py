@@ -7,7 +7,7 @@ import datetime as dt
 import click
 
 from scripts.display import tell
-from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_option
+from scripts.options import EXIT_CODES, at_option, gateway_option, named_gateway
 
 
 @click.command(short_help="Try the alerts out; tell that no cycle ends any more.", epilog=EXIT_CODES)
@@ -27,7 +27,7 @@ def command(is_test: bool, overdue: bool, gateway: str | None, at: dt.datetime |
       order-tracking alert --test
       order-tracking alert --overdue
     """
-    gateway = chosen_gateway(gateway)
+    gateway = named_gateway(gateway)
     from extract.errors import ConfigurationError
     from scripts.alerts import alert_urls
 

@@ -14,8 +14,8 @@ from scripts.options import (
     Time,
     allow_empty_option,
     at_option,
-    chosen_gateway,
     gateway_option,
+    named_gateway,
     source_option,
 )
 
@@ -71,7 +71,7 @@ def command(
       order-tracking cycle --reconcile
       order-tracking cycle --at 2025-09-01T12:15:30 --source duckdb:///source.duckdb
     """
-    gateway = chosen_gateway(gateway, needs_source=True, source=source)
+    gateway = named_gateway(gateway)  # what else is missing or wrong the cycle finds: it must be logged and told
     from extract.errors import ConfigurationError, in_words
     from scripts.progress import table_progress
     from scripts.run_cycle import run_cycle

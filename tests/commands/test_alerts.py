@@ -21,13 +21,14 @@ from extract.lock import run_lock
 from extract.run import extract
 from scripts import alerts
 from scripts.alerts import Alert, memory_file, send_alerts
-from scripts.cycle_log import LoggedCycle
+from scripts.cycle_log import LoggedCycle, kept_rows
 from scripts.news import EXAMPLES, Findings, news_of_cycle
 from scripts.open_exceptions import open_exceptions
 from scripts.reading import warehouse_to_read
 from tests.conftest import START
 from tests.marts.test_schema_change import Copy, copy  # noqa: F401  (a fixture)
 from tests.support.commands import alert as alert_command
+from tests.support.commands import cycle as cycle_command
 from tests.support.commands import exceptions as exceptions_command
 from tests.support.commands import extract as extract_command
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
@@ -110,6 +111,26 @@ def unreadable_warehouse(world: World, now: int) -> None:
 
 
 # Cycles
+
+
+def test_a_setting_that_is_lost_is_logged_and_told(world: World, received: Received) -> None:
+    world.cycle()
+    now = world.now + 15 * MINUTE
+    assert cycle_command(["--at", iso(now)]) == 2
+    assert titles(received) == ["a cycle was refused"]
+    assert "Not set: ORDER_TRACKING_SOURCE" in received[0]["message"]
+    assert [row["outcome"] for row in kept_rows("local")] == ["refused"]
+    world.cycle(now + 15 * MINUTE)
+    assert titles(received) == ["a cycle was refused", "cycles end well again"]
+
+
+def test_that_no_cycle_ends_is_told_without_the_warehouses_settings(
+    received: Received, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cycle_command(["--gateway", "redshift", "--at", iso(START)]) == 2
+    assert "Not set: REDSHIFT_HOST" in received[0]["message"]
+    assert alert_command(["--overdue", "--gateway", "redshift", "--at", iso(START + HOUR)]) == 0
+    assert titles(received) == ["a cycle was refused", "no cycle for 1 h"], capsys.readouterr()
 
 
 @pytest.mark.parametrize("fails", [failing_source, failing_models, unreadable_warehouse])
