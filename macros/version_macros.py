@@ -7,7 +7,7 @@ from sqlmesh import macro
 
 from macros.columns import columns_with_types
 from macros.marts import identity, mart_of
-from macros.versions import another_order, created_later, identical, older
+from macros.versions import another_order, created_later, identical, older, order_ends
 
 
 @macro()
@@ -56,3 +56,16 @@ def is_created_later(evaluator, created: exp.Expr, last_status: exp.Expr) -> exp
         'a > (b + 86400)'
     """
     return created_later(created, last_status)
+
+
+@macro()
+def order_end(evaluator, last_status: exp.Expr) -> exp.Expr:  # type: ignore[no-untyped-def]
+    """The last moment of an order that had its last status then; what lies later is of a later order under its number.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> order_end(MacroEvaluator("redshift"), exp.column("a")).sql("redshift")
+        'a + 86400'
+    """
+    return order_ends(last_status)

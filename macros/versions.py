@@ -94,7 +94,12 @@ def another_order(archived: str, present: str, created: str) -> exp.Expr:
 
 def created_later(created: exp.Expr, last_status: exp.Expr) -> exp.Expr:
     """Metadata of this creation is of a later order under the number than the one that had its last status then."""
-    return created.copy() > last_status.copy() + CREATION_TOLERANCE
+    return created.copy() > order_ends(last_status)
+
+
+def order_ends(last_status: exp.Expr) -> exp.Expr:
+    """What lies later than this is of a later order under the number than the one that had its last status then."""
+    return last_status.copy() + CREATION_TOLERANCE
 
 
 def _null_flag(column: exp.Expr) -> exp.Expr:

@@ -1,7 +1,7 @@
 /* Every order, active or not: one row per order of a number, with its status, its metadata and where each lives.
    Answers: what became of order Y, or of the order with tracking number Z? Filter on order_id; to find it by tno, look
    it up in the mart or in hist_uti_all first. Its scans stand in order_timeline, under the same order_id and number_use.
-   Where a number was given to a second order, the nth status belongs with the nth metadata. */
+   Where a number was given to a second order, metadata belongs with the status that came next. */
 MODEL (
   name order_tracking.order_lookup,
   kind VIEW,
@@ -42,10 +42,11 @@ WITH statuses AS (
     add_time,
     period::VARCHAR(16)
   FROM order_tracking_history.hist_ecs_all
-), numbered AS (
+), timed AS (
   SELECT
     order_id,
-    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY update_time) AS number_use,
+    @order_end(update_time) AS moment, /* What lies later is of the number's next order. */
+    1::INTEGER AS is_status,
     tno,
     status,
     update_time,
@@ -56,13 +57,57 @@ WITH statuses AS (
   UNION ALL
   SELECT
     order_id,
-    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time),
+    add_time,
+    0::INTEGER,
     @no_values(uti, tno, status, update_time),
     NULL::VARCHAR(16),
     partner_id,
     add_time,
     lives_in
   FROM metadata
+), numbered AS (
+  /* A status is of the nth order. Metadata is of the order that ends next; or of the last one, unless that has its own:
+     then it is of one that has no status yet. */
+  SELECT
+    order_id,
+    LEAST(
+      SUM(is_status) OVER (
+        PARTITION BY order_id
+        ORDER BY moment, is_status
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) + 1 - is_status,
+      GREATEST(
+        SUM(is_status) OVER (PARTITION BY order_id),
+        SUM(1 - is_status) OVER (PARTITION BY order_id)
+      )
+    ) AS number_use,
+    moment,
+    is_status,
+    tno,
+    status,
+    update_time,
+    status_lives_in,
+    partner_id,
+    add_time,
+    metadata_lives_in
+  FROM timed
+), ranked AS (
+  /* A creation that was corrected leaves two versions of an order's metadata in history. */
+  SELECT
+    order_id,
+    number_use,
+    tno,
+    status,
+    update_time,
+    status_lives_in,
+    partner_id,
+    add_time,
+    metadata_lives_in,
+    ROW_NUMBER() OVER (
+      PARTITION BY order_id, number_use, is_status
+      ORDER BY moment DESC, metadata_lives_in DESC
+    ) AS recency_rank
+  FROM numbered
 ), orders AS (
   /* At most one row of each kind: MAX takes the one that is there. */
   SELECT
@@ -75,7 +120,9 @@ WITH statuses AS (
     MAX(partner_id) AS partner_id,
     MAX(add_time) AS add_time,
     MAX(metadata_lives_in) AS metadata_lives_in
-  FROM numbered
+  FROM ranked
+  WHERE
+    recency_rank = 1
   GROUP BY
     order_id,
     number_use

@@ -37,11 +37,11 @@ WITH scans AS (
   WHERE
     check_name = 'order_number_reused'
 ), ended AS (
-  /* When each archived order of such a number had its last status, and when the next one had. */
+  /* When each archived order of such a number ended, and when the next one did. */
   SELECT
     archived.order_id,
-    archived.update_time,
-    LEAD(archived.update_time) OVER (PARTITION BY archived.order_id ORDER BY archived.update_time) AS next_end,
+    @order_end(archived.update_time) AS moment,
+    LEAD(@order_end(archived.update_time)) OVER (PARTITION BY archived.order_id ORDER BY archived.update_time) AS next_moment,
     ROW_NUMBER() OVER (PARTITION BY archived.order_id ORDER BY archived.update_time) AS orders_before
   FROM reused
   JOIN order_tracking_history.hist_uti_all AS archived
@@ -58,7 +58,7 @@ SELECT
 FROM scans
 LEFT JOIN ended
   ON ended.order_id = scans.order_id
-  AND scans.pathtime > ended.update_time
+  AND scans.pathtime > ended.moment
   AND (
-    ended.next_end IS NULL OR scans.pathtime <= ended.next_end
+    ended.next_moment IS NULL OR scans.pathtime <= ended.next_moment
   )

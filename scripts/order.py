@@ -16,6 +16,7 @@ from extract.warehouse import Warehouse
 from macros.history import history_view
 from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI
 from macros.sql import table_node, union_all
+from macros.versions import CREATION_TOLERANCE
 from scripts.open_exceptions import OpenException, open_exceptions
 from scripts.reading import nothing_yet
 
@@ -160,14 +161,17 @@ def _rejected(warehouse: Warehouse, wanted: Sequence[int]) -> list[Row]:
 
 
 def _number_uses(order: Order, config: ExtractConfig) -> None:
-    """The nth status and metadata are of the nth order under the number; a scan is of the order that ended next.
+    """The nth status is of the nth order under the number; metadata and a scan are of the order that ended next.
 
     As order_lookup and order_timeline tell them apart.
     """
-    for rows in (order.statuses, order.metadata):
-        for use, row in enumerate(rows, start=1):
-            row["number_use"] = use
-    uti, _, uts = (table.time for table in config.tables)
-    ended = [row[uti] for row in order.statuses if row["lives_in"] != MART]
+    uti, ecs, uts = (table.time for table in config.tables)
+    for use, status in enumerate(order.statuses, start=1):
+        status["number_use"] = use
+    ends = [(status[uti] + CREATION_TOLERANCE, status["lives_in"] != MART) for status in order.statuses]
+    most = max(len(order.statuses), len(order.metadata))
+    for metadata in order.metadata:
+        metadata["number_use"] = min(1 + sum(end < metadata[ecs] for end, _ in ends), most)
     for scan in order.scans:
-        scan["number_use"] = 1 + sum(end < scan[uts] for end in ended) if len(order.statuses) > 1 else 1
+        several = len(order.statuses) > 1
+        scan["number_use"] = 1 + sum(end < scan[uts] and archived and several for end, archived in ends)

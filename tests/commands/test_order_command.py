@@ -154,6 +154,43 @@ def test_two_orders_under_one_number_are_told_apart(world: World, capsys: pytest
     assert view_agrees(world, order)
 
 
+def test_metadata_belongs_to_the_order_that_ended_next_though_the_first_has_none(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A scan a moment behind the last status is still of its order."""
+    world.insert("uni_tracking_info", [(1, "T1", 200, OLD)])
+    world.scan(1, OLD - HOUR)
+    world.source("UPDATE uni_tracking_info SET update_time = ? WHERE order_id = 1", OLD)
+    world.insert("uni_tracking_spath", [(1, OLD + MINUTE, 200, 1)])
+    world.order(2, START)
+    world.cycle()
+    world.source("DELETE FROM uni_tracking_info WHERE order_id = 1")
+    world.insert("ecs_order_info", [(1, 22, world.now)])
+    world.insert("uni_tracking_info", [(1, "OTHER", 100, world.now)])
+    world.insert("uni_tracking_spath", [(1, world.now, 100, 0)])
+    world.cycle()
+    order = show_one(capsys, "1")
+    assert [(row["tno"], row["number_use"]) for row in order["statuses"]] == [("T1", 1), ("OTHER", 2)]
+    assert [(row["partner_id"], row["number_use"]) for row in order["metadata"]] == [(22, 2)]
+    assert [row["number_use"] for row in order["scans"]] == [1, 1, 2]
+    assert view_agrees(world, order)
+
+
+def test_of_two_creations_of_one_order_the_newest_is_looked_up(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.order(1, OLD, partner=11)
+    world.order(2, START)
+    world.cycle()
+    world.cycle()
+    world.source("UPDATE ecs_order_info SET partner_id = 10, add_time = add_time + 60 WHERE order_id = 1")
+    world.cycle(reconcile_since=1)
+    world.cycle()
+    order = show_one(capsys, "1")
+    assert [(row["partner_id"], row["number_use"]) for row in order["metadata"]] == [(11, 1), (10, 1)]
+    assert view_agrees(world, order)
+
+
 def test_metadata_alone_and_rejected_rows_alone_are_an_order_too(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
