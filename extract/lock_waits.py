@@ -51,7 +51,8 @@ class LockWatch:
     """Session and number of the table or view -> when it was first seen to wait for that lock."""
 
     def run(self) -> None:
-        """Looks again and again until the watch ends. What it cannot see it says once, and gives up."""
+        """Looks again and again until the watch ends. That it cannot look it says once, and tries it again."""
+        told = False
         pause = min(FIRST_LOOK, self.settings.lock_seconds / 2)
         while not self.stopped.wait(pause):
             if not self.sessions and not self.locking:
@@ -64,8 +65,9 @@ class LockWatch:
                         self.look(connection)
             except Exception as error:
                 words = self.settings.without_secrets(in_words(error))
-                logging.getLogger(__name__).warning("Nobody looks any more who waits for a lock: %s", words)
-                return
+                if not told:
+                    logging.getLogger(__name__).warning("Who waits for a lock cannot be seen, for now: %s", words)
+                told = True
 
     def look(self, connection: Any) -> None:
         """Ends what has waited for longer than the patience."""

@@ -105,6 +105,31 @@ def test_a_plan_does_not_wait_for_ever(redshift_world: RedshiftWorld, monkeypatc
         plan("night", gateway="redshift", at=moment(START), yes=True)
 
 
+def test_a_watch_whose_connection_is_lost_looks_again(
+    redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("REDSHIFT_LOCK_SECONDS", "2")
+    look, looks = LockWatch.look, [0]
+
+    def broken_at_first(watch: LockWatch, connection: Any) -> None:
+        looks[0] += 1
+        if looks[0] <= 2:
+            connection.close()
+        look(watch, connection)
+
+    monkeypatch.setattr(LockWatch, "look", broken_at_first)
+    view = "order_tracking_history.hist_uti_all"
+    with (
+        closing(RedshiftWarehouse.open()) as warehouse,
+        idle_in_a_transaction(reader(redshift_world), f"SELECT period FROM {view}"),
+        pytest.raises(WarehouseError, match="waited for 2 s for a lock on hist_uti_all"),
+    ):
+        warehouse.change([f"DROP VIEW {view}"])
+    assert [record.message.partition(":")[0] for record in caplog.records if "lock" in record.message] == [
+        "Who waits for a lock cannot be seen, for now"
+    ]
+
+
 def test_the_patience_begins_anew_with_each_lock() -> None:
     """A session that waits for one lock, and then for another, has waited for neither too long."""
     connection, clock = mock.Mock(), mock.Mock()
