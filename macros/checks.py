@@ -33,6 +33,23 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
     return timestamp(now // QUARTER_HOUR * QUARTER_HOUR - GRACE_SECONDS)
 
 
+@macro()
+def raw_begins(evaluator):  # type: ignore[no-untyped-def]
+    """Before this moment raw may have forgotten what landed: its retention, and some days for a source that is silent.
+
+    Example:
+        >>> import datetime as dt
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> evaluator = MacroEvaluator("redshift")
+        >>> evaluator.locals["execution_dt"] = dt.datetime(2025, 9, 2, 0, 20, tzinfo=dt.UTC)
+        >>> evaluator.locals["__sqlmesh__vars__"] = {"raw_retention_days": 35}
+        >>> raw_begins(evaluator).sql("redshift")
+        "CAST('2025-07-23 23:45:00' AS TIMESTAMP)"
+    """
+    now = int(evaluator.locals["execution_dt"].timestamp()) // QUARTER_HOUR * QUARTER_HOUR
+    return timestamp(now - GRACE_SECONDS - (int(evaluator.var("raw_retention_days")) + 5) * 86400)
+
+
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
     """Query of order_id and check_name (or EVERY_CHECK): what a check passes over because it landed lately.
 

@@ -35,7 +35,7 @@ WITH scans_by_landing AS (
     -1
   FROM order_tracking.mart_uni_tracking_spath
   WHERE
-    landed_at < @grace_cutoff() AND landed_at >= @grace_cutoff() - INTERVAL '40 DAYS'
+    landed_at < @grace_cutoff() AND landed_at >= @raw_begins()
   UNION ALL
   SELECT
     landed_at,
@@ -46,7 +46,7 @@ WITH scans_by_landing AS (
     -1
   FROM order_tracking_history.hist_uts_all
   WHERE
-    landed_at < @grace_cutoff() AND landed_at >= @grace_cutoff() - INTERVAL '40 DAYS'
+    landed_at < @grace_cutoff() AND landed_at >= @raw_begins()
 ), unequal_landings AS (
   SELECT
     landed_at
