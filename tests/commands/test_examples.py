@@ -38,8 +38,10 @@ def test_the_queries_of_the_readme_run_as_they_stand(world: World) -> None:
     world.scan(2, at("2026-01-02T00:00:00"), code=200)
     world.cycle(at("2026-01-02T00:20:00"))
     _, _, section = (PROJECT / "README.md").read_text().partition("\n## Ask\n\n```sql\n")
-    of_partner, of_order, how_often = (world.query(sql) for sql in section.partition("```")[0].split(";")[:-1])
+    queries = section.partition("```")[0].split(";")[:-1]
+    of_partner, scanned, of_order, how_often = (world.query(sql) for sql in queries)
     assert of_partner == [(order, 210, dt.datetime(2026, 1, 2), 210)]
+    assert scanned == [(order, 210)]
     assert of_order == [
         (dt.datetime(2025, 6, 1), 100, "2025_h1"),
         (dt.datetime(2025, 12, 31, 23, 59, 59), 200, "mart"),
