@@ -158,8 +158,8 @@ MUTANTS = (
         "cutoff_of_its_own",
         RETENTION,
         "    if status is None:\n",
-        '    if found.mart.alias == "uts":\n'
-        '        (status,) = engine.fetchone(f"SELECT MAX(pathtime) FROM {found.table}")\n'
+        '    if evaluation.mart.alias == "uts":\n'
+        '        (status,) = engine.fetchone(f"SELECT MAX(pathtime) FROM {evaluation.table}")\n'
         "    if status is None:\n",
         "the cutoff is computed per mart, so that the marts draw different lines",
     ),
@@ -181,14 +181,15 @@ MUTANTS = (
         "cutoff_without_a_status",
         RETENTION,
         "return 0 if moment is None else min(",
-        "return found.end if moment is None else min(",
+        "return evaluation.end if moment is None else min(",
         "the line moves back when the first status comes",
     ),
     Mutant(
         "months_of_30_days",
         "macros/periods.py",
         "    date = dt.datetime.fromtimestamp(moment, dt.UTC)\n    year, month = divmod",
-        "    return moment - months * 30 * 86400\n    year, month = divmod",
+        "    return moment - months * 30 * 86400\n    date = dt.datetime.fromtimestamp(moment, dt.UTC)\n"
+        "    year, month = divmod",
         "six months are 180 days",
     ),
     Mutant(
@@ -309,9 +310,10 @@ MUTANTS = (
     Mutant(
         "watermark_of_raw",
         "extract/run.py",
-        "    of_source = source.clock()\n",
-        "    of_source = source.clock()\n    for t in selected:\n        ((newest,),) = warehouse.fetchall("
-        "f'SELECT MAX({t.time}) FROM {t.raw}')\n        seen[t.name] = replace(seen[t.name], watermark=newest)\n",
+        "    refuse_to_go_back(seen, clock.now())\n",
+        "    refuse_to_go_back(seen, clock.now())\n    for t in selected:\n"
+        "        ((newest,),) = warehouse.fetchall(f'SELECT MAX({t.time}) FROM {t.raw}')\n"
+        "        seen = {**seen, t.name: replace(seen[t.name], watermark=newest)}\n",
         "one future-dated row decides where the next read begins",
     ),
     Mutant(
