@@ -417,15 +417,20 @@ MUTANTS = (
         "of two statuses of one second that land in one quarter-hour, the one of the greater value wins for good",
     ),
     Mutant(
-        "reconcile_moves_the_id",
+        "a_part_moves_the_id",
         "extract/run.py",
         "moves_id=job.moves_id and all_read",
-        "moves_id=job.moves_watermark and whole",
-        "rows of lower ids that no chunk has read yet are passed over",
-        tests=(
-            "tests/extract/test_extract.py::test_a_first_load_by_id_that_died_skips_no_id",
-            "tests/extract/test_extract.py::test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach",
-        ),
+        "moves_id=job.moves_id and whole",
+        "rows of lower ids that no part has read yet are passed over",
+        tests=("tests/extract/test_extract.py::test_a_first_load_by_id_that_died_skips_no_id",),
+    ),
+    Mutant(
+        "reconcile_moves_the_id",
+        "extract/jobs.py",
+        "            return self._by_hours(table, kind, since, first)\n",
+        "            return replace(self._by_hours(table, kind, since, first), moves_id=True)\n",
+        "rows of lower ids from before the reconcile's reach are passed over",
+        tests=("tests/extract/test_extract.py::test_a_reconcile_does_not_move_the_id_over_rows_out_of_its_reach",),
     ),
     Mutant(
         "clock_may_go_back",
