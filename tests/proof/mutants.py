@@ -309,11 +309,9 @@ MUTANTS = (
     ),
     Mutant(
         "watermark_of_raw",
-        "extract/run.py",
-        "    refuse_to_go_back(seen, clock.now())\n",
-        "    refuse_to_go_back(seen, clock.now())\n    for t in selected:\n"
-        "        ((newest,),) = warehouse.fetchall(f'SELECT MAX({t.time}) FROM {t.raw}')\n"
-        "        seen = {**seen, t.name: replace(seen[t.name], watermark=newest)}\n",
+        "extract/jobs.py",
+        "        watermark = seen.watermark\n",
+        "        ((watermark,),) = self.warehouse.fetchall(f'SELECT MAX({table.time}) FROM {table.raw}')\n",
         "one future-dated row decides where the next read begins",
     ),
     Mutant(
