@@ -71,6 +71,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     yield
     os.environ.clear()
     os.environ.update(before)
+    set_console(NoopConsole())  # or what SQLMesh says in the next test would be printed, after a plan in this one
 
 
 @pytest.fixture

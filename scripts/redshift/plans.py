@@ -10,7 +10,7 @@ from scripts.redshift.probe import Cluster, NotAsNeeded, NotKnownHere, fetch_if_
 JOINED = ("uti", "ecs", "uts")
 
 
-@probe("A join on order_id of three tables that are laid out as the marts sends no row to another slice.")
+@probe("A join of three tables laid out as the marts, on order_id, sends no row to another slice.")
 def join_plan(cluster: Cluster) -> str:
     warehouse, schema = cluster.warehouse, cluster.schema
     for name in JOINED:
