@@ -11,6 +11,8 @@ import pytest
 
 from extract.settings import PROJECT
 from scripts.demo import demo
+from tests.support.commands import order as order_command
+from tests.support.commands import status as status_command
 
 SETTINGS_OF_THE_USER = {
     "ORDER_TRACKING_GATEWAY": "redshift",
@@ -64,3 +66,19 @@ def test_the_demo_starts_anew_tells_its_story_and_its_commands_run_as_printed(
         done = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True)
         assert done.returncode == 0 and not done.stderr, f"{command}: {done.stdout}{done.stderr}"
     assert "1 open." in done.stdout, "the next daily check closes it"
+    monkeypatch.setenv("ORDER_TRACKING_DUCKDB", str(folder / "warehouse.duckdb"))
+    here = ["--gateway", "local"]
+    for shown, command, arguments in (
+        (f"order {returned}", order_command, [returned]),
+        ("status", status_command, ["--at", "2026-02-03T00:20:00"]),
+    ):
+        command([*arguments, *here])
+        told = capsys.readouterr().out
+        lines = [line for line in of_readme(shown) if not re.search(r"\d s:|half-hours|^24 hours", line)]
+        assert lines and not [line for line in lines if line not in told.splitlines()], told
+
+
+def of_readme(command: str) -> list[str]:
+    """The lines that README.md shows of a command, but for those that it leaves out."""
+    _, _, after = (PROJECT / "README.md").read_text().partition(f"$ order-tracking {command}\n")
+    return [line for line in re.split(r"\n\$ |```", after)[0].splitlines() if line not in ("", "...")]
