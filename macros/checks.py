@@ -29,8 +29,13 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
         >>> grace_cutoff(evaluator).sql("redshift")
         "CAST('2025-09-01 23:45:00' AS TIMESTAMP)"
     """
+    return timestamp(settled_before(evaluator))
+
+
+def settled_before(evaluator) -> int:  # type: ignore[no-untyped-def]
+    """The moment of `grace_cutoff`, epoch seconds."""
     now = int(evaluator.locals["execution_dt"].timestamp())
-    return timestamp(now // QUARTER_HOUR * QUARTER_HOUR - GRACE_SECONDS)
+    return now // QUARTER_HOUR * QUARTER_HOUR - GRACE_SECONDS
 
 
 @macro()
@@ -46,8 +51,7 @@ def raw_begins(evaluator):  # type: ignore[no-untyped-def]
         >>> raw_begins(evaluator).sql("redshift")
         "CAST('2025-07-23 23:45:00' AS TIMESTAMP)"
     """
-    now = int(evaluator.locals["execution_dt"].timestamp()) // QUARTER_HOUR * QUARTER_HOUR
-    return timestamp(now - GRACE_SECONDS - (int(evaluator.var("raw_retention_days")) + 5) * 86400)
+    return timestamp(settled_before(evaluator) - (int(evaluator.var("raw_retention_days")) + 5) * 86400)
 
 
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
