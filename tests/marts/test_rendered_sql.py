@@ -265,3 +265,10 @@ def test_a_statement_that_redshift_refuses_is_found() -> None:
     warehouse.execute("DELETE FROM t AS x USING u WHERE x.a = u.a")
     with pytest.raises(AssertionError, match="delete-target-alias"):
         assert_takes(warehouse, at_least=1)
+
+
+def test_what_landed_is_looked_for_as_far_back_as_raw_reaches(context: Context) -> None:
+    """By the retention of raw, 35 days, and five more: not by a number of its own."""
+    check = context.get_model("order_tracking.landed_but_missing", raise_if_missing=True)
+    query = check.render_query_or_raise(execution_time="2025-09-02 00:20:00").sql("redshift")
+    assert query.count("2025-07-23 23:45:00") == 2
