@@ -14,8 +14,8 @@ WITH in_both AS (
     active.order_id,
     active.update_time AS mart_time,
     archived.update_time AS history_time
-  FROM order_tracking.active_status AS active
-  JOIN order_tracking.archived_status AS archived
+  FROM active_status AS active
+  JOIN archived_status AS archived
     ON archived.order_id = active.order_id
   LEFT JOIN order_tracking.order_creation AS created
     ON created.order_id = active.order_id
@@ -27,8 +27,8 @@ WITH in_both AS (
     active.order_id,
     active.add_time,
     archived.add_time
-  FROM order_tracking.active_metadata AS active
-  JOIN order_tracking.archived_metadata AS archived
+  FROM active_metadata AS active
+  JOIN archived_metadata AS archived
     ON archived.order_id = active.order_id AND archived.add_time = active.add_time
 )
 SELECT

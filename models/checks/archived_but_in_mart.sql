@@ -13,10 +13,10 @@ SELECT DISTINCT
   'order_tracking.mart_ecs_order_info'::VARCHAR(127) AS table_name,
   ecs.order_id::BIGINT AS order_id,
   'its order is archived, but its row is still in the mart'::VARCHAR(4096) AS detail
-FROM order_tracking.active_metadata AS ecs
-JOIN order_tracking.archived_status AS archived
+FROM active_metadata AS ecs
+JOIN archived_status AS archived
   ON archived.order_id = ecs.order_id
-LEFT JOIN order_tracking.active_status AS active
+LEFT JOIN active_status AS active
   ON active.order_id = ecs.order_id
 LEFT JOIN order_tracking.order_creation AS created
   ON created.order_id = ecs.order_id

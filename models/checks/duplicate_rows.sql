@@ -45,7 +45,7 @@ WITH doubled_before AS (
     order_id,
     'more than one row'::VARCHAR(64) AS topic,
     COUNT(*) AS row_count
-  FROM order_tracking.active_status
+  FROM active_status
   GROUP BY
     order_id
   HAVING
@@ -56,7 +56,7 @@ WITH doubled_before AS (
     order_id,
     'more than one row'::VARCHAR(64),
     COUNT(*)
-  FROM order_tracking.active_metadata
+  FROM active_metadata
   GROUP BY
     order_id
   HAVING

@@ -64,12 +64,12 @@ WITH scans_by_landing AS (
     'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
     landed.order_id,
     'a status landed, but neither mart nor history holds it or a newer one'::VARCHAR(4096) AS detail
-  FROM order_tracking.suspects AS suspects
+  FROM suspects
   JOIN order_tracking_raw.uni_tracking_info_raw AS landed
     ON landed.order_id = suspects.order_id
-  LEFT JOIN order_tracking.active_status AS mart
+  LEFT JOIN active_status AS mart
     ON mart.order_id = landed.order_id
-  LEFT JOIN order_tracking.archived_status AS archived
+  LEFT JOIN archived_status AS archived
     ON archived.order_id = landed.order_id
   WHERE
     (
@@ -91,12 +91,12 @@ WITH scans_by_landing AS (
     'order_tracking.mart_ecs_order_info'::VARCHAR(127) AS table_name,
     landed.order_id,
     'metadata landed, but neither mart nor history holds it or a newer one'::VARCHAR(4096) AS detail
-  FROM order_tracking.suspects AS suspects
+  FROM suspects
   JOIN order_tracking_raw.ecs_order_info_raw AS landed
     ON landed.order_id = suspects.order_id
-  LEFT JOIN order_tracking.active_metadata AS mart
+  LEFT JOIN active_metadata AS mart
     ON mart.order_id = landed.order_id
-  LEFT JOIN order_tracking.archived_metadata AS archived
+  LEFT JOIN archived_metadata AS archived
     ON archived.order_id = landed.order_id
   WHERE
     (

@@ -18,10 +18,10 @@ SELECT
     MAX(ecs.add_time),
     NULL::BIGINT
   ) AS detail
-FROM order_tracking.active_metadata AS ecs
-LEFT JOIN order_tracking.active_status AS active
+FROM active_metadata AS ecs
+LEFT JOIN active_status AS active
   ON active.order_id = ecs.order_id
-LEFT JOIN order_tracking.archived_status AS archived
+LEFT JOIN archived_status AS archived
   ON archived.order_id = ecs.order_id
 LEFT JOIN order_tracking.order_creation AS created
   ON created.order_id = ecs.order_id

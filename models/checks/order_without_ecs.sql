@@ -19,10 +19,10 @@ SELECT
     THEN 'history holds only the row of an earlier order under this number'
     ELSE 'history holds its row, the order came back: restore it'
   END::VARCHAR(4096) AS detail
-FROM order_tracking.active_status AS uti
-LEFT JOIN order_tracking.active_metadata AS ecs
+FROM active_status AS uti
+LEFT JOIN active_metadata AS ecs
   ON ecs.order_id = uti.order_id
-LEFT JOIN order_tracking.archived_metadata AS archived
+LEFT JOIN archived_metadata AS archived
   ON archived.order_id = uti.order_id
 LEFT JOIN order_tracking.reused_number AS reused
   ON reused.order_id = uti.order_id

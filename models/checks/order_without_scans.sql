@@ -13,7 +13,7 @@ SELECT
   'order_tracking.mart_uni_tracking_spath'::VARCHAR(127) AS table_name,
   uti.order_id::BIGINT AS order_id,
   'neither the mart nor history holds a scan of this order'::VARCHAR(4096) AS detail
-FROM order_tracking.active_status AS uti
+FROM active_status AS uti
 LEFT JOIN order_tracking.newest_scan AS newest_scan
   ON newest_scan.order_id = uti.order_id
 LEFT JOIN order_tracking_history.hist_uts_all AS archived

@@ -16,7 +16,7 @@ WITH compared AS (
     MAX(uti.update_time) AS status_time,
     MAX(newest_scan.pathtime) AS scan_time,
     MAX(archived.pathtime) AS archived_time
-  FROM order_tracking.active_status AS uti
+  FROM active_status AS uti
   LEFT JOIN order_tracking.newest_scan AS newest_scan
     ON newest_scan.order_id = uti.order_id
   LEFT JOIN order_tracking_history.hist_uts_all AS archived

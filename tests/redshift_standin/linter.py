@@ -265,6 +265,10 @@ TREE_RULES: dict[str, tuple[Callable[[exp.Expression], bool], str]] = {
         lambda node: isinstance(node, exp.CTE) and _writes(node.this),
         "a WITH query only reads: write two statements",
     ),
+    "nested-with": (
+        lambda node: isinstance(node, exp.With) and node.find_ancestor(exp.CTE) is not None,
+        "no WITH within the query of a WITH clause: name both side by side, or take the outer one as a derived table",
+    ),
     "with-before-insert": (
         lambda node: isinstance(node, exp.Insert) and bool(node.args.get("with_")),
         "write INSERT INTO t (…) WITH … SELECT",

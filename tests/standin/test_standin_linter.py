@@ -61,6 +61,11 @@ CASES = [
         "WITH gone AS (SELECT a FROM t) SELECT a FROM gone",
     ),
     (
+        "nested-with",
+        "WITH y AS (SELECT a FROM (WITH x AS (SELECT a FROM t) SELECT a FROM x) AS z) SELECT a FROM y",
+        "WITH x AS (SELECT a FROM t) SELECT a FROM (WITH y AS (SELECT a FROM x) SELECT a FROM y) AS z",
+    ),
+    (
         "with-before-insert",
         "WITH x AS (SELECT 1 AS a) INSERT INTO t (a) SELECT a FROM x",
         "INSERT INTO t (a) WITH x AS (SELECT 1 AS a) SELECT a FROM x",

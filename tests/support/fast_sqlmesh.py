@@ -30,10 +30,8 @@ SETTINGS = ("ORDER_TRACKING_", "REDSHIFT_", "STATE_", "SQLMESH__")
 PLAIN_PREPARE_ENV = macros.prepare_env
 PLAIN_GET_OR_LOAD = SnapshotCache.get_or_load
 PLAIN_EXPAND_RANGE = snapshot_definition.expand_range
-PLAIN_RENDER_QUERY = model_definition.SqlModel.render_query
 
 _kept: dict[Any, Any] = {}
-_rendered: dict[Any, Any] = {}
 prepared: dict[Any, dict[str, Any]] = {}
 
 
@@ -95,32 +93,12 @@ def expand_range(start_ts: int, end_ts: int, interval_unit: Any) -> list[int]:
     return values if values[-1] == end_ts else [*values, end_ts]
 
 
-def render_embedded_once(model: Any, **given: Any) -> Any:
-    """SQLMesh renders an embedded model wherever another one names it, some of them ten times; here once a query.
-
-    What is kept is of the last render's snapshots and moments alone.
-    """
-    if not model.kind.is_embedded or given.get("snapshots") is None:
-        return PLAIN_RENDER_QUERY(model, **given)
-    of = {name: given.get(name) for name in ("snapshots", "deployability_index")}
-    moments = {name: given.get(name) for name in ("start", "end", "execution_time", "runtime_stage", "table_mapping")}
-    if _rendered.get("moments") != moments or any(_rendered["of"][name] is not of[name] for name in of):
-        _rendered.clear()
-        _rendered.update(of=of, moments=moments, queries={})
-    queries = _rendered["queries"]
-    if model.fqn not in queries:
-        queries[model.fqn] = PLAIN_RENDER_QUERY(model, **given)
-    query = queries[model.fqn]
-    return None if query is None else query.copy()
-
-
 REPLACED: tuple[tuple[Any, str, Any], ...] = (
     (run_cycle, "sqlmesh_session", kept_session),
     (macros, "prepare_env", prepare_once),
     (model_definition, "prepare_env", prepare_once),
     # sqlglot notes at each name where in the text it stood, for editors, and every copy of a tree copies the notes.
     (exp.Expression, "update_positions", lambda self, *token, **position: self),
-    (model_definition.SqlModel, "render_query", render_embedded_once),
     (SnapshotCache, "get_or_load", get_or_load),
     (snapshot_definition, "expand_range", expand_range),
     (scheduler, "expand_range", expand_range),

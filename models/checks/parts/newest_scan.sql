@@ -13,7 +13,7 @@ SELECT
   suspects.order_id::BIGINT AS order_id,
   MAX(uts.pathtime)::BIGINT AS pathtime,
   MAX(uts.landed_at)::TIMESTAMP AS landed_at
-FROM order_tracking.suspects AS suspects
+FROM suspects
 JOIN order_tracking.mart_uni_tracking_spath AS uts
   ON uts.order_id = suspects.order_id
 GROUP BY

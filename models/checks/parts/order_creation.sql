@@ -14,12 +14,12 @@ FROM (
   SELECT
     order_id,
     add_time
-  FROM order_tracking.active_metadata
+  FROM active_metadata
   UNION ALL
   SELECT
     order_id,
     add_time
-  FROM order_tracking.archived_metadata
+  FROM archived_metadata
 ) AS metadata
 GROUP BY
   metadata.order_id

@@ -10,8 +10,8 @@ MODEL (
 SELECT
   active.order_id::BIGINT AS order_id,
   MAX(archived.update_time)::BIGINT AS last_status
-FROM order_tracking.active_status AS active
-JOIN order_tracking.archived_status AS archived
+FROM active_status AS active
+JOIN archived_status AS archived
   ON archived.order_id = active.order_id
 LEFT JOIN order_tracking.order_creation AS created
   ON created.order_id = active.order_id
