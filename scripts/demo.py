@@ -36,8 +36,8 @@ FOLDER = PROJECT / "demo"
 ORDERS, MONTHS, SEED = 3_000, 8, 6
 MIDNIGHT = dt.datetime(2026, 2, 3, 0, 0, 30, tzinfo=dt.UTC)
 QUARTER_HOUR = dt.timedelta(minutes=15)
-CYCLES = 4
-"""At least four: what lands in the half-hour before midnight is not judged by that night's checks."""
+CYCLES = 3
+"""Before the night's. At least three: what lands after 23:30 is not judged by that night's checks."""
 
 QUERIES = (
     (

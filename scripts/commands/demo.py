@@ -8,7 +8,7 @@ from scripts.options import EXIT_CODES
 
 
 @click.command(epilog=EXIT_CODES)
-@click.option("--cycles", type=click.IntRange(4, 95), metavar="N", help="So many quarter-hours before the night.")
+@click.option("--cycles", type=click.IntRange(3, 95), metavar="N", help="So many quarter-hours before the night.")
 def command(cycles: int | None) -> None:
     """Show it all on a simulated source, in half a minute.
 
