@@ -343,6 +343,7 @@ def test_a_source_that_falls_silent_is_told_once(world: World, received: Receive
     assert "docs/source.md, 'When the source is silent'" in message
 
 
+@pytest.mark.slow
 def test_a_silence_that_another_extract_noticed_first_is_told_all_the_same(
     world: World, received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -579,6 +580,7 @@ def test_a_comma_within_a_url_does_not_end_it(world: World, monkeypatch: pytest.
     assert sorted(alert["note"] for alert in received) == ["a,b", "c"]
 
 
+@pytest.mark.slow
 def test_a_failed_plan_is_told(copy: Copy, received: Received) -> None:  # noqa: F811
     copy.edit("models/mart_uni_tracking_spath.sql", "FROM batch\n)", "FROM no_such_table\n)")
     planned = copy.run("scripts.plan", "--yes", "--at", "2025-09-01T00:20:00")

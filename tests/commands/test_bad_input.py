@@ -396,6 +396,7 @@ def test_the_lock_is_had_on_a_full_disk(world: World, monkeypatch: pytest.Monkey
         pass
 
 
+@pytest.mark.slow
 def test_a_read_only_warehouse_is_an_error_that_says_so(world: World) -> None:
     """Root writes anywhere, so the cycle gives its rights up first."""
     world.order(1, START)
@@ -422,7 +423,10 @@ def test_a_read_only_warehouse_is_an_error_that_says_so(world: World) -> None:
     world.assert_whole()
 
 
-@pytest.mark.parametrize(("landed", "told"), [(False, "Not landed whole"), (True, "sqlmesh run failed")])
+@pytest.mark.parametrize(
+    ("landed", "told"),
+    [(False, "Not landed whole"), pytest.param(True, "sqlmesh run failed", marks=pytest.mark.slow)],
+)
 def test_a_full_disk_fails_the_cycle_and_loses_nothing(
     make_world: Callable[..., World], landed: bool, told: str
 ) -> None:

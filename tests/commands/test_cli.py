@@ -192,7 +192,9 @@ def test_what_is_piped_is_whole_and_a_closed_pipe_ends_quietly(with_exceptions: 
     assert full.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("out", ["| true", "> /dev/full", ">&-"])
+@pytest.mark.parametrize(
+    "out", ["> /dev/full", *(pytest.param(out, marks=pytest.mark.slow) for out in ("| true", ">&-"))]
+)
 def test_a_cycle_whose_output_nobody_takes_does_its_work(world: World, out: str) -> None:
     world.order(1, START)
     done = shell(f"order-tracking cycle --source {world.source_url} --at 2025-09-01T00:15:00 {out}")

@@ -66,7 +66,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("options", [[], ["--no-diff"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--no-diff"], marks=pytest.mark.slow)])
 def test_a_plan_that_nobody_can_confirm_is_only_shown(
     make_world: Callable[..., World],
     options: list[str],
@@ -105,6 +105,7 @@ def test_every_missing_setting_is_named_at_once(
         assert name in error
 
 
+@pytest.mark.slow
 def test_the_crontab_of_the_runbook_runs(world: World) -> None:
     """Word for word but for its moment; the cycle after midnight reconciles from 35 days back, and no further."""
     crontab = (PROJECT / "docs" / "operations.md").read_text().partition("```crontab")[2].partition("```")[0]

@@ -115,6 +115,7 @@ def test_an_archived_order_shows_its_half_year(world: World, capsys: pytest.Capt
     assert view_agrees(world, order)
 
 
+@pytest.mark.slow
 def test_an_order_that_came_back_says_how_to_restore_it(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.order(1, OLD)
     world.order(2, START)

@@ -151,6 +151,7 @@ def noted_positions() -> dict[str, Any]:
     return dict(next(parse_one("SELECT a").find_all(exp.Identifier)).meta)
 
 
+@pytest.mark.slow
 def test_a_failed_cycle_leaves_nothing_behind_for_the_next(world: World) -> None:
     world.order(1, START)
     world.cycle()

@@ -38,7 +38,7 @@ def shown_plan(now: int, capsys: pytest.CaptureFixture[str]) -> str:
     ("first", "day"),
     [
         (START, "2025-08-30"),  # it lands the last quarter-hour of 31 August
-        (START + 15 * MINUTE, "2025-08-31"),
+        pytest.param(START + 15 * MINUTE, "2025-08-31", marks=pytest.mark.slow),
         pytest.param(START + 12 * HOUR + 7, "2025-08-31", marks=pytest.mark.slow),
     ],
 )

@@ -145,6 +145,7 @@ def test_checks_that_did_not_run_are_wrong_and_never_is_said(world: World, capsy
     assert ask(capsys, START + 2 * DAY + 46 * MINUTE) == (1, [due])
 
 
+@pytest.mark.slow
 def test_checks_of_the_first_plan_which_saw_no_row_are_no_checks(
     make_world: Callable[..., World], capsys: pytest.CaptureFixture[str]
 ) -> None:

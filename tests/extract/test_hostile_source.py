@@ -250,7 +250,7 @@ def test_what_is_not_committed_is_not_read(shop: Shop, world: World) -> None:
     assert held(world) == [100, 100, 200]
 
 
-@pytest.mark.parametrize("chunk_rows", [None, 300])
+@pytest.mark.parametrize("chunk_rows", [None, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_first_load_cut_by_a_limit_that_nobody_thought_of_fails_and_the_next_one_is_whole(
     shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch, chunk_rows: int | None
 ) -> None:

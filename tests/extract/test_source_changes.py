@@ -231,6 +231,7 @@ def test_an_order_number_used_again_at_the_source_is_no_difference(
     assert loaded.uti()[2] == (100, now - HOUR)
 
 
+@pytest.mark.slow
 def test_an_order_renewed_since_the_last_extract_is_no_difference(
     loaded: World, shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,6 +240,7 @@ def test_an_order_renewed_since_the_last_extract_is_no_difference(
     assert verified(loaded, shop, capsys) == (0, {})
 
 
+@pytest.mark.slow
 def test_refresh_reads_orders_whatever_their_times_say(loaded: World, shop: Shop) -> None:
     shop.run("UPDATE ecs_order_info SET partner_id = 99 WHERE order_id < 9", "UPDATE uni_tracking_info SET status = 7")
     assert command(loaded, shop, "refresh", "3", "4", "--table", "ecs_order_info", at=NIGHT + 15 * MINUTE) == 0
@@ -279,6 +281,7 @@ def test_verify_of_a_time_without_rows_says_that_it_compared_nothing(
     assert said.startswith("Nothing was compared: neither side has a row between these times.")
 
 
+@pytest.mark.slow
 def test_a_reconcile_that_fails_does_not_stop_the_marts(
     loaded: World, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -218,6 +218,7 @@ def test_the_least_numbers_that_a_scan_can_bear_are_compared_too(world: World) -
     assert failures(world) == []
 
 
+@pytest.mark.slow
 def test_newly_landed_orders_have_two_cycles_of_grace(world: World) -> None:
     """What a later cycle mends by itself is not reported: here the status lands just before the daily check."""
     world.order(1, START)

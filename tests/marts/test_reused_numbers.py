@@ -75,6 +75,7 @@ def reused(world: World) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize(
     "case", [next(iter(CASES)), *(pytest.param(case, marks=pytest.mark.slow) for case in [*CASES][1:])]
 )
+@pytest.mark.slow
 def test_the_archived_order_stays_and_one_finding_says_so(any_world: World, case: str) -> None:
     world, (first, second) = any_world, CASES[case]
     put_order(world, 11, first, AGED)

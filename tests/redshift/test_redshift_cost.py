@@ -18,6 +18,7 @@ STATEMENTS, COMMITS, CATALOG_READS = 70, 8, 2
 CATALOG = re.compile(r"\b(pg_(?!backend_pid)\w+|svv_\w+|information_schema)\b", re.IGNORECASE)
 
 
+@pytest.mark.slow
 def test_a_steady_archiving_cycle_costs_little(redshift_world: RedshiftWorld) -> None:
     """Orders are created and scanned, and some of half a year ago age out: status, metadata and scans."""
     world = redshift_world

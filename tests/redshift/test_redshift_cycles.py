@@ -239,6 +239,7 @@ def test_a_day_boundary_in_redshifts_statements_is_utc(redshift_world: RedshiftW
     assert stamps == [("2025-09-01 23:59:59",)]
 
 
+@pytest.mark.slow
 def test_a_cycle_logs_itself_in_one_insert_which_status_reads(
     redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,7 +68,7 @@ def world(redshift_world: RedshiftWorld) -> RedshiftWorld:
     return redshift_world
 
 
-@pytest.fixture(params=["serializable", "repeatable read"])
+@pytest.fixture(params=["repeatable read", pytest.param("serializable", marks=pytest.mark.slow)])
 def either_world(world: RedshiftWorld, request: pytest.FixtureRequest) -> RedshiftWorld:
     """The same under each isolation. `repeatable read` is PostgreSQL's SNAPSHOT: nothing conflicts at COMMIT there."""
     setting = f"ALTER DATABASE {DATABASE} SET default_transaction_isolation = '{request.param}'"

@@ -281,6 +281,7 @@ def test_every_line_of_the_smoke_report_is_explained() -> None:
     assert [probe.name for probe in PROBES if f"| `{probe.name}` |" not in explained] == []
 
 
+@pytest.mark.slow
 def test_a_statement_that_the_cluster_refuses_stands_in_the_report(
     world: RedshiftWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,7 @@ class Project:
             return list(cursor.fetchall()) if cursor.description else []
 
 
+@pytest.mark.slow
 def test_plan_run_dev_and_added_column(tmp_path: Path, standin: RedshiftStandin) -> None:
     project = Project(tmp_path, standin)
     project.sql(
