@@ -127,7 +127,7 @@ def test_what_feeds_what_is_what_the_models_say() -> None:
     assert {(CHECKS, EXCEPTIONS), (CHECKS, CHECK_LOG), ("order_tracking_raw.rejected_rows", CHECKS)} <= {*found.feeds}
     placed = [name for _, names in found.layers for name in names]
     assert len({*placed}) == len(placed) and {*placed} == {name for feed in found.feeds for name in feed}
-    assert "order_tracking.suspects" not in placed and f"{HISTORY}.hist_uti_" not in placed
+    assert "order_tracking.reused_number" not in placed and f"{HISTORY}.hist_uti_" not in placed
 
 
 def test_a_new_model_is_drawn_without_being_listed(tmp_path: Path) -> None:
