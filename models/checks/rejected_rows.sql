@@ -19,6 +19,7 @@ WITH rejected AS (
     table_name,
     order_id,
     reason,
+    SPLIT_PART(reason, ': ', 1) AS topic,
     payload,
     rejected_at
   FROM order_tracking_raw.rejected_rows
@@ -38,10 +39,10 @@ WITH rejected AS (
 ), still_rejected AS (
   SELECT
     rejected.table_name,
-    SPLIT_PART(rejected.reason, ': ', 1) AS reason,
+    rejected.topic,
     rejected.payload,
     ROW_NUMBER() OVER (
-      PARTITION BY rejected.table_name, SPLIT_PART(rejected.reason, ': ', 1)
+      PARTITION BY rejected.table_name, rejected.topic
       ORDER BY rejected.order_id, rejected.payload
     ) AS place
   FROM rejected
@@ -57,9 +58,9 @@ SELECT
   )::VARCHAR(127) AS table_name,
   NULL::BIGINT AS order_id,
   (
-    reason || ' (rows: ' || COUNT(*)::VARCHAR(20) || '; for example: ' || MAX(CASE WHEN place = 1 THEN LEFT(payload, 300) END) || COALESCE(' | ' || MAX(CASE WHEN place = 2 THEN LEFT(payload, 300) END), '') || ')'
+    topic || ' (rows: ' || COUNT(*)::VARCHAR(20) || '; for example: ' || MAX(CASE WHEN place = 1 THEN LEFT(payload, 300) END) || COALESCE(' | ' || MAX(CASE WHEN place = 2 THEN LEFT(payload, 300) END), '') || ')'
   )::VARCHAR(4096) AS detail
 FROM still_rejected
 GROUP BY
   table_name,
-  reason
+  topic

@@ -246,6 +246,15 @@ def _not_in_subquery(node: exp.Expression) -> bool:
     return isinstance(node, exp.NEQ) and isinstance(node.expression, exp.All)
 
 
+def _holds_string(node: exp.Expression) -> bool:
+    return any(literal.is_string for literal in node.find_all(exp.Literal))
+
+
+def _joins_outwards(of: exp.Expression | None) -> bool:
+    """LEFT, RIGHT or FULL JOIN among the tables of a FROM themselves, and not within a derived table of it."""
+    return isinstance(of, exp.From) and any(join.side for join in of.this.args.get("joins") or [])
+
+
 def _writes(node: exp.Expression | None) -> bool:
     return isinstance(node, (exp.Insert, exp.Update, exp.Delete, exp.Merge))
 
@@ -261,6 +270,10 @@ TREE_RULES: dict[str, tuple[Callable[[exp.Expression], bool], str]] = {
         "the target must not stand in USING again: stage the keys, or wrap them in a subquery",
     ),
     "update-target-alias": (_target_alias(exp.Update), "name the target in full, aliases only in FROM"),
+    "update-from-outer-join": (
+        lambda node: isinstance(node, exp.Update) and _joins_outwards(node.args.get("from_")),
+        "an UPDATE takes no outer join beside its target: put the join in a derived table",
+    ),
     "writing-cte": (
         lambda node: isinstance(node, exp.CTE) and _writes(node.this),
         "a WITH query only reads: write two statements",
@@ -272,6 +285,10 @@ TREE_RULES: dict[str, tuple[Callable[[exp.Expression], bool], str]] = {
     "with-before-insert": (
         lambda node: isinstance(node, exp.Insert) and bool(node.args.get("with_")),
         "write INSERT INTO t (…) WITH … SELECT",
+    ),
+    "partition-by-string": (
+        lambda node: isinstance(node, exp.Window) and any(_holds_string(by) for by in node.args["partition_by"]),
+        "PARTITION BY takes no string literal: compute the column in a query below",
     ),
     "not-in-subquery": (_not_in_subquery, "write LEFT JOIN … WHERE key IS NULL or NOT EXISTS"),
     "values-as-table": (_values_as_table, "write SELECT … UNION ALL SELECT …"),

@@ -56,6 +56,17 @@ CASES = [
         "SELECT a FROM t WHERE a NOT IN (1, 2)",
     ),
     (
+        "partition-by-string",
+        "SELECT ROW_NUMBER() OVER (PARTITION BY SPLIT_PART(a, ':', 1) ORDER BY b) AS n FROM t",
+        "SELECT ROW_NUMBER() OVER (PARTITION BY x.a ORDER BY x.b) AS n "
+        "FROM (SELECT SPLIT_PART(a, ':', 1) AS a, b FROM t) AS x",
+    ),
+    (
+        "update-from-outer-join",
+        "UPDATE s.t SET a = u.a FROM s.u LEFT JOIN s.v ON v.b = u.b WHERE s.t.b = u.b",
+        "UPDATE s.t SET a = x.a FROM (SELECT u.a, u.b FROM s.u LEFT JOIN s.v ON v.b = u.b) AS x WHERE s.t.b = x.b",
+    ),
+    (
         "writing-cte",
         "WITH gone AS (DELETE FROM t WHERE a = 1) SELECT 1",
         "WITH gone AS (SELECT a FROM t) SELECT a FROM gone",
