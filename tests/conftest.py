@@ -167,7 +167,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def minutes(item: pytest.Item) -> float:
     """How long a slow test takes, more or less, on a slow machine; 0 of a quick one."""
     slow = item.get_closest_marker("slow")
-    return slow.kwargs.get("minutes", 1) if slow else 0
+    if not slow:
+        return 0
+    usual = slow.kwargs.get("minutes", 1)
+    return slow.kwargs.get("thorough", usual) if THOROUGH else usual
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

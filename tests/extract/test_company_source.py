@@ -52,7 +52,7 @@ for number in range(cycles + 1):
 """
 
 
-@pytest.mark.slow(minutes=12)
+@pytest.mark.slow(minutes=12, thorough=20)
 def test_a_first_load_and_a_day_of_cycles_of_wide_tables_pass_verify(
     tmp_path: Path, make_world: Callable[..., World], mariadb: MariaDB, mysql_database: str
 ) -> None:

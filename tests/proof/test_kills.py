@@ -32,7 +32,7 @@ ESSENTIAL = (
 (tests/marts/test_schema_change.py)."""
 
 
-@pytest.mark.slow(minutes=12)
+@pytest.mark.slow(minutes=12, thorough=55)
 def test_a_cycle_killed_at_any_statement_ends_as_if_it_had_not_been_once_it_is_run_again(tmp_path: Path) -> None:
     chosen = covering(scenes(HISTORIES))
     shapes = frozenset[str]().union(*(scene.shapes for scene in chosen))

@@ -64,14 +64,14 @@ class Seen:
     came_back: set[int] = field(default_factory=set)
 
 
-@pytest.mark.slow(minutes=10)
+@pytest.mark.slow(minutes=10, thorough=80)
 @pytest.mark.xdist_group("trace_b")
 def test_every_order_of_trace_b_goes_and_comes_back_as_it_must(make_world: Callable[..., World]) -> None:
     seen = replay(make_world, "trace_b", WEEK if THOROUGH else 4 * WEEK)
     assert (len(seen.archived), len(seen.came_back)) == ((390, 251) if THOROUGH else (389, 248))
 
 
-@pytest.mark.slow(minutes=10)
+@pytest.mark.slow(minutes=10, thorough=50)
 @pytest.mark.xdist_group("trace_a")
 def test_every_order_of_trace_a_goes_and_comes_back_as_it_must(make_world: Callable[..., World]) -> None:
     seen = replay(make_world, "trace_a", WEEK)

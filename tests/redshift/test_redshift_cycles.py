@@ -174,7 +174,7 @@ def test_a_simulated_history_ends_in_the_same_rows_on_both_engines(
     assert ours.query("SELECT order_id FROM order_tracking.mart_ecs_order_info WHERE order_id = 1") == [(1,)]
 
 
-@pytest.mark.slow(minutes=12)
+@pytest.mark.slow(minutes=12, thorough=20)
 def test_the_recorded_traces_end_in_the_same_rows_on_both_engines(
     make_redshift_world: Callable[..., RedshiftWorld], make_world: Callable[..., World], tmp_path: Path
 ) -> None:
