@@ -6,7 +6,7 @@ import datetime as dt
 import time
 
 from extract.errors import ConfigurationError
-from macros.periods import QUARTER_HOUR as QUARTER_HOUR
+from macros.periods import quarter_hour_of
 
 RECONCILE_DAYS = 35
 """So far back the nightly reconcile looks."""
@@ -74,7 +74,7 @@ def landing_stamp(now: int) -> int:
         >>> landing_stamp(12 * 3600 + 15 * 60 + 30) == 12 * 3600 + 14 * 60 + 59
         True
     """
-    return now // QUARTER_HOUR * QUARTER_HOUR - 1
+    return quarter_hour_of(now) - 1
 
 
 def next_stamp(now: int, before: dt.datetime | None) -> dt.datetime:

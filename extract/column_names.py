@@ -8,7 +8,7 @@ from sqlglot.dialects.redshift import Redshift
 
 OWN_NAMES = frozenset(
     """
-    active_order_id archived_at first_arrival first_created is_held last_created last_status newest_first period
+    active_order_id archived_at first_arrival first_created is_held last_created last_status period
     place_of_row rank_of_place recency_rank rejected_because rejected_row row_content source_id
     """.split()  # noqa: SIM905
 )

@@ -24,10 +24,9 @@ from macros.history import (
     shows_columns,
     shows_periods,
 )
-from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, RAW_SCHEMA, UTI
+from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, MART_SCHEMA, RAW_SCHEMA
 from macros.periods import period_bounds, periods_between
 
-MART_SCHEMA = UTI.split(".")[0]
 SCHEMAS = (RAW_SCHEMA, HISTORY_SCHEMA, MART_SCHEMA, f"sqlmesh__{MART_SCHEMA}")
 """The project's own, and where SQLMesh keeps the tables that the marts' views show."""
 
@@ -85,7 +84,7 @@ def ensure_tables(
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
     refuse_lost_columns(held, config.tables)
     refuse_hidden_history(held, config)
-    gone = [_told_of_gone_history(table, period) for table in config.tables for period in _gone_periods(table, held)]
+    gone = [_gone_history_warning(table, period) for table in config.tables for period in _gone_periods(table, held)]
     statements = missing_objects(config, now, held, warehouse.is_redshift)
     if statements:
         lacking = [  # where a schema stands it needs no right to create one
@@ -118,7 +117,7 @@ def _gone_periods(table: Table, held: Mapping[str, Standing]) -> list[str]:
     return sorted(shown_periods(view.definition, table.mart.alias) - standing) if view else []
 
 
-def _told_of_gone_history(table: Table, period: str) -> str:
+def _gone_history_warning(table: Table, period: str) -> str:
     name = history_table(table.mart.alias, period)
     return (
         f"{name} was dropped by somebody, with its rows. It stands again, empty: restore its rows from a backup "

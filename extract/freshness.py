@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from extract.clock import QUARTER_HOUR, epoch_of, utc
+from extract.clock import epoch_of, utc
 from extract.ensure_tables import EXTRACT_LOG
 from extract.tables import ExtractConfig
 from extract.warehouse import Warehouse
+from macros.periods import QUARTER_HOUR
 from macros.sql import sql_from_template, timestamp
 
 HOUR, DAY = 3600, 86_400
@@ -23,12 +24,12 @@ CYCLES = 3
 ENOUGH_DAYS = 2
 """Of fewer days nobody can say what is usual; then a day without a new row is late."""
 
-Seen = tuple[int, int]
+Observed = tuple[int, int]
 """An extract's moment, and the newest event time that was known afterwards; epoch seconds."""
 
 
 @dataclass(frozen=True)
-class Lateness:
+class Freshness:
     """How old the newest row of a table is, and may be; seconds, and `newest` epoch seconds."""
 
     table: str
@@ -51,7 +52,7 @@ class Lateness:
         )
 
 
-def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Lateness]:
+def freshness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Freshness]:
     """Of each table from which something has landed, at `now` (epoch seconds), from the extracts' log."""
     since, until = (timestamp(moment).sql("redshift") for moment in (now - LOOKED_AT, now))
     rows = warehouse.fetchall(
@@ -64,7 +65,7 @@ def lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> list[Late
         if not seen:
             continue
         late, allowed = _judged(seen, now, config.stale_seconds)
-        found.append(Lateness(table.name, seen[-1][1], late, allowed))
+        found.append(Freshness(table.name, seen[-1][1], late, allowed))
     return found
 
 
@@ -80,10 +81,10 @@ def stale_lines(
     seen = [(newest or {}).get(table.name) for table in config.tables]
     if all(moment is not None and now - moment <= at_least for moment in seen):
         return {}
-    return {each.table: each.in_words for each in lateness(warehouse, config, now) if each.stale}
+    return {each.table: each.in_words for each in freshness(warehouse, config, now) if each.stale}
 
 
-def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:
+def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Observed]:
     """One entry a moment, from the first row on."""
     newest, seen = 0, dict[int, int]()
     for _, finished, watermark in rows:
@@ -93,7 +94,7 @@ def _seen(rows: Sequence[tuple[str, dt.datetime, int | None]]) -> list[Seen]:
     return list(seen.items())
 
 
-def _last_seen(warehouse: Warehouse, table: str, now: int) -> list[Seen]:
+def _last_seen(warehouse: Warehouse, table: str, now: int) -> list[Observed]:
     """Of a table that no extract has read for so long: what is known all the same."""
     return _seen(
         warehouse.fetchall(
@@ -110,7 +111,7 @@ def _last_seen(warehouse: Warehouse, table: str, now: int) -> list[Seen]:
     )
 
 
-def _judged(seen: Sequence[Seen], now: int, stale_seconds: int | None) -> tuple[int, int]:
+def _judged(seen: Sequence[Observed], now: int, stale_seconds: int | None) -> tuple[int, int]:
     """How late the newest row is at `now`, and how late it may be; seconds."""
     late = max(0, now - seen[-1][1])
     if stale_seconds is not None:

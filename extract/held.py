@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
-from extract.clock import QUARTER_HOUR, epoch_of
+from extract.clock import epoch_of
 from extract.content import canonical, fingerprint
 from extract.staging import Staged
 from extract.tables import Table
 from extract.warehouse import Warehouse, stands
 from macros.history import history_view
-from macros.marts import HISTORY_SCHEMA
+from macros.marts import HISTORY_SCHEMA, MART_SCHEMA
+from macros.periods import GRACE_SECONDS
 from macros.sql import columns_of, query_from_template, table_node, timestamp, union_all
 from macros.versions import identical
 
@@ -50,7 +51,7 @@ def held_rows(
 
 def rows_beyond_raw(warehouse: Warehouse, table: Table, columns: Sequence[str], since: int) -> list[exp.Query]:
     """One query of `columns` per place, from an event time on: history, and the mart once a plan has made it."""
-    standing = warehouse.columns_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA])
+    standing = warehouse.columns_of_schemas([MART_SCHEMA, HISTORY_SCHEMA])
     return [query.where(exp.column(table.time) >= since) for query in places_of(table, columns, standing).values()]
 
 
@@ -146,6 +147,6 @@ def _pending(warehouse: Warehouse, table: Table, columns: Sequence[str], since: 
     if stands(warehouse, table.mart.name):
         ((newest,),) = warehouse.fetchall(f"SELECT MAX(landed_at) FROM {table.mart.name}")
     if newest is not None:  # a TIMESTAMP, which is UTC without saying so
-        surely_there = epoch_of(newest) - 2 * QUARTER_HOUR
+        surely_there = epoch_of(newest) - GRACE_SECONDS
         query = query.where(exp.column("landed_at") > timestamp(surely_there))
     return query.distinct()

@@ -19,7 +19,7 @@ from extract.tables import Table
 from extract.values import REASON, ROW
 from extract.warehouse import Staged, Warehouse, insert_rows
 from macros.history import history_table
-from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA
+from macros.marts import HISTORY_SCHEMA, MART_SCHEMA, RAW_SCHEMA
 from macros.sql import columns_of, query_from_template, sql_from_template, union_all
 from macros.versions import identical
 
@@ -217,9 +217,7 @@ def _landing(
         },
         target=[exp.to_identifier(name) for name in names],
         columns=columns_of(names, "fresh"),
-        same=identical(
-            "held", "fresh", [name for name in table.compared if name != "order_id"], table.columns, table.mart
-        ),
+        same=identical("held", "fresh", table.compared_of_order, table.columns, table.mart),
         stamp=stamp_literal(stamp),
     )
 
@@ -235,7 +233,7 @@ def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
     others = [name for name in table.columns if name not in table.compared]
     if not others:
         return 0
-    standing = warehouse.objects_of_schemas([table.mart.name.split(".")[0], HISTORY_SCHEMA, RAW_SCHEMA])
+    standing = warehouse.objects_of_schemas([MART_SCHEMA, HISTORY_SCHEMA, RAW_SCHEMA])
     periods = sorted(standing_periods(standing, table.mart.alias))
     places = [table.raw, *(history_table(table.mart.alias, period) for period in periods)]
     if table.mart.name in standing:
@@ -250,7 +248,7 @@ def renew_scans(warehouse: Warehouse, table: Table, staged: Staged) -> int:
 
 def _renewal(table: Table, staged: Staged, place: str, others: list[str]) -> exp.Expr:
     """The UPDATE of one place's scans."""
-    keys = [name for name in table.compared if name != "order_id"]
+    keys = table.compared_of_order
     values = ", ".join(f"{name} = fresh.{name}" for name in others)
     return sql_from_template(
         f"""

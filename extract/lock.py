@@ -1,6 +1,6 @@
-"""The run lock: one command that writes at a time on a warehouse (cycle, extract, plan, verify, exceptions).
+"""The run lock: one command at a time that may write on a warehouse, from cycle to `exceptions accept`.
 
-SQLMesh itself has none.
+SQLMesh itself has none. On DuckDB a command that only asks may take it too, for the file has one user.
 """
 
 from __future__ import annotations

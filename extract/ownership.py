@@ -20,7 +20,7 @@ from extract.settings import PROJECT
 from extract.tables import Table
 from extract.warehouse import Standing, Warehouse
 from macros.history import history_period, history_view
-from macros.marts import UTI, marts
+from macros.marts import MART_SCHEMA, marts
 from macros.ownership import plain, shows_versioned_table
 
 Columns = Mapping[str, exp.DataType]
@@ -138,7 +138,7 @@ def table_below(definition: str) -> str | None:
 
 def production_names(warehouse: Warehouse) -> Mapping[str, str]:
     """Plain name of a mart -> the table (schema.name) that its view reads; {} before the first plan."""
-    standing = warehouse.objects_of_schemas([UTI.split(".")[0]])
+    standing = warehouse.objects_of_schemas([MART_SCHEMA])
     shown = {mart.name: table_below(standing[mart.name].definition) for mart in marts() if mart.name in standing}
     return {name.split(".")[-1]: below for name, below in shown.items() if below}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from extract.clock import QUARTER_HOUR
 from extract.compare import EXAMPLES, REJECTED, Unequal, compare_hours
 from extract.conflicts import again_after_conflicts
 from extract.ensure_tables import UNEQUAL_HOURS
@@ -13,6 +12,7 @@ from extract.source import Source
 from extract.source_reads import Figures
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse, insert_rows
+from macros.periods import QUARTER_HOUR
 from macros.sql import timestamp
 
 STILL_MOVING = 2 * QUARTER_HOUR

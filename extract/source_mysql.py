@@ -156,7 +156,7 @@ class MySQLSource:
         else:
             listed = ", ".join(f"{order:d}" for order in orders)
             condition = f"{quoted(kinds[table.source_name(table.key)][0])} IN ({listed})" if listed else "1 = 0"
-        with self._whole("reading", table, condition, last=True) as (connection, came, expired):
+        with self._read_whole("reading", table, condition, last=True) as (connection, came, expired):
             for batch in stream(connection, f"SELECT {', '.join(outputs)} FROM {quoted(table.name)} WHERE {condition}"):
                 if expired.is_set():
                     raise self._too_long(f"reading {table.name}")
@@ -245,7 +245,7 @@ class MySQLSource:
                 watch.cancel()
 
     @contextmanager
-    def _whole(
+    def _read_whole(
         self, action: str, table: SourceTable, condition: str, *, last: bool
     ) -> Iterator[tuple[pymysql.connections.Connection, list[int], threading.Event]]:
         """A snapshot's connection, a list of how many rows came, and whether its time has expired.
@@ -324,13 +324,13 @@ class MySQLSource:
 
     def _counted(self, table: SourceTable, kinds: Kinds, span: TimeRange, content: bool) -> dict[int, Figures]:
         """The figures of the hours of a span, in one statement."""
-        clock = _time(table, kinds)
-        condition = row_filter(clock, [span])
+        time_column = _time(table, kinds)
+        condition = row_filter(time_column, [span])
         of_rows = fingerprint([text for _, text in self._canonical(table, kinds)]) if content else "0"
-        hour = clock.hour
-        with self._whole("counting", table, condition, last=content) as (connection, came, _):
+        hour = time_column.hour
+        with self._read_whole("counting", table, condition, last=content) as (connection, came, _):
             rows = self._query(
-                f"SELECT {hour}, COUNT(*), SUM({_key(table, kinds)}), SUM({clock.seconds}), SUM({of_rows}) "
+                f"SELECT {hour}, COUNT(*), SUM({_key(table, kinds)}), SUM({time_column.seconds}), SUM({of_rows}) "
                 f"FROM {quoted(table.name)} WHERE {condition} GROUP BY {hour}",
                 on=connection,
             )
@@ -349,10 +349,11 @@ class MySQLSource:
 
         One range, of which an index gives the ends at once.
         """
-        clock = _time(table, self._kinds(table))
+        time_column = _time(table, self._kinds(table))
+        ends = (time_column.seconds_of(f"{end}({time_column.column})") for end in ("MIN", "MAX"))
         oldest, newest, now = self._row(
-            f"SELECT {clock.seconds_of(f'MIN({clock.column})')} + 0, {clock.seconds_of(f'MAX({clock.column})')} + 0, "
-            f"UNIX_TIMESTAMP() FROM {quoted(table.name)} WHERE {row_filter(clock, [within])}"
+            f"SELECT {' + 0, '.join(ends)} + 0, UNIX_TIMESTAMP() FROM {quoted(table.name)} "
+            f"WHERE {row_filter(time_column, [within])}"
         )
         if oldest is None or newest is None:
             return [within]
@@ -363,10 +364,10 @@ class MySQLSource:
 
     def _canonical(self, table: SourceTable, kinds: Kinds) -> list[tuple[str, str]]:
         """The columns that a fingerprint can hold, each with its text in SQL."""
-        clock = _time(table, kinds)
+        time_column = _time(table, kinds)
         found = []
         for name, landed in table.types.items():
-            seconds = clock.seconds if table.is_event_time(name) else None
+            seconds = time_column.seconds if table.is_event_time(name) else None
             if text := canonical(*kinds[table.source_name(name)], landed, seconds=seconds):
                 found.append((name, text))
         return found
@@ -407,9 +408,9 @@ def _time(table: SourceTable, kinds: Kinds) -> TimeColumn:
 
 def _output(table: SourceTable, kinds: Kinds, name: str) -> str:
     """A column as it is asked for; the event time as epoch seconds."""
-    clock = _time(table, kinds)
-    if table.is_event_time(name) and clock.seconds != clock.column:
-        return f"{clock.seconds} AS {quoted(name)}"
+    time_column = _time(table, kinds)
+    if table.is_event_time(name) and time_column.seconds != time_column.column:
+        return f"{time_column.seconds} AS {quoted(name)}"
     return output(*kinds[table.source_name(name)], name)
 
 

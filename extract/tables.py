@@ -28,7 +28,7 @@ from macros.periods import parse_period
 
 WHOLE_NUMBERS = ("BIGINT", "INTEGER", "SMALLINT")
 
-EXTRACTED = ("uni_tracking_info", "ecs_order_info", "uni_tracking_spath")
+EXTRACTED = tuple(mart.table for mart in marts())
 """The tables of tables.yaml, the anchor first."""
 
 
@@ -64,6 +64,11 @@ class Table:
     def compared(self) -> list[str]:
         """The columns in which a row that comes agrees with one that is held: of a scan its key, otherwise all."""
         return list(self.columns) if self.mart.one_row_per_order else scan_key()
+
+    @property
+    def compared_of_order(self) -> list[str]:
+        """The same of two rows of one order."""
+        return [name for name in self.compared if name != "order_id"]
 
     @property
     def key_and_time(self) -> list[str]:
@@ -150,7 +155,7 @@ def load_config(project: Path = PROJECT, settings: Path | None = None) -> Extrac
     """Reads both files and the variables of config.yaml; one ConfigurationError names every mistake in them."""
     mistakes: list[str] = []
     columns = _read_columns(project / "external_models.yaml", mistakes)
-    content = _read_settings(settings or project / "extract" / "tables.yaml", mistakes)
+    content = _read_tables_file(settings or project / "extract" / "tables.yaml", mistakes)
     history_start = _read_history_start(project, mistakes)
     if content is None or mistakes:
         raise ConfigurationError(f"The extract configuration is wrong; nothing was read. {'; '.join(mistakes)}.")
@@ -178,7 +183,7 @@ def project_variables(project: Path = PROJECT) -> dict[str, Any]:
 
 def _table(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> Table:
     by_id = entry.cursor == "id"
-    mart = mart_of(f"order_tracking.mart_{name}")
+    mart = mart_of(name)
     names = {column.lower(): source for column, source in entry.columns.items()}
     return Table(
         name=name,
@@ -199,7 +204,7 @@ def _table(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> Table:
 
 def _unknown_names(name: str, entry: _Entry, columns: dict[str, exp.DataType]) -> list[str]:
     """What tables.yaml gives a name of the source for, and is not listed, or has one already."""
-    event_time = mart_of(f"order_tracking.mart_{name}").event_time
+    event_time = mart_of(name).event_time
     where = f"tables.yaml: tables.{name}.columns"
     given = {column.lower(): source for column, source in entry.columns.items()}
     unknown = [
@@ -222,7 +227,7 @@ def _read_history_start(project: Path, mistakes: list[str]) -> str:
     return ""
 
 
-def _read_settings(file: Path, mistakes: list[str]) -> _File | None:
+def _read_tables_file(file: Path, mistakes: list[str]) -> _File | None:
     try:
         return _File.model_validate(_read_yaml(file))
     except _Unreadable as error:

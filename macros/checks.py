@@ -8,12 +8,11 @@ from sqlmesh import macro
 from macros.details import ACCEPTED, VALUES
 from macros.history import history_view
 from macros.marts import EXCEPTIONS, NUMBER_USED_AGAIN, marts, scan_key
-from macros.periods import QUARTER_HOUR, half_open
+from macros.periods import half_open, settled_before
 from macros.sql import columns_of, query_from_template, sql_from_template, timestamp, union_all
 
 CHECKED = ("check_name", "table_name", "order_id", "detail")
 EVERY_CHECK = "every check"
-GRACE_SECONDS = 2 * QUARTER_HOUR
 TURN_SECONDS = 28 * 86400
 
 
@@ -29,13 +28,12 @@ def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
         >>> grace_cutoff(evaluator).sql("redshift")
         "CAST('2025-09-01 23:45:00' AS TIMESTAMP)"
     """
-    return timestamp(settled_before(evaluator))
+    return timestamp(grace_cutoff_seconds(evaluator))
 
 
-def settled_before(evaluator) -> int:  # type: ignore[no-untyped-def]
+def grace_cutoff_seconds(evaluator) -> int:  # type: ignore[no-untyped-def]
     """The moment of `grace_cutoff`, epoch seconds."""
-    now = int(evaluator.locals["execution_dt"].timestamp())
-    return now // QUARTER_HOUR * QUARTER_HOUR - GRACE_SECONDS
+    return settled_before(int(evaluator.locals["execution_dt"].timestamp()))
 
 
 @macro()
@@ -51,7 +49,7 @@ def raw_begins(evaluator):  # type: ignore[no-untyped-def]
         >>> raw_begins(evaluator).sql("redshift")
         "CAST('2025-07-23 23:45:00' AS TIMESTAMP)"
     """
-    return timestamp(settled_before(evaluator) - (int(evaluator.var("raw_retention_days")) + 5) * 86400)
+    return timestamp(grace_cutoff_seconds(evaluator) - (int(evaluator.var("raw_retention_days")) + 5) * 86400)
 
 
 def unjudged_orders(evaluator):  # type: ignore[no-untyped-def]
@@ -145,7 +143,7 @@ def held_keys(evaluator):  # type: ignore[no-untyped-def]
     """
     queries = []
     for mart in marts():
-        source = exp.Literal.string(mart.raw.split(".")[-1].removesuffix("_raw"))
+        source = exp.Literal.string(mart.table)
         key = [exp.column(name) if not mart.one_row_per_order else exp.null() for name in scan_key()[1:]]
         columns = [
             exp.cast(source, "VARCHAR(127)").as_("table_name"),

@@ -1,4 +1,7 @@
-"""What is due: a frozen object, filled in three stages, and the queries for it. The anchor rule stands here, too."""
+"""What retention must know: a frozen object, filled in three stages, and the queries that fill it.
+
+The anchor rule stands here, too: `due_metadata`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ RETURNED = "order_tracking_returned_orders"
 DEPARTED = "order_tracking_departed_orders"
 """period, order_id, update_time: what uti archived since the interval's start, and of this batch; its last status."""
 
-DUE_ROWS = "order_tracking_due_rows"
+DUE_METADATA = "order_tracking_due_rows"
 """period, last_status and the mart's columns: metadata that must leave now."""
 
 
@@ -158,9 +161,9 @@ def asked_orders(evaluation: Evaluation) -> exp.Query:
     return exp.union(batch_orders(evaluation), left_behind)
 
 
-def orders_asked_for(evaluation: Evaluation) -> exp.Query:
+def range_of_asked_orders(evaluation: Evaluation) -> exp.Query:
     """The lowest and the highest number of the orders that history is asked for."""
-    asked = question("orders", oldest="MIN(asked.order_id)", newest="MAX(asked.order_id)", rows="COUNT(*)")
+    asked = question("orders", oldest="MIN(asked.order_id)", newest="MAX(asked.order_id)")
     return asked.from_(asked_orders(evaluation).subquery("asked"))
 
 
@@ -175,10 +178,9 @@ def is_asked_for(found: WithCutoff, alias: str) -> exp.Expr:
     return exp.and_(order >= lowest, order.copy() <= highest)
 
 
-def batch_begins(evaluation: Evaluation) -> exp.Query:
-    """The oldest and newest event time of this batch, and its rows."""
-    time = exp.column(evaluation.mart.event_time)
-    asked = question("batch", oldest=exp.func("MIN", time), newest=exp.func("MAX", time), rows="COUNT(*)")
+def oldest_of_batch(evaluation: Evaluation) -> exp.Query:
+    """The oldest event time of this batch."""
+    asked = question("batch", oldest=exp.func("MIN", exp.column(evaluation.mart.event_time)))
     return asked.from_(table_node(evaluation.mart.raw)).where(landed_within(evaluation.start, evaluation.end))
 
 
@@ -195,10 +197,10 @@ def returned_orders(found: WithCutoff) -> exp.Query:
 
 
 def returned_by_period(found: WithCutoff) -> exp.Query | None:
-    """The half-years of the orders that came back, and how many."""
+    """The half-years whose history holds the orders that came back."""
     if not found.periods or not found.mart.one_row_per_order:
         return None
-    asked = question("returned", period="period", rows="COUNT(*)")
+    asked = question("returned", period="period")
     return asked.from_(returned_orders(found).subquery("returned")).group_by("period")
 
 
@@ -229,10 +231,10 @@ def open_unrouted(evaluation: Evaluation) -> exp.Query:
 
 def forgettable_rows(found: WithCutoff) -> exp.Query:
     """How many raw rows may be forgotten."""
-    return question("raw", rows="COUNT(*)").from_(table_node(found.mart.raw).as_("raw")).where(forgettable(found))
+    return question("raw", rows="COUNT(*)").from_(table_node(found.mart.raw).as_("raw")).where(is_forgettable(found))
 
 
-def forgettable(found: WithCutoff) -> exp.Expr:
+def is_forgettable(found: WithCutoff) -> exp.Expr:
     """A row of `raw` is past the raw retention, of `RAW_DAYS_AT_LEAST` at least, and landed before this interval.
 
     By whole days, so that one cycle a day forgets. A row whose event time lies inside the raw retention stays (it was
@@ -370,8 +372,8 @@ def without_later_metadata(found: WithCutoff) -> exp.Expr:
         AND :later AND due.add_time > earlier.first_created
         """,
         {
-            "due": scratch(found, DUE_ROWS),
-            "earlier": sql_from_template(earlier, {"history": history, "leaving": scratch(found, DUE_ROWS)}),
+            "due": scratch(found, DUE_METADATA),
+            "earlier": sql_from_template(earlier, {"history": history, "leaving": scratch(found, DUE_METADATA)}),
         },
         later=created_later(exp.column("add_time", "due"), exp.column("last_status", "due")),
     )
@@ -380,12 +382,12 @@ def without_later_metadata(found: WithCutoff) -> exp.Expr:
 def later_metadata(found: WithCutoff) -> exp.Query:
     """How much of the gathered metadata was created later than the last status of its number."""
     later = created_later(exp.column("add_time"), exp.column("last_status"))
-    return question("later", rows="COUNT(*)").from_(table_node(scratch(found, DUE_ROWS))).where(later)
+    return question("later", rows="COUNT(*)").from_(table_node(scratch(found, DUE_METADATA))).where(later)
 
 
 def due_metadata_by_period(found: WithCutoff) -> exp.Query:
     """The metadata gathered, by half-year."""
-    return due_of(exp.select("period", "add_time AS event_time").from_(table_node(scratch(found, DUE_ROWS))))
+    return due_of(exp.select("period", "add_time AS event_time").from_(table_node(scratch(found, DUE_METADATA))))
 
 
 def periods_with_copies(found: WithCutoff, first: int) -> exp.Query:
@@ -397,7 +399,7 @@ def periods_with_copies(found: WithCutoff, first: int) -> exp.Query:
         """,
         {
             "history": every_period(found.mart.alias, found.periods, ["order_id", "add_time"]),
-            "due": scratch(found, DUE_ROWS),
+            "due": scratch(found, DUE_METADATA),
         },
         first=first,
     )

@@ -6,12 +6,13 @@ import typing as t
 from dataclasses import dataclass
 
 RAW_SCHEMA = "order_tracking_raw"
+MART_SCHEMA = "order_tracking"
 HISTORY_SCHEMA = "order_tracking_history"
 EXCEPTIONS = f"{HISTORY_SCHEMA}.order_tracking_exceptions"
 CHECK_LOG = f"{HISTORY_SCHEMA}.check_log"
-UTI = "order_tracking.mart_uni_tracking_info"
-ECS = "order_tracking.mart_ecs_order_info"
-UTS = "order_tracking.mart_uni_tracking_spath"
+UTI = f"{MART_SCHEMA}.mart_uni_tracking_info"
+ECS = f"{MART_SCHEMA}.mart_ecs_order_info"
+UTS = f"{MART_SCHEMA}.mart_uni_tracking_spath"
 
 NUMBER_USED_AGAIN = "history holds another order under this number: its tracking number or its metadata differ"
 """What an exception says of it, whoever finds it: the mart at once, or the daily check."""
@@ -22,6 +23,7 @@ class Mart:
     """A mart and its rules. (No properties: SQLMesh stores the class with the models that use it.)
 
     alias: uti, ecs or uts; names its history tables
+    table: what the source, the logs and extract/tables.yaml call its table
     name, raw: the mart's table, and the raw table that feeds it
     event_time: its column of epoch seconds that says when something happened
     one_row_per_order: the newest version of an order counts; otherwise rows are events that never change
@@ -31,6 +33,7 @@ class Mart:
     """
 
     alias: str
+    table: str
     name: str
     raw: str
     event_time: str
@@ -45,6 +48,7 @@ def marts() -> tuple[Mart, ...]:
     return (
         Mart(
             alias="uti",
+            table="uni_tracking_info",
             name=UTI,
             raw=f"{RAW_SCHEMA}.uni_tracking_info_raw",
             event_time="update_time",
@@ -55,6 +59,7 @@ def marts() -> tuple[Mart, ...]:
         ),
         Mart(
             alias="ecs",
+            table="ecs_order_info",
             name=ECS,
             raw=f"{RAW_SCHEMA}.ecs_order_info_raw",
             event_time="add_time",
@@ -65,6 +70,7 @@ def marts() -> tuple[Mart, ...]:
         ),
         Mart(
             alias="uts",
+            table="uni_tracking_spath",
             name=UTS,
             raw=f"{RAW_SCHEMA}.uni_tracking_spath_raw",
             event_time="pathtime",
@@ -82,13 +88,13 @@ def anchor() -> Mart:
 
 
 def mart_of(name: str) -> Mart:
-    """The mart with this alias or name; KeyError where there is none.
+    """The mart with this alias, source's table or name; KeyError where there is none.
 
     Example:
-        >>> mart_of("ecs").event_time, mart_of(UTS).alias
-        ('add_time', 'uts')
+        >>> mart_of("ecs").event_time, mart_of(UTS).alias, mart_of("uni_tracking_info").alias
+        ('add_time', 'uts', 'uti')
     """
-    return {**{mart.alias: mart for mart in marts()}, **{mart.name: mart for mart in marts()}}[name]
+    return {known: mart for mart in marts() for known in (mart.alias, mart.table, mart.name)}[name]
 
 
 def scan_key() -> list[str]:

@@ -9,6 +9,25 @@ QUARTER_HOUR = 900
 """From one cycle to the next, in seconds."""
 
 
+GRACE_SECONDS = 2 * QUARTER_HOUR
+"""So long what landed may take to reach its place: two cycles, one of which may have failed."""
+
+
+def quarter_hour_of(moment: int) -> int:
+    """When the quarter-hour began that a moment falls in; epoch seconds.
+
+    Example:
+        >>> quarter_hour_of(1799)
+        900
+    """
+    return moment // QUARTER_HOUR * QUARTER_HOUR
+
+
+def settled_before(now: int) -> int:
+    """What landed before this moment has had two cycles to reach its place; epoch seconds."""
+    return quarter_hour_of(now) - GRACE_SECONDS
+
+
 def epoch(year: int, month: int, day: int = 1) -> int:
     """Epoch seconds of midnight UTC on that day."""
     return calendar.timegm((year, month, day, 0, 0, 0))

@@ -17,14 +17,13 @@ from sqlmesh.utils.errors import SQLMeshError
 
 from macros.due import (
     DEPARTED,
-    DUE_ROWS,
+    DUE_METADATA,
     RETURNED,
     Due,
     Evaluation,
     Retention,
     WithCutoff,
     aged_by_period,
-    batch_begins,
     departed_orders,
     due_metadata,
     due_metadata_by_period,
@@ -32,9 +31,10 @@ from macros.due import (
     later_metadata,
     newest_archived,
     newest_status,
+    oldest_of_batch,
     open_unrouted,
-    orders_asked_for,
     periods_with_copies,
+    range_of_asked_orders,
     returned_by_period,
     returned_orders,
     scratch,
@@ -121,14 +121,14 @@ def read_retention(
         raw_retention_days=raw_retention_days,
         leaving_before=leaving_before,
     )
-    found = with_cutoff_and_orders(evaluation, engine, retention_months, reference)
+    found = read_cutoff(evaluation, engine, retention_months, reference)
     follows = mart.follows_anchor and bool(found.periods)
     if follows:
         gather(engine, found, DEPARTED, departed_orders(found))
-        gather(engine, found, DUE_ROWS, due_metadata(found))
+        gather(engine, found, DUE_METADATA, due_metadata(found))
     answers = ask(
         engine,
-        batch_begins(found),
+        oldest_of_batch(found),
         returned_by_period(found),
         None if mart.follows_anchor else aged_by_period(found),
         due_metadata_by_period(found) if follows else None,
@@ -136,7 +136,7 @@ def read_retention(
         open_unrouted(found),
         forgettable_rows(found),
     )
-    if number(answers, "later"):
+    if rows_counted(answers, "later"):
         execute(engine, [without_later_metadata(found)])
         answers["due"] = ask(engine, due_metadata_by_period(found)).get("due", [])
     due = due_by_period(answers.get("due", []))
@@ -153,12 +153,12 @@ def read_retention(
         due=due,
         copy_periods=tuple(sorted(str(period) for (period,) in copies)),
         batch_begins=min((int(first) for _, first, *_ in answers["batch"] if first is not None), default=0),
-        unrouted_is_open=number(answers, "unrouted") > 0,
-        forgettable=number(answers, "raw"),
+        unrouted_is_open=rows_counted(answers, "unrouted") > 0,
+        forgettable=rows_counted(answers, "raw"),
     )
 
 
-def with_cutoff_and_orders(evaluation: Evaluation, engine: t.Any, months: int, reference: int | None) -> WithCutoff:
+def read_cutoff(evaluation: Evaluation, engine: t.Any, months: int, reference: int | None) -> WithCutoff:
     """The moment from which age is counted, for marts and raw, the cutoff, and the orders that history is asked for.
 
     Age is counted from LEAST(MAX(update_time), end of the interval): one future-dated row must not archive the mart.
@@ -174,7 +174,7 @@ def with_cutoff_and_orders(evaluation: Evaluation, engine: t.Any, months: int, r
     earliest = months_before(lately, months)
     answers = ask(
         engine,
-        orders_asked_for(evaluation) if evaluation.mart.one_row_per_order else None,
+        range_of_asked_orders(evaluation) if evaluation.mart.one_row_per_order else None,
         newest_status(evaluation, lately) if reference is None else None,
         newest_archived(evaluation, earliest, lately) if reference is None else None,
     )
@@ -237,7 +237,7 @@ def lowest_and_highest(answers: dict[str, list[t.Any]], subject: str) -> tuple[i
     return next(((int(row[1]), int(row[2])) for row in answers.get(subject, []) if row[1] is not None), None)
 
 
-def number(answers: dict[str, list[t.Any]], subject: str) -> int:
+def rows_counted(answers: dict[str, list[t.Any]], subject: str) -> int:
     """The rows that were counted of a subject; 0 where it was not asked for."""
     return sum(int(rows) for *_, rows in answers.get(subject, []))
 

@@ -11,7 +11,17 @@ import typing as t
 
 from sqlglot import exp
 
-from macros.due import DEPARTED, DUE_ROWS, RETURNED, Due, Retention, active_orders, forgettable, scratch, temporary
+from macros.due import (
+    DEPARTED,
+    DUE_METADATA,
+    RETURNED,
+    Due,
+    Retention,
+    active_orders,
+    is_forgettable,
+    scratch,
+    temporary,
+)
 from macros.exceptions import record_exceptions
 from macros.history import history_table
 from macros.marts import NUMBER_USED_AGAIN
@@ -183,7 +193,7 @@ def due_rows(found: Retention, due: Due) -> exp.Query:
     columns = columns_of(found.columns, "mart")
     if found.mart.follows_anchor:
         of_period = exp.column("period", "mart").eq(exp.Literal.string(due.period))
-        return exp.select(*columns).from_(table_node(scratch(found, DUE_ROWS)).as_("mart")).where(of_period)
+        return exp.select(*columns).from_(table_node(scratch(found, DUE_METADATA)).as_("mart")).where(of_period)
     return exp.select(*columns).from_(table_node(found.table).as_("mart")).where(in_range(found, due, "mart"))
 
 
@@ -311,5 +321,5 @@ def forget_raw(found: Retention) -> list[exp.Expr]:
     if not found.forgettable:
         return []
     return [
-        sql_from_template("DELETE FROM raw WHERE :forgettable", {"raw": found.mart.raw}, forgettable=forgettable(found))
+        sql_from_template("DELETE FROM raw WHERE :forgotten", {"raw": found.mart.raw}, forgotten=is_forgettable(found))
     ]

@@ -16,7 +16,7 @@ MODEL (
   )
 );
 
-WITH newest_first AS (
+WITH ranked AS (
   SELECT
     uti.order_id,
     uti.tno,
@@ -29,7 +29,7 @@ WITH newest_first AS (
     ROW_NUMBER() OVER (
       PARTITION BY uti.order_id, ecs.partner_id
       ORDER BY uts.pathtime DESC, uts.traceseq DESC, uts.code DESC
-    ) AS position
+    ) AS recency_rank
   FROM order_tracking.mart_uni_tracking_info AS uti
   LEFT JOIN order_tracking.mart_ecs_order_info AS ecs
     ON ecs.order_id = uti.order_id
@@ -37,15 +37,15 @@ WITH newest_first AS (
     ON uts.order_id = uti.order_id
 )
 SELECT
-  @typed_columns(uti, newest_first, order_id, tno),
-  @typed_columns(ecs, newest_first, partner_id),
-  @typed_columns(uti, newest_first, status),
-  @typed_columns(ecs, newest_first, add_time),
+  @typed_columns(uti, ranked, order_id, tno),
+  @typed_columns(ecs, ranked, partner_id),
+  @typed_columns(uti, ranked, status),
+  @typed_columns(ecs, ranked, add_time),
   'epoch'::TIMESTAMP + add_time * INTERVAL '1 SECOND' AS created_at, /* add_time as a timestamp, UTC */
-  @typed_columns(uti, newest_first, update_time),
+  @typed_columns(uti, ranked, update_time),
   'epoch'::TIMESTAMP + update_time * INTERVAL '1 SECOND' AS updated_at, /* update_time as a timestamp, UTC */
   code AS last_scan_code, /* What the newest scan says */
   pathtime AS last_scan_time /* When that was, epoch seconds UTC */
-FROM newest_first
+FROM ranked
 WHERE
-  position = 1
+  recency_rank = 1

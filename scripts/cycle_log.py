@@ -191,7 +191,7 @@ def enter(warehouse: Warehouse, row: dict[str, Any]) -> None:
     newest = [
         sql_from_template("MAX(CASE WHEN table_name = :name THEN watermark END)", {}, name=name) for name in EXTRACTED
     ]
-    columns = [*row, *(f"newest_{mart_of(f'order_tracking.mart_{name}').alias}" for name in EXTRACTED)]
+    columns = [*row, *(f"newest_{mart_of(name).alias}" for name in EXTRACTED)]
     warehouse.execute(
         sql_from_template(
             "INSERT INTO cycle_log (:target) SELECT :row FROM extract_log",

@@ -56,11 +56,11 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
                 SELECT :columns, :stamp FROM (
                   SELECT archived.*, ROW_NUMBER() OVER (
                     PARTITION BY archived.order_id ORDER BY archived.add_time DESC, archived.landed_at DESC
-                  ) AS newest_first
+                  ) AS recency_rank
                   FROM archived WHERE archived.order_id IN (:orders)
                 ) AS newest
                 LEFT JOIN already ON already.order_id = newest.order_id AND already.landed_at = :stamp
-                WHERE newest.newest_first = 1 AND already.order_id IS NULL
+                WHERE newest.recency_rank = 1 AND already.order_id IS NULL
                 """,
                 {"raw": table.raw, "already": table.raw, "archived": history_view("ecs")},
                 target=[exp.to_identifier(name) for name in names],

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, Clock
+from extract.clock import Clock
 from extract.errors import ConfigurationError, CycleFailed, WarehouseError
 from extract.ownership import project_models
 from extract.settings import PROJECT
 from extract.warehouse import Warehouse
+from macros.periods import quarter_hour_of
 
 
 def production_stands(environment: Any) -> bool:
@@ -48,7 +49,7 @@ def refuse_half_a_plan(environment: Any) -> None:
 def refuse_behind_the_marts(reached: Iterable[dt.datetime], clock: Clock) -> None:
     """ConfigurationError where a plan or a cycle has brought the marts further than what would land now."""
     furthest = max(reached)
-    if furthest.timestamp() <= clock.now() // QUARTER_HOUR * QUARTER_HOUR:
+    if furthest.timestamp() <= quarter_hour_of(clock.now()):
         return
     raise ConfigurationError(
         f"It is {clock.now_utc():%Y-%m-%d %H:%M} UTC by --at or by this machine's clock, but a plan or a cycle has "

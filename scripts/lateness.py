@@ -2,7 +2,7 @@
 
 A row is late if it is older than the newest row that had landed before: a cycle sees it only if the buffer reaches back
 to it (extract/jobs.py, `window_start`). What the buffer misses a reconcile finds. A first load and a refresh land old
-rows that were never late; the extracts' log tells them apart. Raw keeps 35 days, so that is what is known.
+rows that were never late; the extracts' log tells them apart. What raw still holds is what is known.
 """
 
 from __future__ import annotations
@@ -17,19 +17,16 @@ from extract.clock import RECONCILE_DAYS, epoch_of, moment_of
 from extract.compare import MISSING
 from extract.ensure_tables import EXTRACT_LOG, UNEQUAL_HOURS
 from extract.errors import ConfigurationError, WarehouseError
-from extract.tables import ExtractConfig, Table
+from extract.tables import ExtractConfig, Table, project_variables
 from extract.warehouse import Warehouse, stands
 from macros.sql import sql_from_template, timestamp
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-KNOWN_FOR = 36 * DAY
-"""So far back the log is asked: a day more than raw keeps."""
-
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 REACH = RECONCILE_DAYS * DAY
 
-STEPS = (0, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 7 * DAY, REACH)
+CLASS_ENDS = (0, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 7 * DAY, REACH)
 """Classes of lateness, by their ends."""
 
 BUFFERS = tuple(minutes * MINUTE for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 720, 1440))
@@ -116,7 +113,7 @@ class LatenessReport:
     """What is set."""
     tables: tuple[Arrivals, ...]
     reconciles: int
-    """How many ended well: without one nobody knows what the buffer misses."""
+    """On so many days one ended well, for every table: without one nobody knows what the buffer misses."""
     choices: tuple[Choice, ...]
     recommended: int | None
     """Seconds; None if too little is known."""
@@ -131,9 +128,11 @@ def read_lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> Late
 
     Raises ConfigurationError if nothing is known yet.
     """
+    # A day more than raw keeps: it forgets whole days.
+    since = now - (int(project_variables()["raw_retention_days"]) + 1) * DAY
     try:
-        tables = tuple(_arrivals(warehouse, table, now) for table in config.tables)
-        first, reconciles = _known(warehouse, now)
+        tables = tuple(_arrivals(warehouse, table, since, now) for table in config.tables)
+        first, reconciles = _known(warehouse, since, now)
     except WarehouseError as error:
         if stands(warehouse, EXTRACT_LOG):
             raise
@@ -144,29 +143,32 @@ def read_lateness(warehouse: Warehouse, config: ExtractConfig, now: int) -> Late
 
 
 NOTHING_KNOWN = (
-    "Nothing is known of how late rows arrive: after the first load no cycle has landed a row within the last 35 days. "
+    "Nothing is known of how late rows arrive: after the first load no cycle has landed a row that raw still holds. "
     "Run cycles for a day, then ask again."
 )
 
 
-def _known(warehouse: Warehouse, now: int) -> tuple[int | None, int]:
-    """When the first cycle that is known landed something, and how many reconciles ended well since."""
+def _known(warehouse: Warehouse, since: int, now: int) -> tuple[int | None, int]:
+    """When the first cycle that is known ended, and on how many days a reconcile ended well for every table."""
     ((first, reconciles),) = warehouse.fetchall(
         sql_from_template(
             """
-            SELECT MIN(CASE WHEN kind = 'extract' THEN finished_at END),
-              COUNT(DISTINCT CASE WHEN kind = 'reconcile' THEN finished_at END)
-            FROM log WHERE error IS NULL AND finished_at > :since AND finished_at <= :now
+            SELECT MIN(of_table.first_extract), MIN(of_table.reconciled_days) FROM (
+              SELECT table_name, MIN(CASE WHEN kind = 'extract' THEN finished_at END) AS first_extract,
+                COUNT(DISTINCT CASE WHEN kind = 'reconcile' THEN CAST(finished_at AS DATE) END) AS reconciled_days
+              FROM log WHERE error IS NULL AND finished_at > :since AND finished_at <= :now
+              GROUP BY table_name
+            ) AS of_table
             """,
             {"log": EXTRACT_LOG},
-            since=timestamp(now - KNOWN_FOR),
+            since=timestamp(since),
             now=timestamp(now),
         )
     )
-    return (None if first is None else epoch_of(first)), int(reconciles)
+    return (None if first is None else epoch_of(first)), int(reconciles or 0)
 
 
-def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
+def _arrivals(warehouse: Warehouse, table: Table, since: int, now: int) -> Arrivals:
     log = warehouse.fetchall(
         sql_from_template(
             """
@@ -176,7 +178,7 @@ def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
             """,
             {"log": EXTRACT_LOG},
             name=table.name,
-            since=timestamp(now - KNOWN_FOR),
+            since=timestamp(since),
             now=timestamp(now),
         )
     )
@@ -208,7 +210,7 @@ def _arrivals(warehouse: Warehouse, table: Table, now: int) -> Arrivals:
             """,
             {"landed": table.raw, "log": EXTRACT_LOG},
             name=table.name,
-            since=timestamp(now - KNOWN_FOR),
+            since=timestamp(since),
             now=timestamp(now),
         )
     )
@@ -337,16 +339,16 @@ def percentile(values: Counter[int], percent: float) -> int:
     return value
 
 
-def steps(report: LatenessReport) -> list[int]:
+def class_ends(report: LatenessReport) -> list[int]:
     """The ends of the classes, seconds: the buffer ends one, too."""
-    return sorted({*STEPS, report.buffer_seconds})
+    return sorted({*CLASS_ENDS, report.buffer_seconds})
 
 
-def by_step(values: Counter[int], ends: Sequence[int]) -> list[int]:
+def by_class(values: Counter[int], ends: Sequence[int]) -> list[int]:
     """Rows by class of lateness: one class up to each of the ends, and one beyond the last.
 
     Example:
-        >>> by_step(Counter({0: 5, 60: 2, 61: 1}), [0, 60])
+        >>> by_class(Counter({0: 5, 60: 2, 61: 1}), [0, 60])
         [5, 2, 1]
     """
     counts = [0] * (len(ends) + 1)

@@ -14,13 +14,12 @@ from types import SimpleNamespace
 
 from sqlglot import exp
 
-from extract.clock import QUARTER_HOUR
 from extract.extract_log import landed_in_all, stamp_literal
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
-from macros.checks import GRACE_SECONDS
 from macros.due import half_year
 from macros.history import history_view
+from macros.periods import settled_before
 from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
 from macros.suspects import range_starts, reach
 from macros.versions import identical, older
@@ -123,7 +122,7 @@ def _table_ledger(warehouse: Warehouse, table: Table, landed: int, rejected: int
         for name_of_period, rows in warehouse.fetchall(query):
             setattr(_of(ledger, name_of_period), place, int(rows))
     reached = _reached(warehouse, table)
-    settled = now // QUARTER_HOUR * QUARTER_HOUR - GRACE_SECONDS
+    settled = settled_before(now)
     engine = SimpleNamespace(fetchall=warehouse.fetchall, dialect="redshift" if warehouse.is_redshift else "duckdb")
     starts = range_starts(table.mart.name, engine)
     for start, end in zip([None, *starts], [*starts, None], strict=True):
@@ -157,7 +156,7 @@ def _reached(warehouse: Warehouse, table: Table) -> exp.Expr:
 
 def _in_both(warehouse: Warehouse, table: Table) -> int:
     """Rows of the mart whose identical copy history holds. What is newer than all of history need not be looked at."""
-    names = [name for name in table.compared if name != "order_id"]
+    names = table.compared_of_order
     keys = [*names, "landed_at"] if table.mart.one_row_per_order else names
     query = """
         SELECT COUNT(*) FROM mart
@@ -182,7 +181,7 @@ def _whereabouts(table: Table, reached: exp.Expr, settled: int, in_range: exp.Ex
 
     A version of an order is superseded where mart or history holds a newer one.
     """
-    names = [name for name in table.compared if name != "order_id"]
+    names = table.compared_of_order
     keys = ["landed_at", *names] if table.mart.one_row_per_order else names
     ages = list(dict.fromkeys([table.time, "landed_at", *names]))
     columns = ["order_id", *ages]

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from extract.clock import QUARTER_HOUR
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
+from macros.periods import QUARTER_HOUR
 from macros.sql import sql_from_template, timestamp
 from scripts.alerts import Alert, alert_urls, remembered, send_alerts
 from scripts.cycle import Cycle

@@ -90,14 +90,14 @@ class OpenLine:
         return max(self.count, *(example.rows for example in self.examples))
 
     @property
-    def told_examples(self) -> str:
+    def examples_text(self) -> str:
         """The examples in words."""
         return ", ".join(filter(None, map(_example, self.examples))) + (", …" if self.count > EXAMPLES else "")
 
     @property
     def sentence(self) -> str:
         """The line for an alert or a warning."""
-        examples = self.told_examples
+        examples = self.examples_text
         table = self.table_name.split(".")[-1]
         return f"{self.check_name}: {self.topic}: {self.rows:,} in {table}" + (f" ({examples})" if examples else "")
 

@@ -14,7 +14,7 @@ from extract.held import places_of
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Warehouse
 from macros.history import history_view
-from macros.marts import HISTORY_SCHEMA, RAW_SCHEMA, UTI
+from macros.marts import HISTORY_SCHEMA, MART_SCHEMA, RAW_SCHEMA, UTI
 from macros.sql import table_node, union_all
 from macros.versions import CREATION_TOLERANCE
 from scripts.open_exceptions import OpenException, open_exceptions
@@ -101,7 +101,7 @@ def _as_number(text: str) -> list[int]:
 def _orders_of_marks(warehouse: Warehouse, texts: Sequence[str]) -> dict[str, list[int]]:
     """Tracking number -> the orders that have it or had it."""
     found: dict[str, list[int]] = {}
-    standing = warehouse.columns_of_schemas([UTI.split(".")[0], HISTORY_SCHEMA])
+    standing = warehouse.columns_of_schemas([MART_SCHEMA, HISTORY_SCHEMA])
     places = [
         exp.select("tno", "order_id").from_(table_node(name)).where(exp.column("tno").isin(*texts))
         for name in (UTI, history_view("uti"))
@@ -119,7 +119,7 @@ def _read(warehouse: Warehouse, config: ExtractConfig, wanted: Sequence[int]) ->
         "ecs": {number: order.metadata for number, order in orders.items()},
         "uts": {number: order.scans for number, order in orders.items()},
     }
-    standing = warehouse.columns_of_schemas([UTI.split(".")[0], HISTORY_SCHEMA])
+    standing = warehouse.columns_of_schemas([MART_SCHEMA, HISTORY_SCHEMA])
     for table in config.tables:
         rows = _rows(warehouse, table, wanted, standing)
         for row in sorted(rows, key=lambda row: _in_time(row, table)):

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, utc
+from extract.clock import utc
 from extract.tables import project_variables
 from macros.due import Retention
 from macros.marts import anchor, marts
+from macros.periods import QUARTER_HOUR, quarter_hour_of
 from macros.retention import read_retention
 from macros.steps import steps_by_name
 from scripts.reading import nothing_yet
@@ -37,7 +38,7 @@ def planned_retention(context: Any, now: int) -> Iterator[PlannedRetention]:
     variables = project_variables()
     engine = context.engine_adapter
     tables = {mart.alias: planned[mart.name].table_name() for mart in marts()}
-    end = now // QUARTER_HOUR * QUARTER_HOUR
+    end = quarter_hour_of(now)
     cutoff = 0
     for mart in marts():
         snapshot = planned[mart.name]

@@ -54,7 +54,7 @@ def checked_warehouse(gateway: str, config: ExtractConfig, clock: Clock, *, asks
     _refuse_without_file(gateway)
     asks = asks and gateway != "local"
     with nullcontext() if asks else run_lock(gateway), closing(open_warehouse(gateway)) as warehouse:
-        refuse_unchecked(warehouse)
+        refuse_before_first_plan(warehouse)
         if not asks:
             warn(ensure_tables(warehouse, config, clock.now()))
         yield warehouse
@@ -66,7 +66,7 @@ def warn(warnings: Iterable[str]) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-def refuse_unchecked(warehouse: Warehouse) -> None:
+def refuse_before_first_plan(warehouse: Warehouse) -> None:
     """Raises ConfigurationError where there are no marts, which the first cycle makes."""
     if not stands(warehouse, UTI):
         raise nothing_yet("This warehouse has no marts yet")

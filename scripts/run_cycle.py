@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, Clock, utc
+from extract.clock import Clock, utc
 from extract.compare import unequal_lines
 from extract.ensure_tables import ensure_tables, look_before_plan
 from extract.errors import CycleFailed, ExtractFailed, LockHeld, SourceError, WarehouseError, in_words, with_first
@@ -25,6 +25,7 @@ from extract.settings import PROJECT, configured_source, share_warehouse_file, w
 from extract.source import Source, open_source
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import Warehouse, open_warehouse
+from macros.periods import QUARTER_HOUR, quarter_hour_of
 from scripts.cycle import Cycle, Phase, Report, unheard
 from scripts.cycle_console import CycleConsole
 from scripts.cycle_log import CycleEntry
@@ -72,6 +73,7 @@ def run_cycle(
     entry, news = CycleEntry(cycle), CycleNews(cycle)
     with _at_its_end(
         partial(_write_page, cycle, clock),
+        partial(_warn_if_slow, cycle),
         news.send,
         entry.keep,
         partial(_write_page_of_failure, cycle, clock),
@@ -118,7 +120,11 @@ def _write_page(cycle: Cycle, clock: Clock, error: BaseException | None) -> None
             warnings = write_page_at(place, cycle.gateway, clock)
             phase.summary = "not written" if warnings else place
         cycle.warnings += warnings
-    if (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
+
+
+def _warn_if_slow(cycle: Cycle, error: BaseException | None) -> None:
+    """Of a cycle that ended well and took much of its 15 minutes; its page counts."""
+    if error is None and (share := cycle.seconds / QUARTER_HOUR) > WARNED_SHARE:
         longest = max(cycle.phases, key=lambda phase: phase.seconds)
         cycle.warnings.append(
             f"this cycle took {share:.0%} of the 15 minutes, {longest.name} {longest.seconds:.0f} s of it "
@@ -326,7 +332,7 @@ def _reached(work: _Work) -> list[dt.datetime]:
 
 def _first_plan(work: _Work) -> None:
     """Makes the empty marts, as of one quarter-hour ago: what is landed next is then an ordinary batch."""
-    before = work.clock.now() // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR
+    before = quarter_hour_of(work.clock.now()) - QUARTER_HOUR
     try:
         work.context.plan(
             execution_time=utc(before),

@@ -12,8 +12,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, epoch_of, utc
+from extract.clock import epoch_of, utc
 from extract.extract_log import Seen
+from macros.periods import QUARTER_HOUR, quarter_hour_of
 from scripts.cycle_console import CycleConsole
 
 DAY = 86_400
@@ -115,5 +116,5 @@ def first_day(seen: Mapping[str, Seen], now: int) -> str:
         return given
     stamps = [epoch_of(each.first_stamp) + 1 for each in seen.values() if each.first_stamp]  # the second before its end
     moments = [*stamps, *(epoch_of(each.first_finished) for each in seen.values() if each.first_finished)] or [now]
-    begin = min(moments) // QUARTER_HOUR * QUARTER_HOUR - QUARTER_HOUR - DAY
+    begin = quarter_hour_of(min(moments)) - QUARTER_HOUR - DAY
     return f"{utc(begin):%Y-%m-%d}"

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from extract.clock import QUARTER_HOUR, Clock, epoch_of, moment_of
+from extract.clock import Clock, epoch_of, moment_of
 from extract.ensure_tables import CYCLE_LOG, EXTRACT_LOG
 from extract.errors import WarehouseError
-from extract.freshness import Lateness, lateness
+from extract.freshness import Freshness, freshness
 from extract.tables import EXTRACTED, ExtractConfig
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
-from macros.periods import period_bounds, period_of
+from macros.periods import QUARTER_HOUR, period_bounds, period_of
 from macros.sql import sql_from_template, timestamp
 from scripts.cycle_log import (
     DONE,
@@ -48,7 +48,7 @@ class Status:
     """How things stand at a moment. Times are UTC, without a zone."""
 
     at: dt.datetime
-    tables: dict[str, Lateness | None]
+    tables: dict[str, Freshness | None]
     """How old each table's newest row is, and may be; None if nothing is known of it."""
     day: list[LoggedCycle]
     """The cycles of the last 24 hours, the oldest first."""
@@ -115,7 +115,7 @@ def read_status(
 
 def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept: Sequence[dict[str, Any]]) -> Status:
     at = moment_of(clock.now())
-    late = {each.table: each for each in lateness(warehouse, config, clock.now())}
+    late = {each.table: each for each in freshness(warehouse, config, clock.now())}
     checked_at, findings = last_checks(warehouse, clock.now())
     first, last_done = first_and_last_done(warehouse, at)
     cycles = logged_cycles(warehouse, min(at - DAY, last_done or at), at, kept)

@@ -76,11 +76,11 @@ def list_open(
     from extract.clock import Clock
     from scripts.exceptions import refuse_unknown_check
     from scripts.open_exceptions import accepted_lines, last_checks, open_exceptions, open_lines
-    from scripts.reading import refuse_unchecked, warehouse_to_read
+    from scripts.reading import refuse_before_first_plan, warehouse_to_read
 
     clock = Clock(at)
     with warehouse_to_read(gateway) as warehouse:
-        refuse_unchecked(warehouse)
+        refuse_before_first_plan(warehouse)
         lines = open_lines(warehouse, check)
         known = accepted_lines(warehouse, check) if accepted else []
         if check and not lines and not known:
@@ -265,7 +265,7 @@ def of_lines(lines: Sequence[OpenLine], limit: int, checked_at: dt.datetime | No
                 minute(line.first_seen_at),
                 line.table_name,
                 line.topic,
-                line.told_examples or None,
+                line.examples_text or None,
             )
             for line in shown
         ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.display import answer, in_time, json_text, table
+from scripts.display import answer, in_time, json_text, plural, table
 from scripts.options import EXIT_CODES, at_option, chosen_gateway, gateway_option
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def command(as_json: bool, gateway: str | None, at: dt.datetime | None) -> None:
     A row is late if it is older than the newest row that had landed before it. A cycle reads again what the buffer
     reaches back to (buffer_minutes in extract/tables.yaml); the nightly reconcile finds what is later.
 
-    Changes nothing, and takes no lock. It reads the raw tables of the last 35 days once.
+    Changes nothing, and takes no lock. It reads the raw tables once, so it knows as many days as they keep.
 
     \b
     Example:
@@ -75,11 +75,11 @@ def as_text(report: LatenessReport) -> str:
 
 def _drawing(report: LatenessReport) -> list[str]:
     """Rows by how late they were, a column a table; a bar grows with the logarithm of its rows."""
-    from scripts.lateness import REACH, by_step, steps
+    from scripts.lateness import REACH, by_class, class_ends
 
-    ends = steps(report)
+    ends = class_ends(report)
     marks = {report.buffer_seconds: "  < the buffer ends", REACH: "  < the reconcile ends"}
-    counts = [by_step(each.behind, ends) for each in report.tables]
+    counts = [by_class(each.behind, ends) for each in report.tables]
     longest = math.log10(max(max(each) for each in counts) + 1)
     lines = ["Rows by how late they were (a bar grows with the logarithm)", f"{'':10}" + _heads(report)]
     for number, end in enumerate([*ends, None]):
@@ -101,7 +101,7 @@ def _choices(report: LatenessReport) -> str:
     from macros.marts import mart_of
 
     names = list(report.choices[0].left)
-    aliases = [mart_of(f"order_tracking.mart_{name}").alias for name in names]  # whole names fit no terminal
+    aliases = [mart_of(name).alias for name in names]  # whole names fit no terminal
     header = ("MINUTES", "READ AGAIN A CYCLE", *(f"LEFT OF {alias}" for alias in aliases), "")
     rows = []
     for choice in report.choices:
@@ -119,7 +119,7 @@ def _remarks(report: LatenessReport) -> list[str]:
     """What the buffer does today, what the reconcile brought, and what lies beyond both."""
     remarks = [f"buffer     {_of_buffer(each)}" for each in report.tables]
     found = ", ".join(f"{each.table} {each.reconciled.total():,}" for each in report.tables)
-    remarks.append(f"reconcile  {report.reconciles:,} ended well and brought: {found}")
+    remarks.append(f"reconcile  ended well on {plural(report.reconciles, 'day')} and brought: {found}")
     by_hand = sum(each.by_hand for each in report.tables)
     missing = sum(each.missing for each in report.tables)
     remarks += [
@@ -142,9 +142,9 @@ def _of_buffer(each: Arrivals) -> str:
 
 def as_data(report: LatenessReport) -> dict[str, Any]:
     """The same for a machine. Spans are seconds; classes of lateness are named by their end."""
-    from scripts.lateness import PERCENTILES, by_step, percentile, steps
+    from scripts.lateness import PERCENTILES, by_class, class_ends, percentile
 
-    ends = steps(report)
+    ends = class_ends(report)
     return {
         "at": f"{report.at:%Y-%m-%dT%H:%M:%SZ}",
         "days": round(report.days, 2),
@@ -157,7 +157,7 @@ def as_data(report: LatenessReport) -> dict[str, Any]:
                 "table": each.table,
                 "rows": each.rows,
                 "age_seconds": {f"{p:g}": percentile(each.ages, p) if each.ages else None for p in (*PERCENTILES, 100)},
-                "late_rows": dict(zip([*map(str, ends), "later"], by_step(each.behind, ends), strict=True)),
+                "late_rows": dict(zip([*map(str, ends), "later"], by_class(each.behind, ends), strict=True)),
                 "caught_by_buffer": sum(rows for late, rows in each.late.items() if late),
                 "brought_by_reconcile": each.reconciled.total(),
                 "brought_by_hand": each.by_hand,

@@ -20,7 +20,8 @@ def command(dry_run: bool, gateway: str | None, at: dt.datetime | None) -> None:
     Retention itself runs in each cycle, behind each mart's insert. This counts as if the cycle at --at (default: now)
     brought a status of that moment, from which ages are counted; other rows that it will land are not counted.
 
-    Changes nothing: it reads, and makes temporary tables.
+    Changes no row: it reads, and makes temporary tables. On DuckDB it takes the lock, and makes what raw and history
+    lack of tables and columns, as a cycle does.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ import vl_convert
 
 from macros.marts import marts
 from scripts.cycle_log import LoggedCycle
-from scripts.page.facts import Findings, Late, Moved
+from scripts.page.facts import Late, Moved, OpenFindings
 from scripts.page.lineage import Lineage
 from scripts.page.row_counts import Living
 
@@ -136,7 +136,7 @@ def rows_by_half_year(living: Sequence[Living]) -> alt.Chart:
     )
 
 
-def findings_by_day(findings: Sequence[Findings], days: Sequence[dt.date]) -> alt.Chart:
+def findings_by_day(findings: Sequence[OpenFindings], days: Sequence[dt.date]) -> alt.Chart:
     """Open findings at the end of each day, stacked by check."""
     rows = [{"day": f"{each.day:%d %b}", "check": each.check, "open": each.open} for each in findings]
     return (

@@ -10,7 +10,6 @@ from typing import Any
 from extract.clock import epoch_of
 from extract.ensure_tables import CYCLE_LOG
 from extract.extract_log import landed_in_all
-from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS, marts
 from macros.sql import sql_from_template, timestamp
@@ -43,7 +42,7 @@ class Late:
 
 
 @dataclass(frozen=True)
-class Findings:
+class OpenFindings:
     """How many findings of a check were open at the end of a day, or at the page's moment."""
 
     day: dt.date
@@ -52,7 +51,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Landed:
+class LandedInAll:
     """All rows of a table that ever landed, and those that could not."""
 
     table: str
@@ -69,8 +68,8 @@ class Facts:
     late: list[Late]
     living: list[Living] | None
     """None where the warehouse does not tell this user how many rows its tables have."""
-    landed: list[Landed]
-    findings: list[Findings]
+    landed: list[LandedInAll]
+    findings: list[OpenFindings]
 
 
 def read_facts(warehouse: Warehouse, status: Status) -> Facts:
@@ -81,7 +80,7 @@ def read_facts(warehouse: Warehouse, status: Status) -> Facts:
         moved=_moved(warehouse, status.at),
         late=_late(warehouse, status.at),
         living=living_rows(warehouse),
-        landed=[Landed(mart.alias, *known[name]) for mart, name in zip(marts(), EXTRACTED, strict=True)],
+        landed=[LandedInAll(mart.alias, *known[mart.table]) for mart in marts()],
         findings=_findings(warehouse, status.at),
     )
 
@@ -126,7 +125,7 @@ def _late(warehouse: Warehouse, at: dt.datetime) -> list[Late]:
     return [Late(hour, table, round(minutes, 1)) for (hour, table), minutes in sorted(worst.items())]
 
 
-def _findings(warehouse: Warehouse, at: dt.datetime) -> list[Findings]:
+def _findings(warehouse: Warehouse, at: dt.datetime) -> list[OpenFindings]:
     """What was open at the end of each day, by check; a check is listed on the days on which something was."""
     rows = warehouse.fetchall(
         sql_from_template(
@@ -147,7 +146,7 @@ def _findings(warehouse: Warehouse, at: dt.datetime) -> list[Findings]:
         for check, opened, closed, count in rows:
             if opened <= day and (closed is None or closed > day):
                 found[day, check] += count
-    return [Findings(day, check, count) for (day, check), count in sorted(found.items())]
+    return [OpenFindings(day, check, count) for (day, check), count in sorted(found.items())]
 
 
 def _first_day(at: dt.datetime) -> dt.datetime:

@@ -17,10 +17,9 @@ from sqlglot.tokens import Token, TokenType
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig
 from macros.history import history_view
-from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, RAW_SCHEMA, anchor, mart_of
+from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, MART_SCHEMA, RAW_SCHEMA, anchor, mart_of
 
-MARTS_SCHEMA = anchor().name.split(".")[0]
-CHECKS = f"{MARTS_SCHEMA}.consistency_failures"
+CHECKS = f"{MART_SCHEMA}.consistency_failures"
 """The model that runs all checks; what they read it reads."""
 
 WRITTEN_BY = {"keep_exceptions": (EXCEPTIONS, CHECK_LOG)}
@@ -83,5 +82,5 @@ def _of_models(folder: Path) -> Iterator[tuple[str, str]]:
 def _names(tokens: Sequence[Token]) -> Iterator[str]:
     """Every schema.name of the project. Comments are no tokens."""
     for schema, dot, name in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if dot.token_type == TokenType.DOT and schema.text in (RAW_SCHEMA, MARTS_SCHEMA, HISTORY_SCHEMA):
+        if dot.token_type == TokenType.DOT and schema.text in (RAW_SCHEMA, MART_SCHEMA, HISTORY_SCHEMA):
             yield f"{schema.text}.{name.text}"

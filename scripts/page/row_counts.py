@@ -12,7 +12,7 @@ from extract.errors import WarehouseError
 from extract.ownership import production_names
 from extract.warehouse import Warehouse
 from macros.history import history_period, history_table
-from macros.marts import HISTORY_SCHEMA, Mart, marts
+from macros.marts import HISTORY_SCHEMA, MART_SCHEMA, Mart, marts
 from macros.sql import table_node, union_all
 
 IN_MART = "mart"
@@ -65,7 +65,7 @@ def _counted(warehouse: Warehouse) -> dict[tuple[str, str], int]:
 
 def _tables(warehouse: Warehouse, mart: Mart) -> Iterator[tuple[str, str]]:
     """Place -> table or view."""
-    names = warehouse.columns_of_schemas([HISTORY_SCHEMA, mart.name.split(".")[0]])
+    names = warehouse.columns_of_schemas([HISTORY_SCHEMA, MART_SCHEMA])
     if mart.name in names:
         yield IN_MART, mart.name
     for period in standing_periods(names, mart.alias):

@@ -206,7 +206,7 @@ def findings(facts: Facts) -> list[Section]:
                 line.table_name.split(".")[-1],
                 line.rows,
                 moment(line.first_seen_at),
-                cut(line.told_examples, CELL),
+                cut(line.examples_text, CELL),
             )
             for line in lines[:LINES]
         ),

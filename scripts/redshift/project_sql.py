@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlglot import exp
 
-from extract.clock import QUARTER_HOUR
 from extract.errors import WarehouseError, in_words
 from extract.ownership import production_names
 from extract.settings import PROJECT
 from extract.tables import load_config, project_variables
 from macros.exceptions import close_cleared_exceptions, log_checks, record_exceptions
 from macros.marts import UTI, identity, mart_of, marts
+from macros.periods import QUARTER_HOUR
 from macros.retention import read_retention
 from macros.sql import execute
 from macros.steps import steps_by_name

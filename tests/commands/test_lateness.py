@@ -116,7 +116,7 @@ def test_the_screen_says_what_to_set_and_where_the_buffer_ends(
 
 def test_nothing_known_yet_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert lateness_command(["--at", f"{moment(START):%Y-%m-%dT%H:%M:%S}"]) == 2
-    assert "no cycle has landed a row within the last 35 days" in capsys.readouterr().err
+    assert "no cycle has landed a row that raw still holds" in capsys.readouterr().err
     world.warehouse_file.unlink()
     assert lateness_command([]) == 2
     assert "There is no warehouse file" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from sqlglot import parse_one
 
 from extract.clock import Clock
 from extract.errors import ConfigurationError, ExtractFailed, SourceError, TooLong, WarehouseError
-from extract.freshness import lateness
+from extract.freshness import freshness
 from extract.run import TableRun, extract
 from extract.settings import PROJECT
 from extract.source import open_source
@@ -116,7 +116,7 @@ def test_what_all_tables_failed_of_is_said_once(world: World, monkeypatch: pytes
 
 def told_as_silent(world: World, now: int) -> list[str]:
     with closing(DuckDBWarehouse.open(world.warehouse_file)) as warehouse:
-        return [each.table for each in lateness(warehouse, load_config(), now) if each.stale]
+        return [each.table for each in freshness(warehouse, load_config(), now) if each.stale]
 
 
 def test_a_day_without_cycles_and_a_future_dated_row_lose_nothing(world: World) -> None:

@@ -62,7 +62,7 @@ def project(tmp_path: Path) -> Path:
     return copy
 
 
-STATUS = "@typed_columns(uti, newest_first, status),"
+STATUS = "@typed_columns(uti, ranked, status),"
 
 
 def edit(project: Path, model: str, old: str, new: str) -> None:

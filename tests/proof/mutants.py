@@ -403,7 +403,7 @@ MUTANTS = (
     Mutant(
         "stamp_is_now",
         "extract/clock.py",
-        "return now // QUARTER_HOUR * QUARTER_HOUR - 1",
+        "return quarter_hour_of(now) - 1",
         "return now",
         "rows are stamped into an interval that is still open",
     ),
