@@ -26,6 +26,7 @@ from macros.sql import sql_from_template, timestamp
 class Landed:
     """What landings did: rows by what became of them, and how far they have seen.
 
+    newly_rejected: those of the rejected rows that no landing before has set aside
     newest: the newest event time of a row that could be loaded and is not dated after the source's clock
     highest_id: the highest id that was read
     """
@@ -36,6 +37,7 @@ class Landed:
     bytes: int
     newest: int | None = None
     highest_id: int | None = None
+    newly_rejected: int = 0
 
     def __add__(self, other: Landed) -> Landed:
         return Landed(
@@ -45,6 +47,7 @@ class Landed:
             self.bytes + other.bytes,
             max((value for value in (self.newest, other.newest) if value is not None), default=None),
             max((value for value in (self.highest_id, other.highest_id) if value is not None), default=None),
+            self.newly_rejected + other.newly_rejected,
         )
 
 
@@ -196,5 +199,5 @@ def refuse_to_run_ahead(clock: Clock, of_source: int | None) -> None:
     raise ConfigurationError(
         f"This machine's clock says {clock.now_utc():%Y-%m-%d %H:%M} UTC, the source's "
         f"{utc(of_source):%Y-%m-%d %H:%M} UTC; nothing was read. Set the clock that is "
-        "wrong; until then a command works with --at and the right time."
+        "wrong; until then a command works with --at and the right time (docs/recovery.md, 'A clock was ahead')."
     )

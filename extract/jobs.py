@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from extract.errors import TooLong
 from extract.extract_log import Seen, load_begun
-from extract.reconcile import HOUR, Part, hours_that_differ, parts_of, warehouse_figures
-from extract.settle import remembered
+from extract.reconcile import HOUR, STATEMENT_ROWS, Part, hours_that_differ, parts_of, warehouse_figures
+from extract.settle import remembered, with_rejected_rows
 from extract.source import Source, TimeRange
 from extract.source_reads import Figures
 from extract.tables import ExtractConfig, Table
@@ -34,7 +34,7 @@ class Job:
     orders: Sequence[int] | None = None
     moves_watermark: bool = True
     stamp_before: dt.datetime | None = None
-    """The stamp of the last rows of the table that landed before this run."""
+    """The stamp of the last rows of the table that landed, or were rejected, before this run."""
     moves_id: bool = False
     """Once all is landed no row with a lower id is left, but for those that an extract by time misses as well."""
     most_id: int | None = None
@@ -129,7 +129,8 @@ class Jobs:
         """The hours that differ, in parts: for what may be long. A refresh reads every hour, and so does what comes
         before `seen_until`, as an ordinary window would: a status can change within its second.
 
-        A reconcile compares the content too, and leaves out what it could not make equal before.
+        A reconcile compares the content too, and leaves out what it could not make equal before; but it tries rejected
+        rows again, of the newest hours that one statement holds.
         """
         reconciles = kind == "reconcile"
         content = self.source.content_columns(table.source) if reconciles else []
@@ -138,10 +139,24 @@ class Jobs:
         differ = hours_that_differ(counts, held)
         known = remembered(self.warehouse, table) if reconciles else {}
         hours = {hour: counts[hour].rows for hour, more in differ.items() if hour in counts and known.get(hour) != more}
+        if reconciles:
+            again = with_rejected_rows(self.warehouse, table) & differ.keys() & counts.keys()
+            hours |= _newest({hour: counts[hour].rows for hour in again}, STATEMENT_ROWS)
         hours |= {hour: counts[hour].rows for hour in counts if hour * HOUR <= seen_until}
         chunk_rows = self.config.chunk_rows or self.warehouse.chunk_rows
         parts = parts_of(hours, STATEMENT_CHUNKS * chunk_rows)
         return Job(table, kind, parts, since, moves_watermark=moves_watermark, counted=counts)
+
+
+def _newest(hours: Mapping[int, int], most_rows: int) -> dict[int, int]:
+    """Of the hours (hour -> rows) the newest that have at most so many rows together."""
+    taken = {}
+    for hour in sorted(hours, reverse=True):
+        most_rows -= hours[hour]
+        if most_rows < 0:
+            break
+        taken[hour] = hours[hour]
+    return taken
 
 
 def window_start(watermark: int, source_clock: int, buffer_seconds: int) -> int:

@@ -30,7 +30,7 @@ class Reading:
 
     kind: what the rows were read for: extract, reconcile, since or refresh
     seconds: how long the reading took
-    stamp_before: the stamp of the last rows that landed in an earlier run
+    stamp_before: the stamp of the last rows that landed, or were rejected, in an earlier run
     before: what earlier chunks of the same run did
     moves_watermark: everything between the last watermark and what was read, here and before, has landed
     moves_id: so has everything up to the highest id that was read
@@ -96,13 +96,13 @@ def _land(
 ) -> tuple[Landed, dict[str, Any]]:
     """Writes a table's rows inside a transaction; gives what was done, and its entry for the log."""
     table, stamp = reading.table, next_stamp(moment.now, reading.stamp_before)
-    if survey.rejected:
-        _reject(warehouse, table, staged, stamp)
+    newly_rejected = _reject(warehouse, table, staged, stamp) if survey.rejected else 0
     landed = 0
     if survey.first is not None and survey.last is not None:
         reaches_back = survey.first < moment.raw_floor
         landed = warehouse.execute(_landing(warehouse, table, staged, stamp, survey.first, survey.last, reaches_back))
-    result = Landed(staged.rows, landed, survey.rejected, staged.bytes, survey.newest, survey.highest_id)
+    read = staged.rows, landed, survey.rejected, staged.bytes
+    result = Landed(*read, survey.newest, survey.highest_id, newly_rejected)
     seen = reading.before + result
     if reading.ids_anew and reading.moves_id:
         forget_ids(warehouse, table)
@@ -168,10 +168,10 @@ def _survey(warehouse: Warehouse, staged: Sequence[tuple[Table, Staged]], moment
     ]
 
 
-def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> None:
+def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.datetime) -> int:
     """Keeps each row that cannot be loaded, once, as text, with the reason, and when the source showed it last.
 
-    So a row that was mended at the source and broken again in the same way counts again.
+    So a row that was mended at the source and broken again in the same way counts again. Returns how many are new.
     """
     tables: dict[str, str | exp.Expr] = {"rejected_rows": REJECTED_ROWS, "staged": staged.table}
     named = {"name": table.name, "stamp": stamp_literal(stamp)}
@@ -182,7 +182,7 @@ def _reject(warehouse: Warehouse, table: Table, staged: Staged, stamp: dt.dateti
           AND rejected_rows.rejected_at < :stamp
     """
     warehouse.execute(sql_from_template(seen_again, tables, **named))
-    warehouse.execute(
+    return warehouse.execute(
         sql_from_template(
             f"""
             INSERT INTO rejected_rows (table_name, order_id, reason, payload, rejected_at)

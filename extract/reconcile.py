@@ -16,12 +16,15 @@ from extract.source import TimeRange
 from extract.source_reads import SECONDS_PER_HOUR as HOUR
 from extract.source_reads import Figures, halved
 from extract.tables import Table
+from extract.values import YEAR_2100
 from extract.warehouse import Warehouse
 from macros.sql import sql_from_template
 
 NONE = Figures(0, 0, 0)
 STATEMENT_ROWS = 2_000_000
 """What is read by the hour comes in statements of at most about so many rows: none may be long on the source."""
+STATEMENT_RANGES = 500
+"""Nor may one have more ranges: hours that lie scattered would make it longer than the source takes."""
 MOST_HALVINGS = 6
 """So often a part that takes too long is halved; a source that is slower still has another fault."""
 
@@ -57,20 +60,23 @@ def difference(source: Figures, warehouse: Figures) -> Figures:
 def parts_of(hours: Mapping[int, int], most_rows: int) -> list[Part]:
     """The hours (hour -> rows in the source) as ranges, gathered to parts of at most about so many rows.
 
-    No part has more than `STATEMENT_ROWS`, because each is read in one statement. The last part also reads the rows
-    that have no place in time.
+    No part has more than `STATEMENT_ROWS` and `STATEMENT_RANGES`, because each is read in one statement. Nothing lands
+    that is dated after 2100, so what lies between such hours need not be left out: times in milliseconds would make a
+    range of every row. The last part also reads the rows that have no place in time.
     """
     most_rows = min(most_rows, STATEMENT_ROWS)
     parts: list[Part] = []
     ranges: list[TimeRange] = []
     rows = 0
     for hour, count in sorted(hours.items()):
-        if ranges and rows + count > most_rows:
-            parts.append(Part(ranges, rows))
-            ranges, rows = [], 0
         start, end = hour * HOUR, (hour + 1) * HOUR
-        if ranges and ranges[-1].end == start:
-            ranges[-1] = TimeRange(ranges[-1].start, end)
+        before = ranges[-1] if ranges else TimeRange(None)
+        joins = before.end == start or (before.start or 0) >= YEAR_2100
+        if ranges and (rows + count > most_rows or (len(ranges) == STATEMENT_RANGES and not joins)):
+            parts.append(Part(ranges, rows))
+            ranges, rows, joins = [], 0, False
+        if joins:
+            ranges[-1] = TimeRange(before.start, end)
         else:
             ranges.append(TimeRange(start, end))
         rows += count

@@ -89,27 +89,34 @@ def extract(
 
     Raises SourceError before anything is read when a table or a column is missing, or a table is empty that was not,
     ConfigurationError when the clock cannot be right, ExtractFailed when a table was not landed whole; the other tables
-    are.
+    are. The error's notes are the warnings that there were until then.
     """
     selected = config.select(tables)
     source.check([table.source for table in selected])
     of_source = source.clock()
     refuse_to_run_ahead(clock, of_source)  # before tables are made for half-years far ahead
     warnings: list[str] = []
-    if seen is None:
-        warnings = ensure_tables(warehouse, config, clock.now())
-        seen = log_state(warehouse)
-    refuse_to_go_back(seen, clock.now())
-    if not allow_empty:
-        refuse_emptied(source, [table for table in selected if seen[table.name].watermark is not None])
-    with warehouse.little_memory():
-        started = clock.now()
-        source_clock = min(started, of_source or started)
-        jobs = Jobs(source, warehouse, config, source_clock)
-        worker = _Worker(jobs, clock, started, progress)
-        work = [jobs.of(table, seen[table.name], since, kind, orders) for table in selected]
-        work[0].warnings.extend(warnings)
-        return worker.run(work)
+    work: list[Job] = []
+    try:
+        if seen is None:
+            warnings = ensure_tables(warehouse, config, clock.now())
+            seen = log_state(warehouse)
+        refuse_to_go_back(seen, clock.now())
+        if not allow_empty:
+            refuse_emptied(source, [table for table in selected if seen[table.name].watermark is not None])
+        with warehouse.little_memory():
+            started = clock.now()
+            source_clock = min(started, of_source or started)
+            jobs = Jobs(source, warehouse, config, source_clock)
+            worker = _Worker(jobs, clock, started, progress)
+            for table in selected:
+                work.append(jobs.of(table, seen[table.name], since, kind, orders))
+            work[0].warnings.extend(warnings)
+            return worker.run(work)
+    except BaseException as error:  # some are given only once
+        for warning in dict.fromkeys([*warnings, *(each for job in work for each in job.warnings)]):
+            error.add_note(warning)
+        raise
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,12 @@ class S3Parts:
             for start in range(0, len(addresses), 1000):
                 bucket = _bucket_and_key(sent.prefix)[0]
                 keys = [{"Key": _bucket_and_key(address)[1]} for address in addresses[start : start + 1000]]
-                self._client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+                answer = self._client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+                if stay := answer.get("Errors"):  # S3 answers 200 all the same
+                    words = f"{len(stay)} of them, the first with {stay[0].get('Code')} ({stay[0].get('Message')})"
+                    _log_files_that_stay(sent, words)
         except _s3_errors() as error:
-            logging.getLogger(__name__).warning("Files under %s could not be removed: %s", sent.prefix, in_words(error))
+            _log_files_that_stay(sent, in_words(error))
 
     def _put(self, address: str, file: Any) -> None:
         bucket, key = _bucket_and_key(address)
@@ -104,6 +107,10 @@ class S3Parts:
                     f"{address} cannot be written: {in_words(error)}. Nothing of this table was landed. Check "
                     "REDSHIFT_S3_PREFIX and that this process may write and delete there, then run again."
                 ) from error
+
+
+def _log_files_that_stay(sent: Sent, why: str) -> None:
+    logging.getLogger(__name__).warning("Files under %s could not be removed: %s", sent.prefix, why)
 
 
 def put_object(address: str, data: bytes, content_type: str, settings: RedshiftSettings | None) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jinja2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from sqlglot import exp
@@ -110,6 +110,13 @@ class _Entry(BaseModel):
     id_column: str | None = None
     id_overlap: int = Field(default=10_000, ge=0)
     cursor: Literal["time", "id"] = "time"
+
+    @model_validator(mode="after")
+    def _only_a_cursor_has_an_id(self) -> Self:
+        given = sorted({"id_column", "id_overlap"} & self.model_fields_set)
+        if given and self.cursor != "id":
+            raise ValueError(f"{' and '.join(given)} do nothing without cursor: id; write it, or leave them out")
+        return self
 
     @field_validator("cursor")
     @classmethod

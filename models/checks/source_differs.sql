@@ -17,7 +17,7 @@ WITH counted AS (
     MAX(unequal.examples) AS examples
   FROM order_tracking_raw.unequal_hours AS unequal
   WHERE
-    unequal.reason <> ''
+    NOT unequal.reason IN ('', 'rows that cannot be loaded')
   GROUP BY
     unequal.table_name,
     unequal.reason

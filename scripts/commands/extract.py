@@ -79,6 +79,7 @@ def extract_tables(
     from extract.tables import load_config
     from extract.warehouse import open_warehouse
     from scripts.progress import table_progress
+    from scripts.reading import warn
 
     config = load_config()
     config.select(tables)
@@ -89,18 +90,22 @@ def extract_tables(
         closing(open_warehouse(gateway)) as warehouse,
         table_progress() as progress,
     ):
-        runs = extract(
-            opened,
-            warehouse,
-            config,
-            Clock(at),
-            tables=tables,
-            since=None if since is None else Clock(since).now(),
-            kind=kind,
-            orders=orders,
-            progress=progress,
-            allow_empty=allow_empty,
-        )
+        try:
+            runs = extract(
+                opened,
+                warehouse,
+                config,
+                Clock(at),
+                tables=tables,
+                since=None if since is None else Clock(since).now(),
+                kind=kind,
+                orders=orders,
+                progress=progress,
+                allow_empty=allow_empty,
+            )
+        except BaseException as error:
+            warn(getattr(error, "__notes__", []))
+            raise
         stale = stale_lines(warehouse, config, Clock(at).now())
     header = ["table", "seconds", "rows read", "landed", "rejected"]
     landed: list[list[object]] = [

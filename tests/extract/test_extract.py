@@ -30,6 +30,7 @@ from extract.warehouse import open_warehouse
 from extract.warehouse_duckdb import DuckDBWarehouse, failed
 from scripts.cli import main
 from tests.conftest import START
+from tests.support.commands import extract as extract_command
 from tests.support.world import DAY, HOUR, MINUTE, World, moment
 
 RAW = "order_tracking_raw"
@@ -805,6 +806,37 @@ def test_mistakes_in_the_configuration_are_all_named_at_once(tmp_path: Path) -> 
         "tables.uni_tracking_info is missing",
     ):
         assert part in str(error.value)
+
+
+def test_an_id_that_nothing_goes_by_is_a_mistake(tmp_path: Path) -> None:
+    """Who names it believes that scans are read by it."""
+    settings = tmp_path / "tables.yaml"
+    ours = (PROJECT / "extract" / "tables.yaml").read_text()
+    settings.write_text(ours.replace("time: pathTime", "time: pathTime\n    id_column: id\n    id_overlap: 5"))
+    with pytest.raises(ConfigurationError, match="id_column and id_overlap do nothing without cursor: id"):
+        load_config(settings=settings)
+
+
+def test_a_warning_that_comes_once_is_told_also_where_the_extract_fails(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A history table that was dropped stands again after the first command, and the next one does not miss it."""
+    world.order(1, START)
+    world.cycle()
+    world.execute("DROP TABLE order_tracking_history.hist_uti_2024_h2")
+    world.source("DELETE FROM uni_tracking_info")
+    arguments = ["--source", world.source_url, "--at", "2025-09-01T00:31:00"]
+    capsys.readouterr()
+    assert extract_command(arguments) == 1
+    assert "warning: order_tracking_history.hist_uti_2024_h2 was dropped by somebody" in capsys.readouterr().err
+    world.execute("DROP TABLE order_tracking_history.hist_uti_2024_h2")
+    with (
+        pytest.raises(SourceError) as failed,
+        closing(open_source(world.source_url)) as source,
+        closing(open_warehouse("local")) as warehouse,
+    ):
+        extract(source, warehouse, load_config(), Clock(moment(START + 46 * MINUTE)))
+    assert "was dropped by somebody" in failed.value.__notes__[0]
 
 
 def test_a_table_whose_rows_change_is_not_read_by_id(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.stub import Stubber
 from sqlglot import parse_one
 
 from extract import lock_postgres
@@ -30,7 +31,7 @@ from extract.errors import ConfigurationError, ExtractFailed, LockHeld, Warehous
 from extract.lock import assert_lock_held, run_lock
 from extract.run import TableRun
 from extract.run import extract as run_extract
-from extract.s3_parts import S3Parts
+from extract.s3_parts import S3Parts, Sent
 from extract.settings import PROJECT, RedshiftSettings
 from extract.source import open_source
 from extract.tables import load_config
@@ -317,6 +318,20 @@ def send_one_file(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, **settings: s
     batch = pa.record_batch({"order_id": pa.array([1, 2])})
     assert parts.send("s3://landing/extract/one", batch.schema, [batch]).rows == 2
     return pauses
+
+
+def test_files_that_may_not_be_deleted_are_told_to_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S3 answers 200, and lists them. (moto deletes whatever it is asked to: the answer is botocore's stub's.)"""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    parts = S3Parts(RedshiftSettings.from_environment(S3_SETTINGS))
+    refused = {"Errors": [{"Key": "extract/one/0.parquet", "Code": "AccessDenied", "Message": "no right to delete"}]}
+    with Stubber(parts._client) as s3:
+        s3.add_response("delete_objects", refused)
+        parts.remove(Sent("s3://landing/extract/one", 1, [{"url": "s3://landing/extract/one/0.parquet"}]))
+    (record,) = caplog.records
+    assert "s3://landing/extract/one" in record.getMessage() and "AccessDenied" in record.getMessage()
 
 
 def test_a_file_that_s3_turns_away_is_sent_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
