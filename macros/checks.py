@@ -15,6 +15,9 @@ CHECKED = ("check_name", "table_name", "order_id", "detail")
 EVERY_CHECK = "every check"
 TURN_SECONDS = 28 * 86400
 
+WITHOUT_TIME = ("is zero or negative", "is beyond the year 2100")
+"""What is said of an event time (extract/values.py) that lies where every extract looks."""
+
 
 @macro()
 def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
@@ -155,6 +158,29 @@ def held_keys(evaluator):  # type: ignore[no-untyped-def]
 
 
 @macro()
+def is_without_time(evaluator, rejected: exp.Column):  # type: ignore[no-untyped-def]
+    """The row's event time is zero or negative, or beyond the year 2100: every extract by time reads it.
+
+    Of a time that is NULL that is not known: a DATETIME of a day that is none has a place in time, and no value.
+
+    Example:
+        >>> from sqlglot import exp
+        >>> from sqlmesh.core.macros import MacroEvaluator
+        >>> is_without_time(MacroEvaluator("redshift"), exp.column("r")).sql("redshift")[:75]
+        "((r.table_name = 'uni_tracking_info' AND r.reason LIKE 'update_time is zero"
+    """
+    table, reason = exp.column("table_name", rejected.name), exp.column("reason", rejected.name)
+    faults = [
+        exp.and_(
+            table.eq(exp.Literal.string(mart.table)), reason.like(exp.Literal.string(f"{mart.event_time} {fault}%"))
+        )
+        for mart in marts()
+        for fault in WITHOUT_TIME
+    ]
+    return exp.paren(exp.or_(*map(exp.paren, faults)))
+
+
+@macro()
 def is_same_scan(evaluator, rejected: exp.Column, good: exp.Column):  # type: ignore[no-untyped-def]
     """The scan aliased `good` has the key that the rejected row shows; what made it rejected need not be the same.
 
@@ -184,15 +210,26 @@ def is_same_scan(evaluator, rejected: exp.Column, good: exp.Column):  # type: ig
 
 
 @macro()
-def number_used_again(evaluator):  # type: ignore[no-untyped-def]
+def number_used_again(evaluator, last_status: exp.Expr):  # type: ignore[no-untyped-def]
     """What is said of an order whose number an archived order had: the same words as when its mart finds it.
 
     Example:
+        >>> from sqlglot import exp
         >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> number_used_again(MacroEvaluator("redshift")).sql("redshift")[:46]
+        >>> number_used_again(MacroEvaluator("redshift"), exp.column("a")).sql("redshift")[:46]
         "CAST('history holds another order under this n"
     """
-    return exp.cast(exp.Literal.string(NUMBER_USED_AGAIN), "VARCHAR(4096)")
+    return used_again(last_status)
+
+
+def used_again(last_status: exp.Expr) -> exp.Expr:
+    """The detail of `order_number_reused`, with the archived order's last status: each further order is another one."""
+    return sql_from_template(
+        f"CAST(:topic || '{VALUES}its last status of ' || CAST(:moment AS VARCHAR(19)) || ')' AS VARCHAR(4096))",
+        {},
+        topic=NUMBER_USED_AGAIN,
+        moment=sql_from_template("'epoch'::TIMESTAMP + :seconds * INTERVAL '1 SECOND'", {}, seconds=last_status),
+    )
 
 
 @macro()

@@ -11,6 +11,7 @@ import typing as t
 
 from sqlglot import exp
 
+from macros.checks import used_again
 from macros.due import (
     DEPARTED,
     DUE_METADATA,
@@ -24,7 +25,6 @@ from macros.due import (
 )
 from macros.exceptions import record_exceptions
 from macros.history import history_table
-from macros.marts import NUMBER_USED_AGAIN
 from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
 from macros.versions import another_order, created_later, identical, older, same
 
@@ -153,20 +153,25 @@ def reused_numbers(found: Retention) -> exp.Query:
     """Orders of this batch under whose number history holds another order, as exceptions."""
     again = [
         query_from_template(
-            "SELECT present.order_id FROM history JOIN present ON present.order_id = history.order_id WHERE :another",
+            """
+            SELECT present.order_id, history.update_time
+            FROM history JOIN present ON present.order_id = history.order_id WHERE :another
+            """,
             {"history": history_table(found.mart.alias, period), "present": present_statuses(found, period)},
             another=another_order("history", "present", created="present"),
         )
         for period in found.returned_periods
     ]
-    query = exp.select("reused.order_id", *labels("order_number_reused", found, NUMBER_USED_AGAIN))
-    return query.from_(union_all(again).subquery("reused")).distinct()
-
-
-def labels(check_name: str, found: Retention, detail: str) -> list[exp.Expr]:
-    """The columns that say which check found something, in which table, and what."""
-    texts = (("check_name", check_name, 64), ("table_name", found.mart.name, 127), ("detail", detail, 4096))
-    return [exp.cast(exp.Literal.string(text), f"VARCHAR({size})").as_(name) for name, text, size in texts]
+    return query_from_template(
+        """
+        SELECT CAST('order_number_reused' AS VARCHAR(64)) AS check_name, CAST(:name AS VARCHAR(127)) AS table_name,
+          reused.order_id, :detail AS detail
+        FROM reused GROUP BY reused.order_id
+        """,
+        {"reused": union_all(again)},
+        name=found.mart.name,
+        detail=used_again(exp.func("MAX", exp.column("update_time", "reused"))),
+    )
 
 
 # Archive

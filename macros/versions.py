@@ -63,9 +63,10 @@ def identical(left: str, right: str, names: t.Sequence[str], kinds: Columns, mar
         if never_null(name, mart):
             parts.append(a.eq(b))
             continue
-        blank = blank_of(kinds.get(name, exp.DataType.build("unknown")))
-        parts.append(exp.func("COALESCE", a, blank).eq(exp.func("COALESCE", b, blank.copy())))
-        parts.append(_null_flag(a).eq(_null_flag(b)))
+        kind = kinds.get(name, exp.DataType.build("unknown"))
+        mark = _length if kind.is_type(*exp.DataType.TEXT_TYPES) else _null_flag
+        parts.append(exp.func("COALESCE", a, blank_of(kind)).eq(exp.func("COALESCE", b, blank_of(kind))))
+        parts.append(mark(a).eq(mark(b)))
     return exp.and_(*parts, copy=False)
 
 
@@ -83,13 +84,17 @@ def blank_of(kind: exp.DataType) -> exp.Expr:
 def another_order(archived: str, present: str, created: str) -> exp.Expr:
     """The status of `archived` is not that of the order in `present`, but of an earlier one under the same number.
 
-    Their tracking numbers differ; or the number has metadata of two creations (`created`: first_created, last_created),
-    and the second is that of a later order. Never NULL.
+    Their tracking numbers differ, and not because one was corrected; or metadata of the number was created later than
+    the archived order's last status. That says enough if there is metadata of two creations (`created`: first_created,
+    last_created), or no tracking number to tell the orders by. Never NULL.
     """
     first, last = exp.column("first_created", created), exp.column("last_created", created)
-    before_creation = exp.and_(first < last.copy(), created_later(last, exp.column("update_time", archived)))
-    another_tno = exp.not_(same("tno", archived, present, anchor()))
-    return exp.paren(exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false())))
+    status, tno = exp.column("update_time", archived), exp.column("tno", archived)
+    is_told = exp.paren(exp.or_(first < last.copy(), tno.is_(exp.null())))
+    before_creation = exp.and_(created_later(last, status), is_told)
+    apart = exp.func("ABS", status.copy() - exp.column("update_time", present)) > CREATION_TOLERANCE
+    another_tno = exp.and_(exp.not_(same("tno", archived, present, anchor())), apart)
+    return exp.paren(exp.or_(exp.paren(another_tno), exp.func("COALESCE", before_creation, exp.false())))
 
 
 def created_later(created: exp.Expr, last_status: exp.Expr) -> exp.Expr:
@@ -100,6 +105,11 @@ def created_later(created: exp.Expr, last_status: exp.Expr) -> exp.Expr:
 def order_ends(last_status: exp.Expr) -> exp.Expr:
     """What lies later than this is of a later order under the number than the one that had its last status then."""
     return last_status.copy() + CREATION_TOLERANCE
+
+
+def _length(column: exp.Expr) -> exp.Expr:
+    """-1 of NULL. Redshift takes two texts for equal of which one only has more blanks at its end."""
+    return exp.func("COALESCE", exp.Length(this=column.copy()), exp.Literal.number(-1))
 
 
 def _null_flag(column: exp.Expr) -> exp.Expr:

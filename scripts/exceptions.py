@@ -35,11 +35,12 @@ def restorable_orders(warehouse: Warehouse) -> list[int]:
 def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], clock: Clock) -> dict[int, str | None]:
     """Lands the archived metadata of active orders in raw again, newest version; order -> why not, or None.
 
-    Doing it again before the next cycle changes nothing.
+    Where raw holds a newer version already, restored or corrected, nothing lands: the next cycle takes that one.
     """
     table = ecs_table(config)
     faults = _restore_faults(warehouse, orders)
-    wanted = [order for order, fault in faults.items() if fault is None]
+    waiting = _waiting_for_a_cycle(warehouse, table, [order for order, fault in faults.items() if fault is None])
+    wanted = [order for order, fault in faults.items() if fault is None and order not in waiting]
     if not wanted:
         return faults
     # A column that was added reaches history with the next archive; until then it has nothing to tell.
@@ -59,10 +60,9 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
                   ) AS recency_rank
                   FROM archived WHERE archived.order_id IN (:orders)
                 ) AS newest
-                LEFT JOIN already ON already.order_id = newest.order_id AND already.landed_at = :stamp
-                WHERE newest.recency_rank = 1 AND already.order_id IS NULL
+                WHERE newest.recency_rank = 1
                 """,
-                {"raw": table.raw, "already": table.raw, "archived": history_view("ecs")},
+                {"raw": table.raw, "archived": history_view("ecs")},
                 target=[exp.to_identifier(name) for name in names],
                 columns=columns_of(names, "newest"),
                 stamp=stamp_literal(stamp),
@@ -72,6 +72,25 @@ def restore(warehouse: Warehouse, config: ExtractConfig, orders: Sequence[int], 
         done = Landed(rows_read=len(wanted), rows_landed=landed, rows_rejected=0, bytes=0)
         log(warehouse, table, done, kind="restore", now=now, seconds=0, window_start=None, stamp=stamp)
     return faults
+
+
+def _waiting_for_a_cycle(warehouse: Warehouse, table: Table, orders: Sequence[int]) -> set[int]:
+    """Of these orders those of which raw holds metadata that is newer than all that history holds."""
+    if not orders:
+        return set()
+    rows = warehouse.fetchall(
+        sql_from_template(
+            """
+            SELECT raw.order_id FROM raw
+            LEFT JOIN archived ON archived.order_id = raw.order_id AND (archived.add_time > raw.add_time
+              OR (archived.add_time = raw.add_time AND archived.landed_at >= raw.landed_at))
+            WHERE raw.order_id IN (:orders) AND archived.order_id IS NULL
+            """,
+            {"raw": table.raw, "archived": history_view("ecs")},
+            orders=[exp.convert(order) for order in orders],
+        )
+    )
+    return {int(order) for (order,) in rows}
 
 
 def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, str | None]:

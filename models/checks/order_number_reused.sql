@@ -12,5 +12,5 @@ SELECT
   'order_number_reused'::VARCHAR(64) AS check_name,
   'order_tracking.mart_uni_tracking_info'::VARCHAR(127) AS table_name,
   order_id::BIGINT AS order_id,
-  @number_used_again()::VARCHAR(4096) AS detail
+  @number_used_again(last_status)::VARCHAR(4096) AS detail
 FROM order_tracking.reused_number

@@ -230,3 +230,52 @@ def _gateway(world: World) -> str:
 
 def _iso(moment: int) -> str:
     return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def test_without_tracking_numbers_a_later_creation_alone_tells_another_order(world: World) -> None:
+    """The first order's metadata never came; the second one's came before its status."""
+    put_order(world, None, None, AGED)
+    world.order(1, START)
+    world.cycle()
+    purge(world)
+    world.insert("ecs_order_info", [(500, 22, world.now)])
+    world.cycle()
+    put_order(world, None, None, world.now)
+    world.cycle()
+    assert world.history("uti", "update_time") == [("2025_h1", AGED)], "the first order's status is lost"
+    assert reused(world) == [REUSED]
+
+
+def test_a_tracking_number_that_was_corrected_makes_no_second_order(world: World) -> None:
+    """With the same time: a number is not given out again within a day."""
+    archived(world)
+    world.source("UPDATE uni_tracking_info SET tno = 'B' WHERE order_id = 500")
+    world.cycle(reconcile_since=AGED - DAY)
+    world.cycle()
+    assert world.history("uti", "tno, update_time") == [("2025_h1", "B", AGED)]
+    world.source("UPDATE uni_tracking_info SET update_time = ? WHERE order_id = 500", world.now)
+    world.cycle()
+    assert (world.history("uti"), [row[1] for row in statuses(world)], reused(world)) == ([], ["B"], [])
+
+
+def test_a_third_order_under_a_number_is_told_although_the_second_was_accepted(world: World) -> None:
+    archived(world)
+    purge(world)
+    put_order(world, 22, "B", world.now)
+    second = world.now
+    world.cycle()
+    assert reused(world) == [REUSED]
+    assert exceptions_command(["accept", REUSED[0], "--note", "they are given out again"]) == 0
+    later = START + 250 * DAY
+    world.scan(1, later)
+    world.cycle(later + 900)
+    assert (reused(world), sorted(world.history("uti", "tno"))) == ([], [("2025_h1", "A"), ("2025_h2", "B")])
+    purge(world)
+    put_order(world, 33, "C", world.now)
+    world.cycle()
+    assert reused(world) == [REUSED]
+    ((detail,),) = world.query(
+        "SELECT detail FROM order_tracking_history.order_tracking_exceptions WHERE resolved_at IS NULL "
+        "AND check_name = 'order_number_reused'"
+    )
+    assert detail.endswith(f"(found: its last status of {dt.datetime.fromtimestamp(second, dt.UTC):%Y-%m-%d %H:%M:%S})")

@@ -238,14 +238,33 @@ MUTANTS = (
     Mutant(
         "tracking_numbers_alone_tell_orders_apart",
         "macros/versions.py",
-        'exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false()))',
+        'exp.or_(exp.paren(another_tno), exp.func("COALESCE", before_creation, exp.false()))',
         "exp.or_(another_tno)",
         "an order without a tracking number takes the history of another one under its number",
     ),
     Mutant(
+        "a_number_is_used_again_only_by_two_creations",
+        "macros/versions.py",
+        "exp.paren(exp.or_(first < last.copy(), tno.is_(exp.null())))",
+        "first < last.copy()",
+        "without tracking numbers a later order takes the history of one whose metadata never came",
+        tests=(
+            "tests/marts/test_reused_numbers.py::"
+            "test_without_tracking_numbers_a_later_creation_alone_tells_another_order",
+        ),
+    ),
+    Mutant(
+        "restore_over_a_correction",
+        "scripts/exceptions.py",
+        "if fault is None and order not in waiting]",
+        "if fault is None]",
+        "archived metadata is restored over a correction that has landed, and is the newest for good",
+        tests=("tests/marts/test_checks.py::test_restore_leaves_a_correction_that_has_landed_the_newest",),
+    ),
+    Mutant(
         "a_later_orders_metadata_follows_the_first",
         RETENTION,
-        '    if number(answers, "later"):\n',
+        '    if rows_counted(answers, "later"):\n',
         "    if False:\n",
         "metadata that comes before its status is archived with the number's earlier order",
     ),
@@ -289,7 +308,7 @@ MUTANTS = (
     Mutant(
         "null_is_not_null",
         "macros/versions.py",
-        '        parts.append(exp.func("COALESCE", a, blank).eq(exp.func("COALESCE", b, blank.copy())))\n',
+        '        parts.append(exp.func("COALESCE", a, blank_of(kind)).eq(exp.func("COALESCE", b, blank_of(kind))))\n',
         "        parts.append(a.eq(b))\n",
         "a row with a NULL never finds its copy",
     ),
@@ -433,7 +452,7 @@ MUTANTS = (
     Mutant(
         "clock_may_go_back",
         "extract/run.py",
-        "    refuse_to_go_back(seen, clock.now())\n",
+        "        refuse_to_go_back(seen, clock.now())\n",
         "",
         "rows land behind what the marts have passed",
         tests=("tests/extract/test_extract.py::test_nothing_lands_behind_an_earlier_landing",),

@@ -312,11 +312,11 @@ class Oracle:
     def clean_uti(self, order: int, end: int) -> None:
         """Of an order that came back its archived status leaves history; that of another order stays, and is told."""
         here = self.uti[order]
-        kept, superseded = [], False
+        kept, superseded, earlier = [], False, []
         for each in self.history_uti[order]:
             age, another = uti_age(each.version), self.another(each.version, here, self.created(order, self.raw[ECS]))
             if another:
-                self.open[number_reused(order)] = end
+                earlier.append(each.version.row[3])
                 self.counts["used again"] += 1
             if age > uti_age(here):
                 superseded = superseded or each.version.row[1] == here.row[1]  # history holds a newer version
@@ -325,6 +325,11 @@ class Oracle:
                 kept.append(each)
             else:
                 self.counts["came back"] += 1
+        if earlier:
+            finding = number_reused(order, max(earlier))
+            for same in [key for key in self.open if about(key) == about(finding)]:
+                del self.open[same]
+            self.open[finding] = end
         if kept:
             self.history_uti[order] = kept
         else:
@@ -340,7 +345,9 @@ class Oracle:
 
     def another(self, archived: Version, present: Version, created: set[int]) -> bool:
         """They are statuses of two orders: by tracking number, or as one was created after the other's last status."""
-        return archived.row[1] != present.row[1] or (len(created) > 1 and created_later(max(created), archived.row[3]))
+        told = len(created) > 1 or (bool(created) and archived.row[1] is None)
+        apart = abs(archived.row[3] - present.row[3]) > DAY
+        return (archived.row[1] != present.row[1] and apart) or (told and created_later(max(created), archived.row[3]))
 
     def is_later_metadata(self, order: int, version: Version) -> bool:
         """History holds metadata of the number that is older: this one waits for the status of its own order."""
@@ -460,7 +467,7 @@ class Oracle:
                 if self.another(each.version, version, self.created(order))
             ]
             if namesakes:
-                found.add(number_reused(order))
+                found.add(number_reused(order, max(namesakes)))
             if version.landed >= settled:
                 continue
             about_its_time = any(
@@ -532,8 +539,9 @@ def told(moment: int) -> str:
     return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def number_reused(order: int) -> Row:
+def number_reused(order: int, last_status: int) -> Row:
     detail = "history holds another order under this number: its tracking number or its metadata differ"
+    detail += f" (found: its last status of {told(last_status)})"
     return ("order_number_reused", "order_tracking.mart_uni_tracking_info", order, detail)
 
 
