@@ -132,6 +132,18 @@ WHERE
   check_name = 'archive_unrouted' AND checked_on BETWEEN @start_ds AND @end_ds;
 
 AUDIT (
+  name history_table_gone,
+  blocking FALSE
+);
+
+/* Warns. A row is a history table that was dropped, and stands again without the rows that were archived in it. */
+SELECT
+  *
+FROM @this_model
+WHERE
+  check_name = 'history_table_gone' AND checked_on BETWEEN @start_ds AND @end_ds;
+
+AUDIT (
   name source_differs,
   blocking FALSE
 );

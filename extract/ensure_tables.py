@@ -7,11 +7,13 @@ from pathlib import Path
 
 from sqlglot import exp
 
+from extract.clock import utc
 from extract.errors import ConfigurationError, WarehouseError
 from extract.ownership import Foreign, foreign_models, foreign_tables, refuse_foreign, shown_models, table_below
 from extract.settings import PROJECT
 from extract.tables import ExtractConfig, Table
 from extract.warehouse import Standing, Warehouse
+from macros.details import VALUES
 from macros.history import (
     add_column,
     create_table,
@@ -26,6 +28,7 @@ from macros.history import (
 )
 from macros.marts import CHECK_LOG, EXCEPTIONS, HISTORY_SCHEMA, MART_SCHEMA, RAW_SCHEMA
 from macros.periods import period_bounds, periods_between
+from macros.sql import query_from_template, union_all
 
 SCHEMAS = (RAW_SCHEMA, HISTORY_SCHEMA, MART_SCHEMA, f"sqlmesh__{MART_SCHEMA}")
 """The project's own, and where SQLMesh keeps the tables that the marts' views show."""
@@ -69,8 +72,9 @@ def ensure_tables(
 ) -> list[str]:
     """Creates what is missing and adds columns that external_models.yaml has gained; repeating it changes nothing.
 
-    Gives a warning for each view over history that could not get a new column, because of a view that somebody else
-    has built upon it: everything else goes on.
+    Gives a warning for each history table that somebody has dropped, which opens the finding `history_table_gone` too,
+    and for each view over history that could not get a new column, because of a view that somebody else has built upon
+    it: everything else goes on.
 
     Args:
         now: Epoch seconds; every half-year from `history_start` to a year after it gets its history tables.
@@ -84,8 +88,17 @@ def ensure_tables(
     refuse_foreign(foreign_tables(held, config.tables, OWN_TABLES))
     refuse_lost_columns(held, config.tables)
     refuse_hidden_history(held, config)
-    gone = [_gone_history_warning(table, period) for table in config.tables for period in _gone_periods(table, held)]
+    gone = [
+        history_table(table.mart.alias, period)
+        for table in config.tables
+        for period in _gone_periods(table, held)
+        if period >= config.history_start  # an earlier one is not made again
+    ]
     statements = missing_objects(config, now, held, warehouse.is_redshift)
+    if gone:  # with the tables, in one transaction: who makes them anew hides that they were gone
+        from macros.exceptions import record_exceptions  # it loads SQLMesh
+
+        statements += record_exceptions(_gone_history(gone, now), now)
     if statements:
         lacking = [  # where a schema stands it needs no right to create one
             schema for schema in (RAW_SCHEMA, HISTORY_SCHEMA) if not any(name.startswith(f"{schema}.") for name in held)
@@ -96,7 +109,7 @@ def ensure_tables(
         for table, create, gains in _views_to_renew(config, now, held, warehouse.is_redshift)
         if gains and warehouse.is_redshift
     ]
-    return [*gone, *(warning for warning in widened if warning)]
+    return [*map(_gone_history_warning, gone), *(warning for warning in widened if warning)]
 
 
 def refuse_hidden_history(held: Mapping[str, Standing], config: ExtractConfig) -> None:
@@ -117,8 +130,19 @@ def _gone_periods(table: Table, held: Mapping[str, Standing]) -> list[str]:
     return sorted(shown_periods(view.definition, table.mart.alias) - standing) if view else []
 
 
-def _gone_history_warning(table: Table, period: str) -> str:
-    name = history_table(table.mart.alias, period)
+def _gone_history(names: Sequence[str], now: int) -> exp.Query:
+    """What is found of history tables that somebody has dropped, as a check finds it: each time anew."""
+    finding = """
+        SELECT CAST('history_table_gone' AS VARCHAR(64)) AS check_name, CAST(:name AS VARCHAR(127)) AS table_name,
+          CAST(NULL AS BIGINT) AS order_id,
+          CAST(:detail AS VARCHAR(4096)) AS detail
+    """
+    detail = "it was dropped by somebody, with its rows, and stands again without them"
+    detail += f"{VALUES}missing at {utc(now):%Y-%m-%d %H:%M:%S})"
+    return union_all([query_from_template(finding, {}, name=name, detail=detail) for name in names])
+
+
+def _gone_history_warning(name: str) -> str:
     return (
         f"{name} was dropped by somebody, with its rows. It stands again, empty: restore its rows from a backup "
         "(docs/recovery.md, 'A history table is gone')."
@@ -139,7 +163,8 @@ def refuse_lost_columns(held: Mapping[str, Standing], tables: Iterable[Table]) -
     if lost:
         raise ConfigurationError(
             f"external_models.yaml lacks columns that the marts have: {'; '.join(lost)}; nothing was done, for "
-            "rows would land without them. Put their lines back. (No column is taken away: make plan refuses it, too.)"
+            "rows would land without them. Put their lines back. (No column is taken away: make plan refuses it, too.) "
+            "More: docs/recovery.md, 'Changes of the schema'."
         )
 
 

@@ -1,5 +1,5 @@
-/* What the daily checks found: one row per check, order and day (archive_unrouted: one per table and half-year;
-   rejected_rows, source_differs: one per table and reason). What was accepted is left out until it changes.
+/* What the daily checks found: one row per check, order and day (archive_unrouted, history_table_gone: one per table and
+   half-year; rejected_rows, source_differs: one per table and reason). What was accepted is left out until it changes.
    Answers: do the three marts agree, and is all that landed still there?
    Each check stands in models/checks/ under its name, which its audit bears too; it may name the steps below. What
    landed within the last two cycles is not judged yet, so nothing is reported that a later cycle mends by itself.
@@ -38,6 +38,7 @@ MODEL (
     archived_but_in_mart,
     rejected_rows,
     archive_unrouted,
+    history_table_gone,
     source_differs
   ),
   columns (
@@ -105,6 +106,7 @@ FROM (
     archived_but_in_mart,
     rejected_rows,
     archive_unrouted,
+    history_table_gone,
     source_differs
   )
 ) AS failures;

@@ -124,7 +124,10 @@ def ledger_as_text(ledgers: list[TableLedger]) -> str:
                 "here. `order-tracking verify --since` compares with the source and names them."
             )
         elif unnamed < 0:
-            lines.append(f"{each.table}: {-unnamed:,} rows are held that never landed: who else writes the mart?")
+            lines.append(
+                f"{each.table}: {-unnamed:,} rows are held that never landed: who else writes the mart? (After a "
+                "repair by hand: docs/recovery.md, 'The ledger is off after a repair'.)"
+            )
     return "\n".join(lines)
 
 

@@ -215,6 +215,8 @@ def test_a_history_table_that_somebody_dropped_is_told_at_once_and_stands_again(
     assert [line.startswith(told) for line in world.cycle(START + HOUR).warnings] == [True]
     assert world.query(f"SELECT order_id FROM {dropped} WHERE order_id = 2") == []
     assert world.cycle(START + 2 * HOUR).warnings == []
+    told_of = [("history_table_gone", f"hist_uti_{period}")]
+    assert [row[:2] for row in world.exceptions()] == told_of
     at, source = ["--at", "2025-09-01T02:05"], ["--source", world.source_url]
     commands = ((extract_command, source), (verify_command, source), (exceptions, ["restore", "--all"]))
     for command, arguments in commands:
@@ -222,6 +224,24 @@ def test_a_history_table_that_somebody_dropped_is_told_at_once_and_stands_again(
         command([*arguments, *at])
         said = capsys.readouterr()
         assert (said.out + said.err).count(f"warning: {told}") == 1
+    world.cycle(START + DAY + HOUR)
+    assert told_of[0] in [row[:2] for row in world.exceptions()], "until somebody says that its rows are there again"
+    assert exceptions(["accept", "history_table_gone", "--note", "it was empty"]) == 0
+    world.cycle(START + 2 * DAY + HOUR)
+    assert told_of[0] not in [row[:2] for row in world.exceptions()]
+    world.execute(f"DROP TABLE {dropped}")
+    world.cycle()
+    assert told_of[0] in [row[:2] for row in world.exceptions()], "another time"
+
+
+def test_an_empty_table_of_before_history_may_be_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the refusal of a later history_start says."""
+    world.cycle()
+    monkeypatch.setenv("ORDER_TRACKING_HISTORY_START", "2024_h2")
+    for alias in ("uti", "ecs", "uts"):
+        world.execute(f"DROP TABLE order_tracking_history.hist_{alias}_2024_h1")
+    assert plan_command(["--yes", "--at", "2025-09-01T00:31"]) == 0
+    assert world.cycle(START + 45 * MINUTE).warnings == [] and world.exceptions() == []
 
 
 @pytest.mark.parametrize(
