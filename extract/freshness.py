@@ -48,7 +48,7 @@ class Freshness:
         return (
             f"{self.table}: its newest row is of {utc(self.newest):%Y-%m-%d %H:%M} UTC, {self.late / HOUR:.1f} hours "
             f"ago, and at this hour it may be {self.allowed / HOUR:.1f} hours old. Does the application still write "
-            "there?"
+            "there, and can its rows be loaded (rejected_rows)?"
         )
 
 

@@ -1,4 +1,4 @@
-"""Everything that comes from the environment, typed and checked; config.yaml reads the same variables for SQLMesh.
+"""What comes from the environment, typed and checked; config.yaml reads the same variables for SQLMesh.
 
 A field's name, in capitals and behind its class's prefix, is the variable's. An empty variable is not set. What is
 missing or wrong is named at once, by the variables' names alone: no value stands in a message.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from dotenv import load_dotenv
+from dotenv import dotenv_values, load_dotenv
 from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
@@ -258,6 +258,7 @@ class Settings(_Variables, alias_generator=lambda field: f"ORDER_TRACKING_{field
     source: SecretStr | None = None
     history_start: Annotated[str, AfterValidator(_period)] = "2024_h1"
     debug: Flag = False
+    """Both are only judged here: config.yaml and `is_debugged` read the variables."""
     status_page: str | None = Field(default=None, alias="STATUS_PAGE")
     """A file or s3://bucket/key. A wrong one is a warning of the cycle, so it is judged where it is written."""
     redshift: RedshiftSettings | None = None
@@ -388,8 +389,9 @@ def load_settings_file() -> None:
     """Takes what the environment does not set from the project's .env file, if there is one.
 
     SQLMesh reads the same file by itself, but lets it override the environment; so it is told not to.
-    Raises ConfigurationError where it cannot be understood, or has a name like a setting's that is none: what it means
-    would count as not set, and the command would work on another warehouse.
+    Raises ConfigurationError where it cannot be understood, or has a name like a setting's that is none, or where the
+    environment has one that is misspelled: what it means would count as not set, and the command would work on another
+    warehouse.
     """
     file = PROJECT / ".env"
     if not os.environ.get("PYTHON_DOTENV_DISABLED") and file.exists():
@@ -400,6 +402,10 @@ def load_settings_file() -> None:
         _refuse_mistakes(file, text)
         load_dotenv(stream=StringIO(text), override=False)
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    if wrong := _no_settings((name for name in os.environ if name.startswith("ORDER_TRACKING_")), cutoff=MISSPELLED):
+        raise ConfigurationError(
+            f"The environment has mistakes; nothing was done. {'. '.join(wrong)}. .env.example explains each setting."
+        )
 
 
 def known_names() -> list[str]:
@@ -410,21 +416,41 @@ def known_names() -> list[str]:
     return sorted((named | asked_elsewhere) - {"ORDER_TRACKING_REDSHIFT", "REDSHIFT_LOGIN", "REDSHIFT_STATE"})
 
 
+TO_TELL_A_MISTAKE = ("ALERT_URLS", "ORDER_TRACKING_DUCKDB", "ORDER_TRACKING_GATEWAY")
+"""What is taken from a file with mistakes all the same: whom a cycle tells of them, and where it logs them."""
+
+
 def _refuse_mistakes(file: Path, text: str) -> None:
     """Names no value: it may be a password."""
     lines = [*parse_stream(StringIO(text))]
-    known = known_names()
     wrong = [
         f"line {line.original.line} is no NAME=value (are its quotation marks closed?)" for line in lines if line.error
     ]
-    for name in [line.key for line in lines if line.key and line.key.startswith(PREFIXES)]:
-        if name not in known and not name.startswith("ORDER_TRACKING_TEST_"):
-            meant = get_close_matches(name, known, 1)
-            wrong.append(f"{name} is no setting{f' (is {meant[0]} meant?)' if meant else ''}")
+    wrong += _no_settings(line.key for line in lines if line.key and line.key.startswith(PREFIXES))
     if wrong:
+        for name, value in dotenv_values(stream=StringIO(text)).items():
+            if name in TO_TELL_A_MISTAKE and value:
+                os.environ.setdefault(name, value)
         raise ConfigurationError(
             f"{file} has mistakes; nothing was done. {'. '.join(wrong)}. .env.example explains each setting."
         )
+
+
+MISSPELLED = 0.93
+"""So like a setting is what is meant for one. What else stands in the environment is somebody else's: Kubernetes writes
+there whatever a service is called."""
+
+
+def _no_settings(names: Iterable[str], cutoff: float = 0.0) -> list[str]:
+    """A sentence for each of these names that is no setting, if it is as like one as the cutoff says (0 to 1)."""
+    known, wrong = known_names(), []
+    for name in names:
+        if name in known or name.startswith("ORDER_TRACKING_TEST_"):
+            continue
+        meant = get_close_matches(name, known, 1, max(cutoff, 0.6))
+        if meant or not cutoff:
+            wrong.append(f"{name} is no setting{f' (is {meant[0]} meant?)' if meant else ''}")
+    return wrong
 
 
 def is_debugged() -> bool:

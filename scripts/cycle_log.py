@@ -1,4 +1,4 @@
-"""order_tracking_history.cycle_log: one row a cycle, whatever became of it.
+"""order_tracking_history.cycle_log: one row a cycle that ended, however it did (one that was killed leaves none).
 
 A cycle writes its row itself, in one INSERT, just before it closes the warehouse. Where it cannot (the warehouse cannot
 be opened, another command holds the lock, the log does not stand yet), the row is kept in a small file, and the next
@@ -60,6 +60,11 @@ class LoggedCycle:
         """From a row as it waits in the file."""
         times = {name: dt.datetime.fromisoformat(row[name]) for name in ("cycle_at", "started_at")}
         return cls(**{**{name: row[name] for name in COLUMNS if name in row}, **times})
+
+    @property
+    def ended_at(self) -> dt.datetime:
+        """When it wrote its row."""
+        return self.cycle_at + dt.timedelta(seconds=self.seconds)
 
     @property
     def counts(self) -> bool:

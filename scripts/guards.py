@@ -33,7 +33,7 @@ def refuse_environment_of_others(environment: Any, project: Path = PROJECT) -> N
             f"SQLMesh's state holds the environment {environment.name} of another SQLMesh project, with "
             f"{', '.join(sorted(held)[:3])} and others. Nothing was made or changed: a plan would drop that project's "
             "views. Give this project a state of its own: another file (ORDER_TRACKING_DUCKDB), or on Redshift another "
-            "state database (STATE_DATABASE)."
+            "state database (STATE_DATABASE). More: docs/recovery.md, 'A name is taken'."
         )
 
 
@@ -42,7 +42,8 @@ def refuse_half_a_plan(environment: Any) -> None:
     if not environment.finalized_ts:
         raise CycleFailed(
             "A plan has begun to change production and did not end; nothing was read. Where it is not running any "
-            "more, plan again (make plan), which does what is left of it, and then run the cycle."
+            "more, plan again (make plan), which does what is left of it, and then run the cycle (docs/recovery.md, "
+            "'A plan broke off')."
         )
 
 

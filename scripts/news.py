@@ -1,4 +1,4 @@
-"""What a cycle must tell somebody, or that none ends any more: each change once, from the logs and the exceptions.
+"""What a cycle must tell somebody: each change once, from the logs and the exceptions.
 
 A cycle that fails is told if the one before ended well; so is the first that ends well again. Findings are told by the
 first cycle that ends well after they were opened or closed. A silent source is told by the first cycle that notices it.
@@ -7,11 +7,13 @@ first cycle that ends well after they were opened or closed. A silent source is 
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from extract.clock import epoch_of
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
@@ -42,6 +44,12 @@ EXAMPLES = 10
 SILENT_TABLES = "silent tables"
 """Where the tables are remembered of whose silence somebody has been told."""
 
+FINDINGS_UNTIL = "findings told until"
+"""Where the cycle is remembered that told findings last: one that could not read them leaves them to the next."""
+
+LAST_END = "last end"
+"""Where it is remembered when a cycle last ended: while the next one holds a DuckDB file, its log cannot be read."""
+
 LONG_AGO = dt.datetime(1970, 1, 1)
 
 
@@ -63,9 +71,8 @@ def cycles_before(warehouse: Warehouse, at: dt.datetime, kept: Sequence[dict[str
     return logged_cycles(warehouse, last_done or LONG_AGO, at, kept)
 
 
-def findings_since(warehouse: Warehouse, since: dt.datetime) -> Findings:
-    """What was opened and is open, and what was closed, after a moment (UTC, no zone)."""
-    moment = timestamp(int(since.replace(tzinfo=dt.UTC).timestamp()))
+def findings_since(warehouse: Warehouse, since: dt.datetime, at: dt.datetime) -> Findings:
+    """What was opened and is open, and what was closed, after one moment and until another (UTC, no zone)."""
     rows = warehouse.fetchall(
         sql_from_template(
             f"""
@@ -77,14 +84,15 @@ def findings_since(warehouse: Warehouse, since: dt.datetime) -> Findings:
                 SELECT check_name, order_id, detail, first_seen_at, resolution,
                   CASE WHEN resolved_at IS NULL THEN 0 ELSE 1 END AS closed
                 FROM exceptions
-                WHERE (resolved_at IS NULL AND first_seen_at > :since)
-                  OR (resolved_at > :since AND first_seen_at <= :since)
+                WHERE (resolved_at IS NULL AND first_seen_at > :since AND first_seen_at <= :at)
+                  OR (resolved_at > :since AND resolved_at <= :at AND first_seen_at <= :since)
               ) AS changed
             ) AS numbered
             WHERE place <= {EXAMPLES} ORDER BY closed, check_name, place
             """,
             {"exceptions": EXCEPTIONS},
-            since=moment,
+            since=timestamp(epoch_of(since)),
+            at=timestamp(epoch_of(at)),
         )
     )
     counts: list[dict[str, int]] = [{}, {}]
@@ -129,11 +137,11 @@ def news_of_cycle(
     if not cycle.counts:
         pass
     elif cycle.outcome != DONE:
-        if not broken:
+        if not broken or cycle.cycle_at - broken[-1].cycle_at > OVERDUE:  # or a row kept for another warehouse hides it
             news.append(_begins_to_fail(cycle, last_good))
     elif broken:
         news.append(_recovered(cycle, broken))
-    elif last_good is not None and cycle.cycle_at - last_good.cycle_at > OVERDUE:
+    elif last_good is not None and cycle.cycle_at - last_good.ended_at > OVERDUE:
         news.append(_runs_again(cycle, last_good, before))
     if findings is not None and (findings.opened or findings.closed):
         news.append(_findings(findings))
@@ -143,17 +151,19 @@ def news_of_cycle(
     return news
 
 
-def news_of_silence(before: Sequence[LoggedCycle], at: dt.datetime) -> tuple[dt.datetime, Alert] | None:
+def news_of_silence(
+    ends: Sequence[dt.datetime], locked: Sequence[LoggedCycle], at: dt.datetime
+) -> tuple[dt.datetime, Alert] | None:
     """That no cycle has ended for three quarter-hours, and since when; None if one has.
 
-    `before`: at least one cycle, and none that was interrupted.
+    Args:
+        ends: When cycles ended that were not interrupted.
+        locked: Those that found the lock held; at least one where no other has ended.
     """
-    ended = [each for each in before if each.counts]
-    locked = [each for each in before if each.outcome == LOCKED]
-    since = ended[-1].cycle_at if ended else locked[0].cycle_at
+    since = max(ends) if ends else locked[0].cycle_at
     if at - since <= OVERDUE:
         return None
-    later = [each for each in locked if each.cycle_at > since] if ended else locked
+    later = [each for each in locked if each.cycle_at > since] if ends else locked
     why = (
         f"{plural(len(later), 'cycle')} found the lock held since then: find the command that holds it, and end it if "
         "it hangs; the lock goes with it. A first load may just take long."
@@ -205,8 +215,8 @@ def _runs_again(cycle: LoggedCycle, last_good: LoggedCycle, before: Sequence[Log
     )
     return Alert(
         "cycles run again",
-        f"No cycle ended well from {_utc(last_good.cycle_at)} to {_utc(cycle.cycle_at)}, "
-        f"{in_time(cycle.cycle_at - last_good.cycle_at)}. {why} Nothing is lost: this one did what was missed. "
+        f"No cycle ended well from {_utc(last_good.ended_at)} to {_utc(cycle.cycle_at)}, "
+        f"{in_time(cycle.cycle_at - last_good.ended_at)}. {why} Nothing is lost: this one did what was missed. "
         f"{NO_RECONCILE}",
     )
 
@@ -238,6 +248,7 @@ class CycleNews:
 
     def __init__(self, cycle: Cycle):
         self._cycle = cycle
+        self._began = time.monotonic()
         self._at = cycle.at.replace(tzinfo=None)
         self._before: list[LoggedCycle] | None = None
         self._findings: Findings | None = None
@@ -264,7 +275,15 @@ class CycleNews:
             return
         with self._cycle.as_warning("what the alerts are about could not be read"):
             self._before = cycles_before(warehouse, self._at, kept_rows(self._cycle.gateway))
-            self._findings = findings_since(warehouse, last_good_of(self._before))
+            self._findings = findings_since(warehouse, self._told_until(), self._at)
+
+    def _told_until(self) -> dt.datetime:
+        """The cycle that told findings last, or the last that ended well if that is not known."""
+        with remembered(self._cycle.gateway) as memory, suppress(KeyError, TypeError, ValueError):
+            until = dt.datetime.fromisoformat(memory[FINDINGS_UNTIL])
+            if until <= self._at:
+                return until
+        return last_good_of(self._before or [])
 
     def send(self, error: BaseException | None) -> None:
         """Sends what has changed. A cycle that was locked out or interrupted tells nothing."""
@@ -283,6 +302,10 @@ class CycleNews:
             words = None if error is None else " ".join(in_words(error).split())
             this = LoggedCycle(self._at, dt.datetime.max, outcome, words)
             news = news_of_cycle(self._before, this, self._findings, self._fallen_silent)
+            with remembered(self._cycle.gateway) as memory:
+                memory[LAST_END] = str(self._at + dt.timedelta(seconds=time.monotonic() - self._began))
+                if self._findings is not None:
+                    memory[FINDINGS_UNTIL] = str(self._at)
             self._cycle.warnings += send_alerts(self._cycle.gateway, news, self._cycle.source)
 
 
@@ -302,26 +325,3 @@ def known_before(gateway: str, at: dt.datetime) -> tuple[list[LoggedCycle], Exce
 def last_good_of(before: Sequence[LoggedCycle]) -> dt.datetime:
     """The moment of the last cycle that ended well; long ago if none has."""
     return max((each.cycle_at for each in before if each.outcome == DONE), default=LONG_AGO)
-
-
-def tell_silence(gateway: str, at: dt.datetime) -> tuple[str, list[str]]:
-    """Alerts once if no cycle has ended for three quarter-hours until `at` (UTC, no zone), though none runs to say so.
-
-    Gives what is known, in a sentence, and a warning for each URL that was not reached. Raises ConfigurationError if
-    nothing is known of any cycle.
-    """
-    known, fault = known_before(gateway, at)
-    before = [each for each in known if each.counts or each.outcome == LOCKED]
-    if not before:
-        why = f"The warehouse cannot be read: {in_words(fault)}" if fault else "Run a cycle first, or ask again."
-        raise ConfigurationError(f"No cycle is known yet that was not interrupted; nothing was told. {why}") from fault
-    found = news_of_silence(before, at)
-    if found is None:
-        return f"No alert is due: a cycle has ended, or was locked out, within {in_time(OVERDUE)}.", send_alerts(
-            gateway, []
-        )
-    since, alert = found
-    with remembered(gateway) as memory:
-        told = memory.get("silence") == str(since)
-        memory["silence"] = str(since)
-    return alert.body, send_alerts(gateway, [] if told else [alert])

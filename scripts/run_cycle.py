@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,18 +11,27 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from extract.clock import Clock, utc
 from extract.compare import unequal_lines
 from extract.ensure_tables import ensure_tables, look_before_plan
-from extract.errors import CycleFailed, ExtractFailed, LockHeld, SourceError, WarehouseError, in_words, with_first
+from extract.errors import (
+    ConfigurationError,
+    CycleFailed,
+    ExtractFailed,
+    LockHeld,
+    SourceError,
+    WarehouseError,
+    in_words,
+    with_first,
+)
 from extract.extract_log import Seen, log_state, refuse_to_run_ahead
 from extract.freshness import stale_lines
 from extract.lock import assert_lock_held, run_lock
 from extract.ownership import refuse_foreign
 from extract.run import TableRun, extract
-from extract.settings import PROJECT, configured_source, share_warehouse_file, without_secrets
+from extract.settings import GATEWAYS, PROJECT, configured_source, share_warehouse_file, without_secrets
 from extract.source import Source, open_source
 from extract.tables import ExtractConfig, load_config
 from extract.warehouse import Warehouse, open_warehouse
@@ -40,7 +50,7 @@ from scripts.news import CycleNews
 from scripts.open_exceptions import with_findings
 from scripts.page.after_cycle import page_place, write_page_at
 from scripts.sqlmesh_session import bounded_waits, first_day, sqlmesh_session
-from scripts.statement_times import slowest
+from scripts.statement_times import TimedStatement, slowest
 
 WARNED_SHARE = 0.5
 """A cycle that takes more of the 15 minutes than this warns: one that takes all of them falls behind."""
@@ -56,6 +66,7 @@ def run_cycle(
     project: Path = PROJECT,
     report: Report | None = None,
     progress: Any = None,
+    statements: list[TimedStatement] | None = None,
 ) -> Cycle:
     """Runs one cycle for the moment `at` (default: now) and tells each phase to `report`.
 
@@ -64,12 +75,15 @@ def run_cycle(
         reconcile_since: Also compare the source with the warehouse from this event time on. If that fails the models
             run all the same, and the cycle fails at its end.
         allow_empty: A table of the source without a row is no error although rows of it have landed.
+        statements: Takes what SQLMesh executes, also in a cycle that fails.
 
     Raises LockHeld, ConfigurationError, SourceError, ExtractFailed, WarehouseError or CycleFailed; whatever it was,
     nothing is lost and running again is safe.
     """
     clock = Clock(at)
     cycle = Cycle(clock.now_utc(), gateway=gateway, source=source, report=report or unheard)
+    if statements is not None:
+        cycle.statements = statements
     entry, news = CycleEntry(cycle), CycleNews(cycle)
     with _at_its_end(
         partial(_write_page, cycle, clock),
@@ -83,6 +97,21 @@ def run_cycle(
         share_warehouse_file(gateway)
         _run_phases(cycle, entry, news, clock, url, reconcile_since, allow_empty, project, progress)
     return cycle
+
+
+def refuse_cycle(
+    error: ConfigurationError, *, at: dt.datetime | None, gateway: str | None, source: str | None, report: Report
+) -> NoReturn:
+    """Logs and tells a cycle that cannot begin, because it is not known on which warehouse, and raises the error.
+
+    It is kept for the gateway that is asked for; for `local` where there is none of that name.
+    """
+    named = gateway or os.environ.get("ORDER_TRACKING_GATEWAY")
+    cycle = Cycle(
+        Clock(at).now_utc(), gateway=named if named and named in GATEWAYS else "local", source=source, report=report
+    )
+    with _at_its_end(CycleNews(cycle).send, CycleEntry(cycle).keep, partial(_tell_the_end, cycle)):
+        raise error
 
 
 @contextmanager
@@ -165,15 +194,19 @@ class _Work:
 
     def extract(self, **asked: Any) -> list[TableRun]:
         """Tables' changes, landed: of the ordinary window, or as `extract` is asked."""
-        return extract(
-            self.source,
-            self.warehouse,
-            self.config,
-            self.clock,
-            progress=self.progress,
-            allow_empty=self.allow_empty,
-            **asked,
-        )
+        try:
+            return extract(
+                self.source,
+                self.warehouse,
+                self.config,
+                self.clock,
+                progress=self.progress,
+                allow_empty=self.allow_empty,
+                **asked,
+            )
+        except BaseException as error:
+            self.cycle.warnings += getattr(error, "__notes__", [])
+            raise
 
     @contextmanager
     def sqlmesh(self) -> Iterator[None]:
@@ -213,7 +246,7 @@ def _run_phases(
             start = first_day(seen, clock.now())
             with sqlmesh_session(cycle.gateway, project, start) as (context, console):
                 work = _Work(cycle, clock, project, config, source, warehouse, context, console, progress, allow_empty)
-                cycle.statements = console.log.statements
+                console.log.statements = cycle.statements
                 with console.log.attached():
                     reached = _reached(work)
                 cycle.warnings += ensure_tables(warehouse, config, clock.now(), held)
@@ -252,7 +285,23 @@ def _extract_phase(work: _Work, seen: Mapping[str, Seen], news: CycleNews) -> No
         phase.summary, phase.rows = _tables_summary(runs), _rows_of(runs)
     newest = {run.table: run.landed.newest for run in runs}
     stale = stale_lines(work.warehouse, work.config, work.clock.now(), newest)
-    work.cycle.warnings += [warning for run in runs for warning in run.warnings] + news.notice_silence(stale)
+    work.cycle.warnings += [
+        *(warning for run in runs for warning in run.warnings),
+        *map(_nothing_but_rejected, filter(_is_rejected, runs)),
+        *news.notice_silence(stale),
+    ]
+
+
+def _is_rejected(run: TableRun) -> bool:
+    """No row of the table landed, and most of those that came could not be loaded, nor had come before."""
+    return not run.landed.rows_landed and 2 * run.landed.newly_rejected > run.landed.rows_read
+
+
+def _nothing_but_rejected(run: TableRun) -> str:
+    return (
+        f"{run.table}: {run.landed.newly_rejected:,} of the {run.landed.rows_read:,} rows that came could not be "
+        "loaded, and none landed: order_tracking_raw.rejected_rows says why (docs/recovery.md, 'A row was rejected')"
+    )
 
 
 def _reconcile_phase(work: _Work, since: int) -> Exception | None:

@@ -56,7 +56,7 @@ class Status:
     """The last cycle that was not locked out."""
     first_done: dt.datetime | None
     last_done: dt.datetime | None
-    """The moments of the first and of the last cycle that ended well."""
+    """The moment of the first cycle that ended well, and when the last one did."""
     checked_at: dt.datetime | None
     findings: int | None
     """What the last checks found."""
@@ -120,8 +120,7 @@ def _read_status(warehouse: Warehouse, config: ExtractConfig, clock: Clock, kept
     first, last_done = first_and_last_done(warehouse, at)
     cycles = logged_cycles(warehouse, min(at - DAY, last_done or at), at, kept)
     open_by_check, opened = _open(warehouse, at)
-    done = [cycle.cycle_at for cycle in cycles if cycle.outcome == DONE]
-    last_done = max([*done, *([last_done] if last_done else [])], default=None)
+    last_done = max((cycle.ended_at for cycle in cycles if cycle.outcome == DONE), default=None)
     due_from = checked_at or first
     landed_since, reconciled_at = _landed_and_reconciled(warehouse, clock.now())
     status = Status(
@@ -151,37 +150,45 @@ def _what_is_wrong(status: Status) -> list[str]:
         wrong.append(f"No cycle has ended well for {in_time(status.at - status.last_done)}.")
     else:  # what no cycle has read is not the source's fault
         wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
-        wrong += [*_never_landed(status), *_reconcile_overdue(status)]
     if status.last and status.last.outcome != DONE:
         wrong.append(how_it_ended(status.last))
-    if status.checks_due and status.at > status.checks_due + OVERDUE:
-        last = f"{status.checked_at:%Y-%m-%d %H:%M}" if status.checked_at else "never (after an update: make plan)"
-        wrong.append(f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}.")
+    wrong += left_undone(status).values()
     if count := sum(status.open_by_check.values()):
         are, them = ("s are", "them") if count > 1 else (" is", "it")
         wrong.append(f"{count:,} finding{are} open. To see {them}: order-tracking exceptions list")
     return wrong
 
 
-def _never_landed(status: Status) -> list[str]:
+def left_undone(status: Status) -> dict[str, str]:
+    """What cycles have not done for too long, each with its sentence; some of it is asked only while they end well."""
+    undone: dict[str, str] = {}
+    if status.last_done is not None and status.at - status.last_done <= OVERDUE:
+        undone |= _never_landed(status) | _reconcile_overdue(status)
+    if status.checks_due and status.at > status.checks_due + OVERDUE:
+        last = f"{status.checked_at:%Y-%m-%d %H:%M}" if status.checked_at else "never (after an update: make plan)"
+        undone["checks"] = f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}."
+    return undone
+
+
+def _never_landed(status: Status) -> dict[str, str]:
     """A table without a row a day after the first cycle: perhaps it is the wrong database."""
     if status.first_done is None or status.at - status.first_done <= DAY:
-        return []
-    return [
-        f"{name}: no row has ever landed, though cycles end well since {status.first_done:%Y-%m-%d %H:%M}. Is it the "
-        "right database (ORDER_TRACKING_SOURCE)?"
+        return {}
+    return {
+        name: f"{name}: no row has ever landed, though cycles end well since {status.first_done:%Y-%m-%d %H:%M}. Is it "
+        "the right database (ORDER_TRACKING_SOURCE)?"
         for name, late in status.tables.items()
         if late is None
-    ]
+    }
 
 
-def _reconcile_overdue(status: Status) -> list[str]:
+def _reconcile_overdue(status: Status) -> dict[str, str]:
     """Without a reconcile nobody knows what the buffer misses."""
     since = status.reconciled_at or status.landed_since
     if since is None or status.at - since <= RECONCILE_OVERDUE:
-        return []
+        return {}
     last = f"for {in_time(status.at - since)}" if status.reconciled_at else "yet"
-    return [f"No reconcile has ended well {last}. It runs with: order-tracking cycle --reconcile"]
+    return {"reconcile": f"No reconcile has ended well {last}. It runs with: order-tracking cycle --reconcile"}
 
 
 def how_it_ended(last: LoggedCycle) -> str:

@@ -12,11 +12,17 @@ from scripts.options import EXIT_CODES, at_option, gateway_option, named_gateway
 
 @click.command(short_help="Try the alerts out; tell that no cycle ends any more.", epilog=EXIT_CODES)
 @click.option("--test", "is_test", is_flag=True, help="Send a test to every URL of ALERT_URLS.")
-@click.option("--overdue", is_flag=True, help="Alert, once, if no cycle has ended for three quarter-hours.")
+@click.option(
+    "--overdue",
+    is_flag=True,
+    help="Alert, once, if no cycle has ended for three quarter-hours or something is not done.",
+)
 @gateway_option
 @at_option
 def command(is_test: bool, overdue: bool, gateway: str | None, at: dt.datetime | None) -> int:
-    """Try the alerts out, or tell what no cycle can tell: that none ends any more.
+    """Try the alerts out, or tell what no cycle can tell: that none ends any more, or that they leave something undone.
+
+    That is what status calls overdue: a table of which no row has landed, a reconcile, the daily checks.
 
     Cycles alert by themselves, each change once. ALERT_URLS holds the addresses of Apprise: slack://..., mailtos://...
 
@@ -40,12 +46,13 @@ def command(is_test: bool, overdue: bool, gateway: str | None, at: dt.datetime |
         )
     if is_test:
         return _test()
-    from extract.clock import Clock, moment_of
-    from scripts.news import tell_silence
+    from extract.clock import Clock
+    from scripts.overdue import tell_overdue
+    from scripts.reading import warn
 
-    said, warnings = tell_silence(gateway, moment_of(Clock(at).now()))
-    for line in (said, *(f"warning: {warning}" for warning in warnings)):
-        tell(line)
+    said, warnings = tell_overdue(gateway, Clock(at))
+    tell(said)
+    warn(warnings)  # on standard error: of a command that cron runs, its output may be thrown away
     return 1 if warnings else 0
 
 

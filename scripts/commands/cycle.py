@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +20,9 @@ from scripts.options import (
     named_gateway,
     source_option,
 )
+
+if TYPE_CHECKING:
+    from scripts.statement_times import TimedStatement
 
 FROM_35_DAYS_BACK = "35 days back"
 
@@ -47,7 +52,7 @@ class Since(Time):
     "--statements",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write every statement with its seconds there, as CSV.",
+    help="Write every statement with its seconds there, as CSV, also of a cycle that fails.",
 )
 def command(
     source: str | None,
@@ -71,12 +76,16 @@ def command(
       order-tracking cycle --reconcile
       order-tracking cycle --at 2025-09-01T12:15:30 --source duckdb:///source.duckdb
     """
-    gateway = named_gateway(gateway)  # what else is missing or wrong the cycle finds: it must be logged and told
     from extract.errors import ConfigurationError, in_words
     from scripts.progress import table_progress
-    from scripts.run_cycle import run_cycle
-    from scripts.statement_times import STATEMENTS_BEGIN, write_statements
+    from scripts.run_cycle import refuse_cycle, run_cycle
+    from scripts.statement_times import STATEMENTS_BEGIN
     from scripts.written_files import place_for
+
+    try:  # what else is missing or wrong the cycle finds
+        gateway = named_gateway(gateway)
+    except ConfigurationError as error:
+        refuse_cycle(error, at=at, gateway=gateway, source=source, report=tell)
 
     if statements and not statements.parent.is_dir():
         raise ConfigurationError(f"There is no folder {statements.parent} for --statements; nothing was done.")
@@ -93,14 +102,27 @@ def command(
             progress.clear()
             tell(line)
 
-        cycle = run_cycle(
-            at=at,
-            source=source,
-            gateway=gateway,
-            reconcile_since=reconcile_since,
-            allow_empty=allow_empty,
-            report=report,
-            progress=progress,
-        )
-    if statements:
-        write_statements(cycle.statements, statements)
+        timed: list[TimedStatement] = []
+        try:
+            run_cycle(
+                at=at,
+                source=source,
+                gateway=gateway,
+                reconcile_since=reconcile_since,
+                allow_empty=allow_empty,
+                report=report,
+                progress=progress,
+                statements=timed,
+            )
+        except BaseException:
+            with suppress(OSError):  # the cycle's own error counts
+                _write_statements(timed, statements)
+            raise
+    _write_statements(timed, statements)
+
+
+def _write_statements(timed: list[TimedStatement], file: Path | None) -> None:
+    from scripts.statement_times import write_statements
+
+    if file:
+        write_statements(timed, file)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from extract.errors import CycleFailed
 from extract.source_duckdb import DuckDBSource
 from scripts.statement_times import RETENTION, STATEMENTS, StatementLog, TimedStatement, slowest
 from tests.conftest import START
@@ -141,6 +142,20 @@ def test_every_statement_and_its_seconds_can_be_written_to_a_file(world: World, 
     assert {"INSERT mart_uni_tracking_info", "DELETE mart_ecs_order_info"} <= what, what
     assert rows[0].keys() == {"seconds", "what", "sql"}
     assert all(float(row["seconds"]) >= 0 and row["sql"] for row in rows)
+
+
+def test_the_statements_of_a_cycle_that_fails_are_written_too(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are what one wants to see then."""
+
+    def breaks(*args: object) -> None:
+        raise CycleFailed("no room")
+
+    monkeypatch.setattr("scripts.run_cycle._run", breaks)
+    file, at = tmp_path / "s.csv", moment(START + 15 * MINUTE).isoformat()
+    assert main(["--source", world.source_url, "--at", at, "--statements", str(file)]) == 1
+    assert file.read_text().startswith("seconds,what,sql\n") and file.read_text().count("\n") > 1
 
 
 def note(name: str, level: int, *message: object) -> None:

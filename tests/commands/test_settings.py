@@ -253,6 +253,19 @@ def test_a_settings_file_with_a_mistake_is_not_passed_over(
     assert "hush" not in str(refused.value) and not os.environ.get("REDSHIFT_PASSWORD")
 
 
+@pytest.mark.parametrize("name", ["ORDER_TRACKING_GATWAY", "ORDER_TRACKING_DUCKDBB"])
+def test_a_misspelled_name_in_the_environment_is_not_passed_over(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "redshift")
+    monkeypatch.setenv("ORDER_TRACKING_TEST_OF_OURS", "1")
+    with pytest.raises(ConfigurationError, match=rf"{name} is no setting \(is ORDER_TRACKING_\w+ meant\?\)") as error:
+        load_settings_file()
+    assert "ORDER_TRACKING_TEST_OF_OURS" not in str(error.value)
+    monkeypatch.delenv(name)
+    for of_others in ("ORDER_TRACKING_PORT", "ORDER_TRACKING_SERVICE_HOST", "ORDER_TRACKING_PORT_80_TCP"):
+        monkeypatch.setenv(of_others, "tcp://10.0.0.7:80")
+    load_settings_file()
+
+
 def test_a_settings_file_sets_what_the_environment_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extract.settings.PROJECT", tmp_path)
     monkeypatch.delenv("PYTHON_DOTENV_DISABLED", raising=False)
