@@ -258,12 +258,15 @@ class RedshiftWarehouse:
     # Errors
 
     def _refused(self, error: Exception) -> WarehouseError:
-        message = f"Redshift refused a statement; what it belonged to was rolled back: {self._server_message(error)}."
+        message = (
+            f"Redshift refused a statement; what it belonged to was rolled back: {self._server_message(error)}. Run it "
+            "again once the cause is mended."
+        )
         return TransactionConflict(message) if is_conflict(error) else WarehouseError(message)
 
     def _gone(self, what: str, effect: str) -> WarehouseError:
         return WarehouseError(
-            self._settings.without_secrets(f"The connection to Redshift was lost at {what}. {effect}.")
+            self._settings.without_secrets(f"The connection to Redshift was lost at {what}. {effect}. Run it again.")
         )
 
     def _server_message(self, error: Exception) -> str:

@@ -41,7 +41,8 @@ def refuse_write_from_elsewhere(snapshot, environment):  # type: ignore[no-untyp
     if environment != "prod":
         raise SQLMeshError(
             f"The environment {environment} would write {snapshot.name} of production; nothing was changed. Run the "
-            "cycle, so that production has nothing left to do, and plan again; a mart must stay forward-only."
+            "cycle, so that production has nothing left to do, and plan again; a mart must stay forward-only "
+            "(docs/recovery.md, 'A dev environment would write production')."
         )
 
 
