@@ -49,6 +49,8 @@ POST_STATEMENTS = {"retention": retention, "keep_exceptions": keep_exceptions}
 # Moments that a query is rendered for once; their texts are then replaced by those of each interval.
 STENCIL = (981_173_100, 1_015_218_360, 1_049_522_820)
 OTHER_STENCIL = (1_300_000_500, 1_400_000_400, 1_450_000_777)
+RAW_SURELY_HELD = dt.timedelta(days=40)
+"""`raw_retention_days` of config.yaml, and five: `raw_begins` in macros/checks.py."""
 
 
 PRODUCTION = SimpleNamespace(name="prod")
@@ -104,13 +106,15 @@ def render(name: str, start: int, end: int, now: int) -> str:
 
 
 def texts_of(start: int, end: int, now: int) -> list[str]:
-    """What a rendered query may say: first and last microsecond, when rows are settled, last day, start and length."""
+    """What a rendered query may say: first and last microsecond, when rows are settled, since when raw surely holds
+    what landed, last day, start and length."""
     last = utc(end) - dt.timedelta(microseconds=1)
     settled = utc(now // QUARTER * QUARTER - 2 * QUARTER)
     return [
         f"{utc(start):%Y-%m-%d %H:%M:%S}",
         f"{last:%Y-%m-%d %H:%M:%S.%f}",
         f"{settled:%Y-%m-%d %H:%M:%S}",
+        f"{settled - RAW_SURELY_HELD:%Y-%m-%d %H:%M:%S}",
         f"'{last:%Y-%m-%d}'",
         f" {start} ",
         f" {end - start}",
