@@ -17,7 +17,7 @@ from extract.settings import PROJECT
 from extract.tables import load_config
 from extract.warehouse import Warehouse
 from macros.marts import CHECK_LOG, EXCEPTIONS, marts
-from scripts.page.facts import Facts, Findings, Landed, Late, Moved, read_facts
+from scripts.page.facts import Facts, LandedInAll, Late, Moved, OpenFindings, read_facts
 from scripts.page.lineage import CHECKS, lineage
 from scripts.page.row_counts import Living
 from scripts.page.sections import lateness
@@ -85,10 +85,10 @@ def test_a_finding_is_open_from_the_day_it_opens_to_the_day_before_it_closes(wor
     find(world, "order_without_scans", range(7), NOW - 90 * DAY, NOW - 40 * DAY)
     days = [TODAY - dt.timedelta(days=number) for number in range(5)]
     assert facts().findings == [
-        Findings(days[4], "rejected_rows", 3),
-        Findings(days[3], "order_without_ecs", 2),
-        Findings(days[3], "rejected_rows", 3),
-        *[Findings(day, "order_without_ecs", 2) for day in days[2::-1]],
+        OpenFindings(days[4], "rejected_rows", 3),
+        OpenFindings(days[3], "order_without_ecs", 2),
+        OpenFindings(days[3], "rejected_rows", 3),
+        *[OpenFindings(day, "order_without_ecs", 2) for day in days[2::-1]],
     ]
 
 
@@ -99,7 +99,7 @@ def test_what_landed_and_what_was_rejected_is_counted_over_all_time(world: World
     world.order(2, NOW - HOUR)
     world.status(0, 200, NOW - HOUR)
     world.cycle(NOW + 900)
-    assert facts().landed == [Landed("uti", 2, 1), Landed("ecs", 2, 0), Landed("uts", 2, 0)]
+    assert facts().landed == [LandedInAll("uti", 2, 1), LandedInAll("ecs", 2, 0), LandedInAll("uts", 2, 0)]
 
 
 def test_rows_are_counted_where_they_live_and_no_mart_is_read(world: World) -> None:

@@ -336,8 +336,8 @@ MUTANTS = (
     Mutant(
         "watermark_not_capped",
         "extract/landing.py",
-        "staged.bytes, survey.newest, survey.highest_id",
-        "staged.bytes, survey.last, survey.highest_id",
+        "Landed(*read, survey.newest, survey.highest_id,",
+        "Landed(*read, survey.last, survey.highest_id,",
         "no LEAST on the watermark",
     ),
     Mutant(
