@@ -114,6 +114,25 @@ def test_the_screen_says_what_to_set_and_where_the_buffer_ends(
     assert not_late.split()[2] == "1" and "█" in not_late
 
 
+def test_a_night_counts_once_and_only_if_every_table_was_reconciled(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the wall clock each table logs a second of its own."""
+    world.order(1, START)
+    world.cycle(START + 15 * MINUTE)
+    world.scan(1, START + 20 * MINUTE)
+    world.cycle(START + 30 * MINUTE, reconcile_since=START)
+    log = "order_tracking_raw.extract_log"
+    world.execute(
+        f"UPDATE {log} SET finished_at = finished_at + INTERVAL 1 SECOND "
+        "WHERE kind = 'reconcile' AND table_name = 'ecs_order_info'"
+    )
+    world.now += MINUTE
+    assert asked(world, capsys)["reconciles"] == 1
+    world.execute(f"UPDATE {log} SET error = 'lost' WHERE kind = 'reconcile' AND table_name = 'ecs_order_info'")
+    assert asked(world, capsys)["reconciles"] == 0
+
+
 def test_nothing_known_yet_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert lateness_command(["--at", f"{moment(START):%Y-%m-%dT%H:%M:%S}"]) == 2
     assert "no cycle has landed a row that raw still holds" in capsys.readouterr().err
