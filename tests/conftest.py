@@ -53,20 +53,28 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         if not name.startswith("ORDER_TRACKING_TEST_"):
             patch.delenv(name)
     fast_sqlmesh.put(fast_sqlmesh.REPLACED, patch)
+    keep_in(tmp_path_factory.mktemp("kept"), patch)  # fixtures of the session run cycles before any test
     yield
     patch.undo()
+
+
+KEPT_FILE = cycle_log.kept_file
+
+
+def keep_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """What commands keep in the project's folder is kept in this one."""
+
+    def kept_file(gateway: str) -> Path:
+        file = KEPT_FILE(gateway)
+        return folder / file.name if file.parent == PROJECT else file
+
+    patch.setattr(cycle_log, "kept_file", kept_file)
 
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a command sets in the environment of its process ends with the test; nothing is kept in the project."""
-    of_command = cycle_log.kept_file
-
-    def kept_file(gateway: str) -> Path:
-        file = of_command(gateway)
-        return tmp_path / file.name if file.parent == PROJECT else file
-
-    monkeypatch.setattr(cycle_log, "kept_file", kept_file)
+    keep_in(tmp_path, monkeypatch)
     before = dict(os.environ)
     yield
     os.environ.clear()
