@@ -160,11 +160,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--budget", type=float, help="seconds within which slow tests end; how many were left is said")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist asks for the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest first, or one process would wait for the other at the end (pyproject.toml keeps this order).
 
-    Within a budget another part of them comes first with every commit.
+    Within a budget another part of them comes first with every commit. All tests on the Redshift stand-in run in one
+    process, which starts and plans it once.
     """
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "redshift" in (*getattr(item, "fixturenames", ()), *values):
+            item.add_marker(pytest.mark.xdist_group("redshift"))
     if config.getoption("--budget"):
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout
         items.sort(key=lambda item: hashlib.sha256(f"{commit}{item.nodeid}".encode()).digest())

@@ -196,7 +196,6 @@ def test_an_error_is_never_empty_and_names_the_one_before_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("redshift")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -216,7 +215,6 @@ def test_a_statement_that_redshift_refuses_is_told(
     assert TEXT in capsys.readouterr().err
 
 
-@pytest.mark.xdist_group("redshift")
 @pytest.mark.parametrize(
     "statement", ["^insert into .*mart_uni_tracking_info", "^delete from .*mart_uni_tracking_spath"]
 )
@@ -231,7 +229,6 @@ def test_the_first_failure_in_a_mart_is_told_not_that_the_transaction_is_aborted
         redshift_world.cycle(START + DAY + 20 * MINUTE)
 
 
-@pytest.mark.xdist_group("redshift")
 @pytest.mark.parametrize("error", [OSError(28, TEXT), LookupError()], ids=lambda e: type(e).__name__)
 def test_a_file_that_cannot_be_written_or_sent_is_told(
     redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception

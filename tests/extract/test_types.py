@@ -27,8 +27,6 @@ from extract.warehouse import open_warehouse
 from tests.conftest import START
 from tests.extract.conftest import Setting
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 WRITERS_ZONE, SERVERS_ZONE = "-08:00", "+05:30"
 """Who writes to the source, and the server itself, are in other time zones than UTC."""
 

@@ -26,8 +26,6 @@ from tests.extract.conftest import Setting
 from tests.support.commands import cycle as cycle_command
 from tests.support.world import MINUTE, moment
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 INTEGER, TEXT = "status does not fit an INTEGER: ", "tno holds bytes that are no text: "
 NUL = "tno holds a NUL character: "
 FULL_KEY = 2**63 - 1

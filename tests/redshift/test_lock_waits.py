@@ -22,8 +22,6 @@ from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import HOUR, at, moment
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 
 @contextmanager
 def idle_in_a_transaction(connection: Any, sql: str) -> Iterator[None]:

@@ -29,8 +29,6 @@ from tests.support.conftest_redshift import START
 from tests.support.redshift_world import MARTS, RedshiftWorld
 from tests.support.world import DAY, HOUR, moment
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

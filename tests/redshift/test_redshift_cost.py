@@ -11,8 +11,6 @@ from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import DAY, HOUR, MINUTE, at
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 STATEMENTS, COMMITS, CATALOG_READS = 70, 8, 2
 
 CATALOG = re.compile(r"\b(pg_(?!backend_pid)\w+|svv_\w+|information_schema)\b", re.IGNORECASE)

@@ -28,8 +28,6 @@ from tests.support.redshift_world import MARTS, RedshiftWorld, copy_tables
 from tests.support.thorough import sample
 from tests.support.world import DAY, HOUR, MINUTE, World, at, moment
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 YEAR = 365 * DAY
 
 SORTKEYS = {

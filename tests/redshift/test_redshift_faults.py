@@ -23,8 +23,6 @@ from tests.support.redshift_world import MARTS, Databases, RedshiftWorld
 from tests.support.thorough import THOROUGH
 from tests.support.world import DAY, HOUR, moment
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 SHORTS = ("uti", "ecs", "uts")
 WRITES = re.compile(r"(INSERT|UPDATE|DELETE|CREATE|ALTER|DROP VIEW|COMMIT)\b", re.IGNORECASE)
 

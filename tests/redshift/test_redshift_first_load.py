@@ -25,8 +25,6 @@ from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import DAY, HOUR, moment
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 SPATH = "uni_tracking_spath"
 RAW = f"order_tracking_raw.{SPATH}_raw"
 ORDERS = 40

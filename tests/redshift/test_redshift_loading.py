@@ -43,8 +43,6 @@ from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import HOUR, MINUTE, moment
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 RAW = "order_tracking_raw.uni_tracking_spath_raw"
 
 

@@ -17,8 +17,6 @@ from extract.settings import RedshiftSettings
 from extract.warehouse_redshift import RedshiftWarehouse
 from tests.support.redshift_world import RedshiftWorld
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 SETTINGS = {
     "REDSHIFT_HOST": "127.0.0.1",
     "REDSHIFT_DATABASE": "d",

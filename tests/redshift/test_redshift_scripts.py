@@ -36,8 +36,6 @@ from tests.support.conftest_redshift import START
 from tests.support.redshift_world import RedshiftWorld
 from tests.support.world import DAY, HOUR
 
-pytestmark = pytest.mark.xdist_group("redshift")
-
 RAW = "order_tracking_raw.uni_tracking_spath_raw"
 
 
