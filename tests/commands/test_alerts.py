@@ -204,6 +204,7 @@ def test_a_cycle_that_changes_nothing_alerts_nobody(world: World, received: Rece
     assert received == []
 
 
+@pytest.mark.slow
 def test_the_first_cycle_after_a_silence_says_from_when_to_when(world: World, received: Received) -> None:
     world.cycle(START + 15 * MINUTE)
     world.cycle(START + 60 * MINUTE)
@@ -306,6 +307,7 @@ def test_a_finding_is_told_when_it_opens_and_when_it_closes(world: World, receiv
     assert "Closed: order_without_ecs 1" in found[1]["message"] and "(known)" in found[1]["message"]
 
 
+@pytest.mark.slow
 def test_findings_of_a_cycle_that_fails_are_told_by_the_first_that_ends_well(
     world: World, received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:

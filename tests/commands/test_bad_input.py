@@ -129,6 +129,7 @@ def test_a_status_that_does_not_fit_an_integer_is_set_aside(world: World) -> Non
     assert rejected(world)[0][1:3] == (1, "status does not fit an INTEGER: 1099511627776")
 
 
+@pytest.mark.slow
 def test_a_scan_dated_2099_is_kept_and_stops_nothing(world: World) -> None:
     future = START + 74 * 365 * DAY
     world.order(1, START)
@@ -166,6 +167,7 @@ def test_a_warehouse_under_another_name_is_told_by_the_name_that_it_was_made_wit
         world.cycle()
 
 
+@pytest.mark.slow
 def test_a_column_that_its_file_has_lost_is_refused_before_rows_land_without_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +236,7 @@ def test_a_history_table_that_somebody_dropped_is_told_at_once_and_stands_again(
     assert told_of[0] in [row[:2] for row in world.exceptions()], "another time"
 
 
+@pytest.mark.slow
 def test_an_empty_table_of_before_history_may_be_dropped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the refusal of a later history_start says."""
     world.cycle()

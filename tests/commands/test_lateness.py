@@ -57,6 +57,7 @@ def test_a_late_row_is_counted_by_how_far_it_lay_behind_and_by_who_brought_it(
     assert late(report["tables"][1]) == {}, "metadata came with the first load alone"
 
 
+@pytest.mark.slow
 def test_the_age_of_a_row_is_counted_to_the_moment_of_its_landing(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_the_age_of_a_row_is_counted_to_the_moment_of_its_landing(
     assert scans(asked(world, capsys))["age_seconds"] == dict.fromkeys(["50", "90", "99", "99.9", "100"], 24 * MINUTE)
 
 
+@pytest.mark.slow
 def test_rows_that_somebody_brought_or_that_are_dated_ahead_are_not_late(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

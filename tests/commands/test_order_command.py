@@ -155,6 +155,7 @@ def test_two_orders_under_one_number_are_told_apart(world: World, capsys: pytest
     assert view_agrees(world, order)
 
 
+@pytest.mark.slow
 def test_metadata_belongs_to_the_order_that_ended_next_though_the_first_has_none(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +178,7 @@ def test_metadata_belongs_to_the_order_that_ended_next_though_the_first_has_none
     assert view_agrees(world, order)
 
 
+@pytest.mark.slow
 def test_of_two_creations_of_one_order_the_newest_is_looked_up(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

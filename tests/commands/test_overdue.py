@@ -122,6 +122,7 @@ def test_an_alert_that_is_not_delivered_is_said_where_cron_looks(
 # Findings
 
 
+@pytest.mark.slow
 def test_a_finding_of_a_clock_that_was_ahead_is_not_told_with_every_cycle(
     world: World,
     received: Received,  # noqa: F811

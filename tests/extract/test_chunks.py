@@ -81,6 +81,7 @@ def test_a_scan_that_stands_twice_lands_once_although_chunks_lie_between(world: 
     assert len(watermarks(world)) == -(-2 * trace.num_rows // 97), "a transaction a chunk"
 
 
+@pytest.mark.slow
 def test_only_the_last_chunk_tells_how_far_was_seen(world: World) -> None:
     """The rows come in any order: newest first here, so that a load that dies has seen less than its first rows say."""
     for order in range(1, 41):

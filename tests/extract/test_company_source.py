@@ -243,6 +243,7 @@ def test_a_read_that_cannot_be_halved_any_more_names_what_would_help(
         world.cycle(NIGHT, source=shop.url)
 
 
+@pytest.mark.slow
 def test_a_refresh_that_takes_too_long_names_the_index_that_finds_orders(
     world: World, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -293,6 +294,7 @@ def test_without_a_missing_index_what_took_too_long_is_told_as_it_is(fails: bool
     assert isinstance(told, TooLong) and str(told) == "It took more than 3 s."
 
 
+@pytest.mark.slow
 def test_counting_that_takes_too_long_counts_smaller_ranges(
     mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +354,7 @@ def test_a_row_far_ahead_is_not_looked_for_hour_by_hour(
     assert len(spans) < 60
 
 
+@pytest.mark.slow
 def test_a_table_whose_ends_take_too_long_to_find_is_told_the_index_that_would_help(
     mysql_database: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

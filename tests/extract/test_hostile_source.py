@@ -364,6 +364,7 @@ def test_rows_that_come_while_a_table_without_snapshots_is_read_fail_nothing(
         list(source.read(WIDE, EVERYTHING))
 
 
+@pytest.mark.slow
 def test_views_that_may_not_be_explained_are_loaded(shop: Shop, world: World) -> None:
     shop.orders(1, ORDERS, START)
     for table in TABLES:

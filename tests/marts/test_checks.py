@@ -421,6 +421,7 @@ def test_a_thousand_findings_are_one_line_and_one_command(world: World, capsys: 
     assert world.query(notes) == [("accepted: all of a line", 9_999), ("one", 1)]
 
 
+@pytest.mark.slow
 def test_rejected_rows_close_where_their_former_times_are_put_back(world: World) -> None:
     """Nothing lands then, for the rows are held: but no extract sees those without a time any more."""
     for order in range(1, 6):

@@ -182,6 +182,7 @@ def test_an_order_that_comes_back_leaves_history_wherever_it_is(world: World) ->
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_newer_version_that_is_itself_aged_replaces_the_archived_one(world: World) -> None:
     world.order(9, START)
     world.order(1, EARLIER)

@@ -91,6 +91,7 @@ def test_with_no_data_it_says_so(world: World, render: Render, open_page: Open) 
         assert page.get_by_text(said, exact=True).is_visible(), said
 
 
+@pytest.mark.slow
 def test_ten_thousand_findings_are_a_line_a_check(
     lively: World, lively_page: str, render: Render, open_page: Open
 ) -> None:
@@ -180,6 +181,7 @@ def test_what_an_error_says_is_text(lively: World, render: Render, open_page: Op
     assert page.get_by_text(hostile).count() >= 3
 
 
+@pytest.mark.slow
 def test_a_long_error_fills_no_page(lively: World, render: Render, open_page: Open) -> None:
     log_cycle(lively, NOW - MINUTE, "failed", error=f"It broke. {'Words follow. ' * 200}See docs/recovery.md.")
     told = open_page(render()).locator("header li").first.inner_text()

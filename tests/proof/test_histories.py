@@ -18,7 +18,7 @@ from tests.proof.play import Figures, Player, play_history
 from tests.proof.scenes import STORIES
 from tests.support.thorough import THOROUGH
 
-HISTORIES = int(os.environ.get("ORDER_TRACKING_TEST_HISTORIES", "20" if THOROUGH else "2"))
+HISTORIES = int(os.environ.get("ORDER_TRACKING_TEST_HISTORIES", "20" if THOROUGH else "1"))
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,7 @@ def test_a_plan_does_not_wait_for_ever(redshift_world: RedshiftWorld, monkeypatc
         plan("night", gateway="redshift", at=moment(START), yes=True)
 
 
+@pytest.mark.slow
 def test_a_watch_whose_connection_is_lost_looks_again(
     redshift_world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

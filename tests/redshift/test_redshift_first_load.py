@@ -99,6 +99,7 @@ def test_a_first_load_that_broke_off_goes_on_where_it_was(world: RedshiftWorld, 
     assert sum(reads) == ORDERS - 20 + 1, "beside the rest, the last hour that had landed"
 
 
+@pytest.mark.slow
 def test_a_read_that_takes_too_long_within_a_copy_comes_in_halves_and_lands_once(
     world: RedshiftWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -430,6 +430,7 @@ def test_the_lock_is_free_before_its_session_ends(
     assert held_at_the_end == [0]
 
 
+@pytest.mark.slow
 def test_short_commands_one_after_another_never_find_the_lock_held(world: RedshiftWorld) -> None:
     code = "from extract.lock import run_lock\nfor _ in range(100):\n with run_lock('redshift'): pass"
     root = Path(__file__).resolve().parents[2]

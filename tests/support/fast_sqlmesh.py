@@ -33,6 +33,7 @@ PLAIN_EXPAND_RANGE = snapshot_definition.expand_range
 
 _kept: dict[Any, Any] = {}
 prepared: dict[Any, dict[str, Any]] = {}
+snapshots: dict[Any, Any] = {}
 
 
 @contextmanager
@@ -70,16 +71,15 @@ def prepare_once(python_env: dict[str, Any], env: dict[str, Any] | None = None) 
 
 
 def get_or_load(self: Any, snapshot_ids: set[Any], loader: Any) -> tuple[dict[Any, Any], set[Any]]:
-    """SQLMesh unpickles each snapshot from a file whenever it is asked for; here a context keeps those it has read.
+    """SQLMesh unpickles each snapshot from a file whenever it is asked for; here those that were read are kept.
 
     A snapshot never changes but for its intervals and a few marks, and these SQLMesh reads from the state in any case.
     """
-    kept = self.__dict__.setdefault("kept", {})
-    known = {snapshot_id: kept[snapshot_id] for snapshot_id in snapshot_ids & kept.keys()}
+    known = {snapshot_id: snapshots[snapshot_id] for snapshot_id in snapshot_ids & snapshots.keys()}
     for snapshot in known.values():
         snapshot.intervals, snapshot.dev_intervals = [], []
     loaded, found = PLAIN_GET_OR_LOAD(self, snapshot_ids - known.keys(), loader)
-    kept.update(loaded)
+    snapshots.update(loaded)
     return {**known, **loaded}, found | known.keys()
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 THOROUGH = os.environ.get("ORDER_TRACKING_TEST_THOROUGH") == "1"
 
 SAMPLED = (
-    "random histories: two (make soak: twenty; make prove N=200: as many as you like)",
+    "random histories: one (make soak: twenty; make prove N=200: as many as you like)",
     "replays of the recorded traces: weekly and four-weekly, by the proof's engine (make soak: weekly, whole cycles)",
     "the traces on both engines: a cycle every two and four years (make soak: every one and two)",
     "crashes of a whole cycle: before every twelfth statement and around the trims (make soak: before every one)",
