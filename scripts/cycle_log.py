@@ -29,6 +29,7 @@ from extract.settings import in_project, warehouse_file, without_secrets
 from extract.tables import EXTRACTED
 from extract.warehouse import Warehouse, insert_rows
 from macros.marts import mart_of
+from macros.periods import QUARTER_HOUR
 from macros.sql import columns_of, sql_from_template, table_node, timestamp
 from scripts.cycle import Cycle
 
@@ -37,6 +38,9 @@ DONE, FAILED, REFUSED, LOCKED = "done", "failed", "refused", "locked"
 
 INTERRUPTED = ("KeyboardInterrupt", "Terminated")
 """A cycle that somebody ended, by Ctrl-C or SIGTERM, says nothing about the next."""
+
+OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
+"""If no cycle has ended for so long, none was started, or one hangs."""
 
 SIZES = {"phases": 4096, "warnings": 65535, "error": 4096}
 

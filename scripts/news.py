@@ -1,7 +1,8 @@
 """What a cycle must tell somebody: each change once, from the logs and the exceptions.
 
 A cycle that fails is told if the one before ended well; so is the first that ends well again. Findings are told by the
-first cycle that ends well after they were opened or closed. A silent source is told by the first cycle that notices it.
+first cycle that ends well after they were opened or closed. A silent source is told by the first cycle that notices it,
+and so is what cycles leave undone although they end well.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from extract.clock import epoch_of
+from extract.clock import Clock, epoch_of
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
+from extract.tables import load_config
 from extract.warehouse import Warehouse
 from macros.marts import EXCEPTIONS
-from macros.periods import QUARTER_HOUR
 from macros.sql import sql_from_template, timestamp
-from scripts.alerts import Alert, alert_urls, remembered, send_alerts
+from scripts.alerts import Alert, Memory, alert_urls, remembered, send_alerts
 from scripts.cycle import Cycle
 from scripts.cycle_log import (
     DONE,
     FAILED,
     LOCKED,
+    OVERDUE,
     LoggedCycle,
     first_and_last_done,
     kept_rows,
@@ -34,9 +36,7 @@ from scripts.cycle_log import (
 )
 from scripts.display import in_time, plural
 from scripts.reading import warehouse_to_read
-
-OVERDUE = dt.timedelta(seconds=3 * QUARTER_HOUR)
-"""If no cycle has ended for so long, none was started, or one hangs."""
+from scripts.status import CHECKS, Status, left_undone, read_status
 
 EXAMPLES = 10
 """So many findings are named in one alert."""
@@ -46,6 +46,12 @@ SILENT_TABLES = "silent tables"
 
 FINDINGS_UNTIL = "findings told until"
 """Where the cycle is remembered that told findings last: one that could not read them leaves them to the next."""
+
+SILENCE, FAILING, UNDONE = "silence", "failing", "left undone"
+"""Where it is remembered what has been told: since when no cycle ended; when the last one failed of those that fail one
+after another; what cycles leave undone."""
+
+A_DAY = dt.timedelta(days=1)
 
 LAST_END = "last end"
 """Where it is remembered when a cycle last ended: while the next one holds a DuckDB file, its log cannot be read."""
@@ -117,7 +123,13 @@ def findings_lines(rows: Sequence[tuple[Any, ...]]) -> list[str]:
 
 
 def news_of_cycle(
-    before: Sequence[LoggedCycle], cycle: LoggedCycle, findings: Findings | None, stale: Sequence[str]
+    before: Sequence[LoggedCycle],
+    cycle: LoggedCycle,
+    findings: Findings | None,
+    stale: Sequence[str],
+    *,
+    failing: str | None = None,
+    silent: str | None = None,
 ) -> list[Alert]:
     """What has changed with a cycle.
 
@@ -125,6 +137,8 @@ def news_of_cycle(
         before: The last cycle that ended well, and those since.
         findings: What was opened and closed since that one, if this one ended well.
         stale: A line for each table of the source that has just fallen silent.
+        failing: When the last cycle failed of those of which the first has been told.
+        silent: Since when no cycle has ended, if that has been told.
     """
     counted = [each for each in before if each.counts]
     broken = [each for each in counted if each.outcome != DONE]
@@ -137,12 +151,15 @@ def news_of_cycle(
     if not cycle.counts:
         pass
     elif cycle.outcome != DONE:
-        if not broken or cycle.cycle_at - broken[-1].cycle_at > OVERDUE:  # or a row kept for another warehouse hides it
+        last = _moment(failing)
+        if last is None or cycle.cycle_at - last > A_DAY:  # or what was told of another warehouse would hide it
             news.append(_begins_to_fail(cycle, last_good))
     elif broken:
         news.append(_recovered(cycle, broken))
+    elif since := _moment(silent):
+        news.append(_runs_again(cycle, since, before))
     elif last_good is not None and cycle.cycle_at - last_good.ended_at > OVERDUE:
-        news.append(_runs_again(cycle, last_good, before))
+        news.append(_runs_again(cycle, last_good.ended_at, before))
     if findings is not None and (findings.opened or findings.closed):
         news.append(_findings(findings))
     if stale:
@@ -206,7 +223,16 @@ def _recovered(cycle: LoggedCycle, broken: Sequence[LoggedCycle]) -> Alert:
     )
 
 
-def _runs_again(cycle: LoggedCycle, last_good: LoggedCycle, before: Sequence[LoggedCycle]) -> Alert:
+def news_of_what_is_left(memory: Memory, status: Status) -> list[Alert]:
+    """What cycles leave undone and nobody has been told yet; it is remembered as told."""
+    told, undone = set(memory.get(UNDONE, [])), left_undone(status)
+    not_asked = set() if status.ends_well else told - {CHECKS}  # is open still
+    memory[UNDONE] = sorted(undone.keys() | not_asked)
+    new = [line for what, line in undone.items() if what not in told]
+    return [Alert("something is overdue", "\n".join([*new, "How all stands: order-tracking status"]))] if new else []
+
+
+def _runs_again(cycle: LoggedCycle, since: dt.datetime, before: Sequence[LoggedCycle]) -> Alert:
     locked = sum(each.outcome == LOCKED for each in before)
     why = (
         f"{plural(locked, 'cycle')} found the lock held."
@@ -215,8 +241,8 @@ def _runs_again(cycle: LoggedCycle, last_good: LoggedCycle, before: Sequence[Log
     )
     return Alert(
         "cycles run again",
-        f"No cycle ended well from {_utc(last_good.ended_at)} to {_utc(cycle.cycle_at)}, "
-        f"{in_time(cycle.cycle_at - last_good.ended_at)}. {why} Nothing is lost: this one did what was missed. "
+        f"No cycle ended well from {_utc(since)} to {_utc(cycle.ended_at)}, {in_time(cycle.ended_at - since)}. "
+        f"{why} Nothing is lost: this one did what was missed. "
         f"{NO_RECONCILE}",
     )
 
@@ -240,6 +266,13 @@ def _utc(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
+def _moment(text: object) -> dt.datetime | None:
+    """From a memory, which may have been broken off."""
+    with suppress(TypeError, ValueError):
+        return dt.datetime.fromisoformat(str(text))
+    return None
+
+
 # Who tells it
 
 
@@ -252,6 +285,7 @@ class CycleNews:
         self._at = cycle.at.replace(tzinfo=None)
         self._before: list[LoggedCycle] | None = None
         self._findings: Findings | None = None
+        self._status: Status | None = None
         self._silent: list[str] | None = None
         """The tables that are silent; None if this cycle does not know."""
         self._fallen_silent: list[str] = []
@@ -276,14 +310,13 @@ class CycleNews:
         with self._cycle.as_warning("what the alerts are about could not be read"):
             self._before = cycles_before(warehouse, self._at, kept_rows(self._cycle.gateway))
             self._findings = findings_since(warehouse, self._told_until(), self._at)
+            self._status = read_status(warehouse, load_config(), Clock(self._cycle.at), kept_rows(self._cycle.gateway))
 
     def _told_until(self) -> dt.datetime:
         """The cycle that told findings last, or the last that ended well if that is not known."""
-        with remembered(self._cycle.gateway) as memory, suppress(KeyError, TypeError, ValueError):
-            until = dt.datetime.fromisoformat(memory[FINDINGS_UNTIL])
-            if until <= self._at:
-                return until
-        return last_good_of(self._before or [])
+        with remembered(self._cycle.gateway) as memory:
+            until = _moment(memory.get(FINDINGS_UNTIL))
+        return until if until is not None and until <= self._at else last_good_of(self._before or [])
 
     def send(self, error: BaseException | None) -> None:
         """Sends what has changed. A cycle that was locked out or interrupted tells nothing."""
@@ -291,21 +324,33 @@ class CycleNews:
         outcome = outcome_of(error)
         if interrupted or outcome == LOCKED:
             return
-        if self._silent is not None:
-            with remembered(self._cycle.gateway) as memory:
+        with remembered(self._cycle.gateway) as memory:
+            if self._silent is not None:
                 memory[SILENT_TABLES] = self._silent
+            failing, silent = memory.get(FAILING), memory.get(SILENCE)
+            if outcome == DONE:
+                memory.pop(FAILING, None)
+                memory.pop(SILENCE, None)
         if not alert_urls():
             return
         with self._cycle.as_warning("the alerts of this cycle could not be sent"):
             if self._before is None:
                 self._before, _ = known_before(self._cycle.gateway, self._at)
             words = None if error is None else " ".join(in_words(error).split())
-            this = LoggedCycle(self._at, dt.datetime.max, outcome, words)
-            news = news_of_cycle(self._before, this, self._findings, self._fallen_silent)
+            this = LoggedCycle(self._at, dt.datetime.max, outcome, words, seconds=time.monotonic() - self._began)
+            news = news_of_cycle(
+                self._before, this, self._findings, self._fallen_silent, failing=failing, silent=silent
+            )
             with remembered(self._cycle.gateway) as memory:
-                memory[LAST_END] = str(self._at + dt.timedelta(seconds=time.monotonic() - self._began))
+                last = _moment(memory.get(LAST_END))
+                if outcome == DONE or last is None or this.ended_at > last:  # it may be refused for an --at of the past
+                    memory[LAST_END] = str(this.ended_at)
+                if outcome != DONE:
+                    memory[FAILING] = str(max(filter(None, (_moment(failing), this.ended_at))))
                 if self._findings is not None:
                     memory[FINDINGS_UNTIL] = str(self._at)
+                if self._status is not None:
+                    news += news_of_what_is_left(memory, self._status)
             self._cycle.warnings += send_alerts(self._cycle.gateway, news, self._cycle.source)
 
 

@@ -1,4 +1,4 @@
-"""What `alert --overdue` tells, for no cycle can: that none ends any more, and what is not done though cycles end."""
+"""What `alert --overdue` tells: that no cycle ends any more, and, as cycles do too, what they leave undone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from contextlib import suppress
 from extract.clock import Clock, moment_of
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
 from extract.tables import load_config
-from scripts.alerts import Alert, remembered, send_alerts
-from scripts.cycle_log import LOCKED, LoggedCycle, kept_rows, with_kept
+from scripts.alerts import remembered, send_alerts
+from scripts.cycle_log import LOCKED, OVERDUE, LoggedCycle, kept_rows, with_kept
 from scripts.display import in_time
-from scripts.news import LAST_END, OVERDUE, cycles_before, news_of_silence
+from scripts.news import LAST_END, SILENCE, cycles_before, news_of_silence, news_of_what_is_left
 from scripts.reading import warehouse_to_read
-from scripts.status import left_undone, read_status
-
-SILENCE, UNDONE = "silence", "left undone"
-"""Where it is remembered what has been told."""
+from scripts.status import Status, left_undone, read_status
 
 
 def tell_overdue(gateway: str, clock: Clock) -> tuple[str, list[str]]:
@@ -26,7 +23,7 @@ def tell_overdue(gateway: str, clock: Clock) -> tuple[str, list[str]]:
     nothing is known of any cycle, or LockHeld if that is because another process holds the DuckDB file.
     """
     at = moment_of(clock.now())
-    before, undone, fault = _known(gateway, clock)
+    before, status, fault = _known(gateway, clock)
     with remembered(gateway) as memory:
         ends = [each.ended_at for each in before if each.counts] + _last_end(memory.get(LAST_END), at)
         locked = [each for each in before if each.outcome == LOCKED]
@@ -42,24 +39,22 @@ def tell_overdue(gateway: str, clock: Clock) -> tuple[str, list[str]]:
         if found and memory.get(SILENCE) != str(found[0]):
             memory[SILENCE] = str(found[0])
             alerts.append(found[1])
-        if fault is None:
-            if new := [line for what, line in undone.items() if what not in memory.get(UNDONE, [])]:
-                alerts.append(Alert("something is overdue", "\n".join([*new, "How all stands: order-tracking status"])))
-            memory[UNDONE] = sorted(undone)
-    said = [*([found[1].body] if found else []), *undone.values()]
+        if status is not None:
+            alerts += news_of_what_is_left(memory, status)
+    said = [*([found[1].body] if found else []), *(left_undone(status).values() if status else ())]
     fine = f"No alert is due: a cycle has ended, or was locked out, within {in_time(OVERDUE)}."
     return "\n".join(said) or fine, send_alerts(gateway, alerts)
 
 
-def _known(gateway: str, clock: Clock) -> tuple[list[LoggedCycle], dict[str, str], Exception | None]:
-    """The last cycles, and what they leave undone; of the kept rows alone if the warehouse cannot be read, and why."""
+def _known(gateway: str, clock: Clock) -> tuple[list[LoggedCycle], Status | None, Exception | None]:
+    """The last cycles, and how things stand; of the kept rows alone if the warehouse cannot be read, and why."""
     kept, at = kept_rows(gateway), moment_of(clock.now())
     try:
         with warehouse_to_read(gateway) as warehouse:
             before = cycles_before(warehouse, at, kept)
-            return before, left_undone(read_status(warehouse, load_config(), clock, kept)), None
+            return before, read_status(warehouse, load_config(), clock, kept), None
     except (ConfigurationError, LockHeld, WarehouseError) as error:
-        return with_kept([], kept, at), {}, error
+        return with_kept([], kept, at), None, error
 
 
 def _last_end(remembered_end: object, at: dt.datetime) -> list[dt.datetime]:

@@ -293,14 +293,14 @@ def _extract_phase(work: _Work, seen: Mapping[str, Seen], news: CycleNews) -> No
 
 
 def _is_rejected(run: TableRun) -> bool:
-    """No row of the table landed, and most of those that came could not be loaded, nor had come before."""
-    return not run.landed.rows_landed and 2 * run.landed.newly_rejected > run.landed.rows_read
+    """All that came of the table and had not come before could not be loaded."""
+    return run.landed.newly_rejected > 0 and not run.landed.rows_landed
 
 
 def _nothing_but_rejected(run: TableRun) -> str:
     return (
-        f"{run.table}: {run.landed.newly_rejected:,} of the {run.landed.rows_read:,} rows that came could not be "
-        "loaded, and none landed: order_tracking_raw.rejected_rows says why (docs/recovery.md, 'A row was rejected')"
+        f"{run.table}: {run.landed.newly_rejected:,} new rows could not be loaded, and none landed: "
+        "order_tracking_raw.rejected_rows says why (docs/recovery.md, 'A row was rejected')"
     )
 
 

@@ -21,6 +21,7 @@ from scripts.cycle_log import (
     DONE,
     FAILED,
     LOCKED,
+    OVERDUE,
     REFUSED,
     LoggedCycle,
     first_and_last_done,
@@ -28,11 +29,11 @@ from scripts.cycle_log import (
     with_kept,
 )
 from scripts.display import in_time
-from scripts.news import OVERDUE
 from scripts.open_exceptions import OpenLine, last_checks, open_lines
 from scripts.reading import nothing_yet
 
 DAY = dt.timedelta(days=1)
+CHECKS = "checks"
 RECONCILE_OVERDUE = 2 * DAY
 """A nightly reconcile that fails is done by the next; if that fails too, somebody must look."""
 
@@ -73,6 +74,11 @@ class Status:
     @property
     def archived(self) -> Counter[str]:
         return sum((cycle.archived for cycle in self.day), Counter())
+
+    @property
+    def ends_well(self) -> bool:
+        """A cycle has ended well within three quarter-hours."""
+        return self.last_done is not None and self.at - self.last_done <= OVERDUE
 
     @property
     def blocks(self) -> str:
@@ -146,7 +152,7 @@ def _what_is_wrong(status: Status) -> list[str]:
     wrong = []
     if status.last_done is None:
         wrong.append("No cycle has ended well yet.")
-    elif status.at - status.last_done > OVERDUE:
+    elif not status.ends_well:
         wrong.append(f"No cycle has ended well for {in_time(status.at - status.last_done)}.")
     else:  # what no cycle has read is not the source's fault
         wrong += [each.in_words for each in status.tables.values() if each is not None and each.stale]
@@ -162,11 +168,11 @@ def _what_is_wrong(status: Status) -> list[str]:
 def left_undone(status: Status) -> dict[str, str]:
     """What cycles have not done for too long, each with its sentence; some of it is asked only while they end well."""
     undone: dict[str, str] = {}
-    if status.last_done is not None and status.at - status.last_done <= OVERDUE:
+    if status.ends_well:
         undone |= _never_landed(status) | _reconcile_overdue(status)
     if status.checks_due and status.at > status.checks_due + OVERDUE:
         last = f"{status.checked_at:%Y-%m-%d %H:%M}" if status.checked_at else "never (after an update: make plan)"
-        undone["checks"] = f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}."
+        undone[CHECKS] = f"The checks were due at {status.checks_due:%Y-%m-%d %H:%M}. They last ran: {last}."
     return undone
 
 

