@@ -402,7 +402,7 @@ def load_settings_file() -> None:
         _refuse_mistakes(file, text)
         load_dotenv(stream=StringIO(text), override=False)
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"
-    if wrong := _no_settings((name for name in os.environ if name.startswith("ORDER_TRACKING_")), cutoff=MISSPELLED):
+    if wrong := _no_settings(os.environ, cutoff=MISSPELLED):
         raise ConfigurationError(
             f"The environment has mistakes; nothing was done. {'. '.join(wrong)}. .env.example explains each setting."
         )
@@ -426,7 +426,9 @@ def _refuse_mistakes(file: Path, text: str) -> None:
     wrong = [
         f"line {line.original.line} is no NAME=value (are its quotation marks closed?)" for line in lines if line.error
     ]
-    wrong += _no_settings(line.key for line in lines if line.key and line.key.startswith(PREFIXES))
+    names = [line.key for line in lines if line.key]
+    wrong += _no_settings(name for name in names if name.startswith(PREFIXES))
+    wrong += _no_settings((name for name in names if not name.startswith(PREFIXES)), cutoff=MISSPELLED)
     if wrong:
         for name, value in dotenv_values(stream=StringIO(text)).items():
             if name in TO_TELL_A_MISTAKE and value:
@@ -448,6 +450,8 @@ def _no_settings(names: Iterable[str], cutoff: float = 0.0) -> list[str]:
         if name in known or name.startswith("ORDER_TRACKING_TEST_"):
             continue
         meant = get_close_matches(name, known, 1, max(cutoff, 0.6))
+        if cutoff and meant and meant[0] in os.environ:
+            continue  # what is meant is set: this is somebody else's
         if meant or not cutoff:
             wrong.append(f"{name} is no setting{f' (is {meant[0]} meant?)' if meant else ''}")
     return wrong

@@ -231,10 +231,11 @@ def test_the_example_names_every_setting_and_no_other() -> None:
     [
         (b'ORDER_TRACKING_GATEWAY="redshift\nREDSHIFT_PASSWORD=hush-4711\n', "line 1 is no NAME=value"),
         (b"ORDER_TRACKING_GATEWY=redshift\n", "ORDER_TRACKING_GATEWY is no setting (is ORDER_TRACKING_GATEWAY meant?)"),
+        (b"ORDER_TRACKNG_GATEWAY=redshift\n", "ORDER_TRACKNG_GATEWAY is no setting (is ORDER_TRACKING_GATEWAY meant?)"),
         (b"REDSHIFT_PASSWORD=hush-4711\xe9\n", "cannot be read: 'utf-8' codec"),
         (None, "cannot be read: [Errno 21] Is a directory"),
     ],
-    ids=["open quote", "misspelled", "latin1", "folder"],
+    ids=["open quote", "misspelled", "its beginning misspelled", "latin1", "folder"],
 )
 def test_a_settings_file_with_a_mistake_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, told: str
@@ -253,16 +254,20 @@ def test_a_settings_file_with_a_mistake_is_not_passed_over(
     assert "hush" not in str(refused.value) and not os.environ.get("REDSHIFT_PASSWORD")
 
 
-@pytest.mark.parametrize("name", ["ORDER_TRACKING_GATWAY", "ORDER_TRACKING_DUCKDBB"])
+@pytest.mark.parametrize(
+    "name", ["ORDER_TRACKING_GATWAY", "ORDER_TRACKING_DUCKDBB", "ORDER_TRACKNG_GATEWAY", "ALERT_URL", "STATUS_PAG"]
+)
 def test_a_misspelled_name_in_the_environment_is_not_passed_over(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "redshift")
     monkeypatch.setenv("ORDER_TRACKING_TEST_OF_OURS", "1")
-    with pytest.raises(ConfigurationError, match=rf"{name} is no setting \(is ORDER_TRACKING_\w+ meant\?\)") as error:
+    with pytest.raises(ConfigurationError, match=rf"{name} is no setting \(is \w+ meant\?\)") as error:
         load_settings_file()
     assert "ORDER_TRACKING_TEST_OF_OURS" not in str(error.value)
     monkeypatch.delenv(name)
     for of_others in ("ORDER_TRACKING_PORT", "ORDER_TRACKING_SERVICE_HOST", "ORDER_TRACKING_PORT_80_TCP"):
         monkeypatch.setenv(of_others, "tcp://10.0.0.7:80")
+    monkeypatch.setenv("ORDER_TRACKING_SOURCE", "duckdb:///ours.duckdb")
+    monkeypatch.setenv("ORDER_TRACKING_SOURCE_2", "what is meant is set")
     load_settings_file()
 
 
