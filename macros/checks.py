@@ -15,9 +15,6 @@ CHECKED = ("check_name", "table_name", "order_id", "detail")
 EVERY_CHECK = "every check"
 TURN_SECONDS = 28 * 86400
 
-WITHOUT_TIME = ("is zero or negative", "is beyond the year 2100")
-"""What is said of an event time (extract/values.py) that lies where every extract looks."""
-
 
 @macro()
 def grace_cutoff(evaluator):  # type: ignore[no-untyped-def]
@@ -155,29 +152,6 @@ def held_keys(evaluator):  # type: ignore[no-untyped-def]
         ]
         queries += [exp.select(*columns).from_(table) for table in (mart.name, history_view(mart.alias))]
     return union_all(queries)
-
-
-@macro()
-def is_without_time(evaluator, rejected: exp.Column):  # type: ignore[no-untyped-def]
-    """The row's event time is zero or negative, or beyond the year 2100: every extract by time reads it.
-
-    Of a time that is NULL that is not known: a DATETIME of a day that is none has a place in time, and no value.
-
-    Example:
-        >>> from sqlglot import exp
-        >>> from sqlmesh.core.macros import MacroEvaluator
-        >>> is_without_time(MacroEvaluator("redshift"), exp.column("r")).sql("redshift")[:75]
-        "((r.table_name = 'uni_tracking_info' AND r.reason LIKE 'update_time is zero"
-    """
-    table, reason = exp.column("table_name", rejected.name), exp.column("reason", rejected.name)
-    faults = [
-        exp.and_(
-            table.eq(exp.Literal.string(mart.table)), reason.like(exp.Literal.string(f"{mart.event_time} {fault}%"))
-        )
-        for mart in marts()
-        for fault in WITHOUT_TIME
-    ]
-    return exp.paren(exp.or_(*map(exp.paren, faults)))
 
 
 @macro()

@@ -1,9 +1,7 @@
 /* Every row of the source can be loaded.
    A row is a table and a reason why rows of it could not, with their number: no usable key or time, or a value that its
    column cannot hold. The rows stand as text in order_tracking_raw.rejected_rows. Mend them at the source: a row counts no
-   more once a good one of its key has landed after it, or where one is held and the source no longer shows the row. That
-   is known only of a row whose time is zero or negative or beyond 2100, which every extract by time reads. A row without
-   an order number has no key; accept the exception. */
+   more once a good one of its key has landed after it. A row without an order number has no key; accept the exception. */
 MODEL (
   name order_tracking.rejected_rows,
   kind EMBEDDED,
@@ -25,17 +23,6 @@ WITH rejected AS (
     payload,
     rejected_at
   FROM order_tracking_raw.rejected_rows
-), last_read AS (
-  SELECT
-    log.table_name,
-    MAX(log.started_at) AS started_at
-  FROM order_tracking_raw.extract_log AS log
-  WHERE
-    log.kind = 'extract' AND log.error IS NULL
-  GROUP BY
-    log.table_name
-  HAVING
-    COUNT(log.watermark_id) = 0
 ), mended AS (
   SELECT DISTINCT
     rejected.table_name,
@@ -45,16 +32,8 @@ WITH rejected AS (
     @held_keys()
   ) AS good
     ON good.order_id = rejected.order_id AND good.table_name = rejected.table_name
-  LEFT JOIN last_read
-    ON last_read.table_name = rejected.table_name
   WHERE
-    (
-      good.landed_at > rejected.rejected_at
-      OR (
-        @is_without_time(rejected)
-        AND rejected.rejected_at < last_read.started_at - INTERVAL '15 MINUTE'
-      )
-    )
+    good.landed_at > rejected.rejected_at
     AND (
       rejected.table_name <> 'uni_tracking_spath' OR @is_same_scan(rejected, good)
     )
