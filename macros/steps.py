@@ -26,7 +26,7 @@ from macros.due import (
 from macros.exceptions import record_exceptions
 from macros.history import history_table
 from macros.sql import columns_of, query_from_template, sql_from_template, table_node, timestamp, union_all
-from macros.versions import another_order, created_later, identical, older, same
+from macros.versions import another_order, created_later, identical, older, same, same_order
 
 CREATED = "order_tracking_created_orders"
 """order_id, first_created, last_created: when the orders that came back were created, by all metadata of the number."""
@@ -245,7 +245,7 @@ def with_copy(found: Retention, due: Due, *, before: bool = False) -> exp.Query 
         return held
     is_copy = exp.and_(
         exp.not_(older("held", "due", found.identity, found.mart)),
-        same(found.mart.order_mark, "held", "due", found.mart),
+        exp.paren(same_order("held", "due", found.mart)),
     )
     return query_from_template(
         "SELECT :columns FROM due JOIN held ON held.order_id = due.order_id AND :is_copy",

@@ -40,7 +40,7 @@ def is_another_order(evaluator, archived: exp.Column, present: exp.Column, creat
         >>> from sqlmesh.core.macros import MacroEvaluator
         >>> a, b, c = (exp.column(name) for name in ("a", "b", "c"))
         >>> is_another_order(MacroEvaluator("redshift"), a, b, c).sql("redshift")[:38]
-        '((NOT COALESCE(a.tno = b.tno, (a.tno I'
+        '(NOT (COALESCE(a.tno = b.tno, (a.tno I'
     """
     return another_order(archived.name, present.name, created.name)
 

@@ -90,11 +90,30 @@ def another_order(archived: str, present: str, created: str) -> exp.Expr:
     """
     first, last = exp.column("first_created", created), exp.column("last_created", created)
     status, tno = exp.column("update_time", archived), exp.column("tno", archived)
-    is_told = exp.paren(exp.or_(first < last.copy(), tno.is_(exp.null())))
+    is_told = exp.paren(exp.or_(first < last.copy(), _is_blank(tno)))
     before_creation = exp.and_(created_later(last, status), is_told)
-    apart = exp.func("ABS", status.copy() - exp.column("update_time", present)) > CREATION_TOLERANCE
-    another_tno = exp.and_(exp.not_(same("tno", archived, present, anchor())), apart)
-    return exp.paren(exp.or_(exp.paren(another_tno), exp.func("COALESCE", before_creation, exp.false())))
+    another_tno = exp.not_(exp.paren(same_order(archived, present, anchor())))
+    return exp.paren(exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false())))
+
+
+def same_order(left: str, right: str, mart: Mart) -> exp.Expr:
+    """By the mark of an order alone two versions are of one order; never NULL.
+
+    Another tracking number within a day is a correction. None, and one of blanks, is the same.
+    """
+    mark = mart.order_mark
+    if never_null(mark, mart):
+        return same(mark, left, right, mart)
+    both_blank = exp.and_(_is_blank(exp.column(mark, left)), _is_blank(exp.column(mark, right)))
+    times = [exp.column(mart.event_time, side) for side in (left, right)]
+    near = exp.func("ABS", times[0] - times[1]) <= CREATION_TOLERANCE
+    return exp.or_(same(mark, left, right, mart), exp.paren(both_blank), near)
+
+
+def _is_blank(column: exp.Expr) -> exp.Expr:
+    """NULL, or a text of blanks: what a source writes where it has no tracking number."""
+    text = exp.cast(column.copy(), "VARCHAR(255)")
+    return exp.func("NULLIF", exp.Trim(this=text), exp.Literal.string("")).is_(exp.null())
 
 
 def created_later(created: exp.Expr, last_status: exp.Expr) -> exp.Expr:

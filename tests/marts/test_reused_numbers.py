@@ -210,9 +210,9 @@ def test_the_first_orders_own_late_status_is_kept_beside_the_second_ones_history
     """What is older is superfluous only where history holds a newer version of the same order."""
     world = archived(any_world)
     world.cycle()
-    world.source("UPDATE uni_tracking_info SET tno = 'Z', update_time = ? WHERE order_id = 500", AGED - DAY)
+    world.source("UPDATE uni_tracking_info SET tno = 'Z', update_time = ? WHERE order_id = 500", AGED - DAY - 1)
     world.cycle(reconcile_since=1)
-    assert world.history("uti", "tno, update_time") == [("2025_h1", "A", AGED), ("2025_h1", "Z", AGED - DAY)]
+    assert world.history("uti", "tno, update_time") == [("2025_h1", "A", AGED), ("2025_h1", "Z", AGED - DAY - 1)]
 
 
 @pytest.mark.slow
@@ -232,15 +232,16 @@ def _iso(moment: int) -> str:
     return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def test_without_tracking_numbers_a_later_creation_alone_tells_another_order(world: World) -> None:
+@pytest.mark.parametrize("tno", [None, pytest.param(" ", marks=pytest.mark.slow)])
+def test_without_tracking_numbers_a_later_creation_alone_tells_another_order(world: World, tno: str | None) -> None:
     """The first order's metadata never came; the second one's came before its status."""
-    put_order(world, None, None, AGED)
+    put_order(world, None, tno, AGED)
     world.order(1, START)
     world.cycle()
     purge(world)
     world.insert("ecs_order_info", [(500, 22, world.now)])
     world.cycle()
-    put_order(world, None, None, world.now)
+    put_order(world, None, tno, world.now)
     world.cycle()
     assert world.history("uti", "update_time") == [("2025_h1", AGED)], "the first order's status is lost"
     assert reused(world) == [REUSED]
@@ -256,6 +257,25 @@ def test_a_tracking_number_that_was_corrected_makes_no_second_order(world: World
     world.source("UPDATE uni_tracking_info SET update_time = ? WHERE order_id = 500", world.now)
     world.cycle()
     assert (world.history("uti"), [row[1] for row in statuses(world)], reused(world)) == ([], ["B"], [])
+
+
+def test_a_tracking_number_corrected_with_an_earlier_time_makes_no_second_order(world: World) -> None:
+    """The archived status is the newer one: the correction is superseded, and stands in history beside it never."""
+    archived(world)
+    world.source("UPDATE uni_tracking_info SET tno = 'B', update_time = ? WHERE order_id = 500", AGED - HOUR)
+    world.cycle(reconcile_since=AGED - DAY)
+    world.cycle()
+    assert world.history("uti", "tno, update_time") == [("2025_h1", "A", AGED)]
+    assert statuses(world) == [] and reused(world) == []
+
+
+def test_a_source_that_writes_blanks_instead_of_null_makes_no_second_order(world: World) -> None:
+    put_order(world, 11, None, AGED)
+    world.order(1, START)
+    world.cycle()
+    world.source("UPDATE uni_tracking_info SET tno = '', update_time = ? WHERE order_id = 500", world.now)
+    world.cycle()
+    assert (world.history("uti"), [row[1] for row in statuses(world)], reused(world)) == ([], [""], [])
 
 
 def test_a_third_order_under_a_number_is_told_although_the_second_was_accepted(world: World) -> None:

@@ -86,7 +86,9 @@ def test_clean_deletes_of_a_returned_order_only_what_is_older_and_of_the_same_or
         "DELETE FROM h.hist_uti_2025_h1",
     ]
     assert "h.hist_uti_2024_h2.update_time < present.update_time" in deletions[0]
-    assert "NOT COALESCE(h.hist_uti_2024_h2.tno = present.tno" in deletions[0], "another tracking number, another order"
+    assert "NOT (COALESCE(h.hist_uti_2024_h2.tno = present.tno" in deletions[0], (
+        "another tracking number, another order"
+    )
     inserted = [sql for sql in statements if sql.startswith("INSERT INTO h.order_tracking_exceptions")]
     assert len(inserted) == 1 and any("order_number_reused" in sql for sql in statements)
     assert statements.index(inserted[0]) < statements.index(deletions[0]), "told before anything is deleted"

@@ -238,14 +238,14 @@ MUTANTS = (
     Mutant(
         "tracking_numbers_alone_tell_orders_apart",
         "macros/versions.py",
-        'exp.or_(exp.paren(another_tno), exp.func("COALESCE", before_creation, exp.false()))',
+        'exp.or_(another_tno, exp.func("COALESCE", before_creation, exp.false()))',
         "exp.or_(another_tno)",
         "an order without a tracking number takes the history of another one under its number",
     ),
     Mutant(
         "a_number_is_used_again_only_by_two_creations",
         "macros/versions.py",
-        "exp.paren(exp.or_(first < last.copy(), tno.is_(exp.null())))",
+        "exp.paren(exp.or_(first < last.copy(), _is_blank(tno)))",
         "first < last.copy()",
         "without tracking numbers a later order takes the history of one whose metadata never came",
         tests=(

@@ -297,7 +297,7 @@ class Oracle:
             if version.row[3] >= cutoff:
                 continue
             period = half_year(version.row[3])
-            of_it = [each.version for each in self.history_uti.get(order, []) if each.version.row[1] == version.row[1]]
+            of_it = [each.version for each in self.history_uti.get(order, []) if same_order(each.version, version)]
             if any(uti_age(archived) >= uti_age(version) for archived in of_it):
                 del self.uti[order]  # history holds this version, or a newer one
             elif period >= self.history_start:
@@ -319,7 +319,7 @@ class Oracle:
                 earlier.append(each.version.row[3])
                 self.counts["used again"] += 1
             if age > uti_age(here):
-                superseded = superseded or each.version.row[1] == here.row[1]  # history holds a newer version
+                superseded = superseded or same_order(each.version, here)  # history holds a newer version
                 kept.append(each)
             elif another or age == uti_age(here):
                 kept.append(each)
@@ -345,9 +345,8 @@ class Oracle:
 
     def another(self, archived: Version, present: Version, created: set[int]) -> bool:
         """They are statuses of two orders: by tracking number, or as one was created after the other's last status."""
-        told = len(created) > 1 or (bool(created) and archived.row[1] is None)
-        apart = abs(archived.row[3] - present.row[3]) > DAY
-        return (archived.row[1] != present.row[1] and apart) or (told and created_later(max(created), archived.row[3]))
+        told = len(created) > 1 or (bool(created) and is_blank(archived.row[1]))
+        return not same_order(archived, present) or (told and created_later(max(created), archived.row[3]))
 
     def is_later_metadata(self, order: int, version: Version) -> bool:
         """History holds metadata of the number that is older: this one waits for the status of its own order."""
@@ -533,6 +532,16 @@ def disagreement(found: int, expected: int | None) -> str:
     if expected is None:
         return f" (found: {told(found)}; expected: none)"
     return f" (found: {told(found)}; expected: {told(expected)}; difference: {abs(found - expected)} s)"
+
+
+def same_order(left: Version, right: Version) -> bool:
+    """By tracking number; another one within a day is a correction."""
+    tnos = {left.row[1], right.row[1]}
+    return len(tnos) == 1 or all(map(is_blank, tnos)) or abs(left.row[3] - right.row[3]) <= DAY
+
+
+def is_blank(tno: str | None) -> bool:
+    return not (tno or "").strip(" ")
 
 
 def told(moment: int) -> str:
