@@ -18,7 +18,7 @@ from extract.tables import Table
 from extract.values import REASON, judged, staged_columns
 from extract.warehouse import Staged, Warehouse
 from macros.sql import columns_of, query_from_template
-from macros.versions import identical, same
+from macros.versions import identical
 
 MISSING = "rows that only the source has"
 GONE = "rows that the source no longer shows"
@@ -146,7 +146,7 @@ def _other(session: Warehouse, table: Table, staged: Staged, part: Part) -> list
     compared = [name for name in table.columns if name not in keys]
     if not compared:
         return []
-    agree = {name: same(name, "fresh", "held", table.mart) for name in compared}
+    agree = {name: identical("fresh", "held", [name], table.columns, table.mart) for name in compared}
     flags = [
         exp.Case().when(exp.not_(exp.paren(equal)), exp.Literal.number(1)).else_(exp.Literal.number(0)).as_(name)
         for name, equal in agree.items()

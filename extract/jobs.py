@@ -13,6 +13,7 @@ from extract.settle import remembered, with_rejected_rows
 from extract.source import Source, TimeRange
 from extract.source_reads import Figures
 from extract.tables import ExtractConfig, Table
+from extract.values import YEAR_2100
 from extract.warehouse import Warehouse
 
 LONG_WINDOW = 86400
@@ -141,7 +142,8 @@ class Jobs:
         hours = {hour: counts[hour].rows for hour, more in differ.items() if hour in counts and known.get(hour) != more}
         if reconciles:
             again = with_rejected_rows(self.warehouse, table) & differ.keys() & counts.keys()
-            hours |= _newest({hour: counts[hour].rows for hour in again}, STATEMENT_ROWS)
+            with_a_time = {hour: counts[hour].rows for hour in again if hour * HOUR < YEAR_2100}  # others always come
+            hours |= _newest(with_a_time, STATEMENT_ROWS)
         hours |= {hour: counts[hour].rows for hour in counts if hour * HOUR <= seen_until}
         chunk_rows = self.config.chunk_rows or self.warehouse.chunk_rows
         parts = parts_of(hours, STATEMENT_CHUNKS * chunk_rows)
@@ -149,13 +151,11 @@ class Jobs:
 
 
 def _newest(hours: Mapping[int, int], most_rows: int) -> dict[int, int]:
-    """Of the hours (hour -> rows) the newest that have at most so many rows together."""
-    taken = {}
+    """Of the hours (hour -> rows) the newest that have at most so many rows together; one that has more is left out."""
+    taken: dict[int, int] = {}
     for hour in sorted(hours, reverse=True):
-        most_rows -= hours[hour]
-        if most_rows < 0:
-            break
-        taken[hour] = hours[hour]
+        if sum(taken.values()) + hours[hour] <= most_rows:
+            taken[hour] = hours[hour]
     return taken
 
 

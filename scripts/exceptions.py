@@ -5,8 +5,10 @@ As `order-tracking exceptions`: scripts/commands/exceptions.py.
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from sqlglot import exp
 
@@ -78,19 +80,27 @@ def _waiting_for_a_cycle(warehouse: Warehouse, table: Table, orders: Sequence[in
     """Of these orders those of which raw holds metadata that is newer than all that history holds."""
     if not orders:
         return set()
-    rows = warehouse.fetchall(
-        sql_from_template(
-            """
-            SELECT raw.order_id FROM raw
-            LEFT JOIN archived ON archived.order_id = raw.order_id AND (archived.add_time > raw.add_time
-              OR (archived.add_time = raw.add_time AND archived.landed_at >= raw.landed_at))
-            WHERE raw.order_id IN (:orders) AND archived.order_id IS NULL
-            """,
-            {"raw": table.raw, "archived": history_view("ecs")},
-            orders=[exp.convert(order) for order in orders],
+
+    def newest(rows: str) -> dict[int, tuple[Any, ...]]:
+        """Order -> creation and arrival of its newest metadata."""
+        found = warehouse.fetchall(
+            sql_from_template(
+                """
+                SELECT order_id, add_time, landed_at FROM (
+                  SELECT order_id, add_time, landed_at,
+                    ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY add_time DESC, landed_at DESC) AS place
+                  FROM rows WHERE order_id IN (:orders)
+                ) AS ranked
+                WHERE place = 1
+                """,
+                {"rows": rows},
+                orders=[exp.convert(order) for order in orders],
+            )
         )
-    )
-    return {int(order) for (order,) in rows}
+        return {int(order): (add_time, landed or dt.datetime.min) for order, add_time, landed in found}
+
+    archived = newest(history_view("ecs"))
+    return {order for order, landed in newest(table.raw).items() if order not in archived or landed > archived[order]}
 
 
 def _restore_faults(warehouse: Warehouse, orders: Sequence[int]) -> dict[int, str | None]:

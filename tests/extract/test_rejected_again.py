@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extract import tables
+from extract import jobs, tables
 from extract.mysql_address import Address
 from extract.reconcile import HOUR, STATEMENT_RANGES, parts_of
 from extract.settings import PROJECT
@@ -92,12 +92,14 @@ def test_a_row_lands_by_a_reconcile_once_its_value_is_mended_in_place(
 
 def test_a_cycle_warns_where_nothing_but_rejected_rows_came(world: World) -> None:
     """The check of the next midnight tells them, too: up to a day later."""
-    world.order(1, START)
+    world.insert("uni_tracking_spath", [(order, START - order, 100, 0) for order in range(60)])
     assert world.cycle().warnings == []
     world.insert("uni_tracking_spath", [(order, START * 1_000 + order, 100, 0) for order in range(20)])
     (warning,) = world.cycle().warnings
-    assert warning.startswith("uni_tracking_spath: 20 of the 21 rows that came could not be loaded, and none landed")
+    assert warning.startswith("uni_tracking_spath: 20 new rows could not be loaded, and none landed")
     assert world.cycle().warnings == [], "the same rows, read again"
+    world.insert("uni_tracking_spath", [(61, START * 1_000, 100, 0), (61, START, 100, 1)])
+    assert world.cycle().warnings == [], "something landed"
 
 
 # However many
@@ -110,6 +112,11 @@ def test_scattered_hours_are_read_in_statements_of_few_ranges() -> None:
     assert sum(each.rows for each in parts) == len(hours)
     spans = [(span.start, span.end) for each in parts for span in each.ranges if not span.unplaceable]
     assert spans == [(hour * HOUR, (hour + 1) * HOUR) for hour in hours]
+
+
+def test_an_hour_that_is_too_large_to_be_tried_again_keeps_no_other_from_it() -> None:
+    assert jobs._newest({1: 5, 2: 100, 3: 4, 4: 2}, 10) == {4: 2, 3: 4}
+    assert jobs._newest({1: 3, 2: 100, 3: 4, 4: 2}, 10) == {4: 2, 3: 4, 1: 3}
 
 
 def test_hours_after_2100_are_one_range() -> None:
