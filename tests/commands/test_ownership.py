@@ -160,6 +160,7 @@ def test_the_first_cycle_names_what_is_not_its_own_and_makes_nothing(
     assert everything(world) == before
 
 
+@pytest.mark.slow
 def test_all_are_named_at_once_and_what_the_message_says_makes_room(
     make: Make, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -201,6 +201,7 @@ def stay_behind(world: World) -> None:
     world.execute(f"DELETE FROM {HISTORY}.hist_ecs_2025_h1")
 
 
+@pytest.mark.slow
 def test_7_metadata_that_stayed_behind_its_archived_order_is_found(world: World) -> None:
     stay_behind(world)
     daily(world, 1)
@@ -328,7 +329,8 @@ def reactivated(world: World) -> None:
     daily(world, 1)
 
 
-@pytest.mark.parametrize("what", [["1"], pytest.param(["--all"], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [["1"], ["--all"]])
 def test_restore_brings_the_metadata_back_by_the_ordinary_way(world: World, what: list[str]) -> None:
     reactivated(world)
     assert exceptions_command(["--at", "2025-09-02T00:25:00", "restore", *what]) == 0

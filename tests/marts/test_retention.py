@@ -164,6 +164,7 @@ def test_metadata_that_arrives_after_its_order_was_archived_follows_it(world: Wo
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_an_order_that_comes_back_leaves_history_wherever_it_is(world: World) -> None:
     """Looking into the two newest history tables only would miss it."""
     world.order(9, START)

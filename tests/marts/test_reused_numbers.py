@@ -97,7 +97,8 @@ def test_the_archived_order_stays_and_one_finding_says_so(any_world: World, case
     assert seen == [(3,)]
 
 
-@pytest.mark.parametrize("lag", [2, pytest.param(HOUR, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lag", [2, HOUR])
 def test_an_orders_creation_may_lie_a_little_behind_its_only_status(world: World, lag: int) -> None:
     """Two tables of a source need not tell one time: such metadata is its order's own, archived and back."""
     put_order(world, 11, "A", AGED, created=AGED + lag)
