@@ -154,8 +154,9 @@ def _newest(hours: Mapping[int, int], most_rows: int) -> dict[int, int]:
     """Of the hours (hour -> rows) the newest that have at most so many rows together; one that has more is left out."""
     taken: dict[int, int] = {}
     for hour in sorted(hours, reverse=True):
-        if sum(taken.values()) + hours[hour] <= most_rows:
+        if hours[hour] <= most_rows:
             taken[hour] = hours[hour]
+            most_rows -= hours[hour]
     return taken
 
 

@@ -151,12 +151,12 @@ def news_of_cycle(
     if not cycle.counts:
         pass
     elif cycle.outcome != DONE:
-        last = _moment(failing)
+        last = moment_in(failing)
         if last is None or cycle.cycle_at - last > A_DAY:  # or what was told of another warehouse would hide it
             news.append(_begins_to_fail(cycle, last_good))
     elif broken:
         news.append(_recovered(cycle, broken))
-    elif since := _moment(silent):
+    elif since := moment_in(silent):
         news.append(_runs_again(cycle, since, before))
     elif last_good is not None and cycle.cycle_at - last_good.ended_at > OVERDUE:
         news.append(_runs_again(cycle, last_good.ended_at, before))
@@ -266,7 +266,7 @@ def _utc(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def _moment(text: object) -> dt.datetime | None:
+def moment_in(text: object) -> dt.datetime | None:
     """From a memory, which may have been broken off."""
     with suppress(TypeError, ValueError):
         return dt.datetime.fromisoformat(str(text))
@@ -315,7 +315,7 @@ class CycleNews:
     def _told_until(self) -> dt.datetime:
         """The cycle that told findings last, or the last that ended well if that is not known."""
         with remembered(self._cycle.gateway) as memory:
-            until = _moment(memory.get(FINDINGS_UNTIL))
+            until = moment_in(memory.get(FINDINGS_UNTIL))
         return until if until is not None and until <= self._at else last_good_of(self._before or [])
 
     def send(self, error: BaseException | None) -> None:
@@ -342,11 +342,11 @@ class CycleNews:
                 self._before, this, self._findings, self._fallen_silent, failing=failing, silent=silent
             )
             with remembered(self._cycle.gateway) as memory:
-                last = _moment(memory.get(LAST_END))
+                last = moment_in(memory.get(LAST_END))
                 if outcome == DONE or last is None or this.ended_at > last:  # it may be refused for an --at of the past
                     memory[LAST_END] = str(this.ended_at)
                 if outcome != DONE:
-                    memory[FAILING] = str(max(filter(None, (_moment(failing), this.ended_at))))
+                    memory[FAILING] = str(max(filter(None, (moment_in(failing), this.ended_at))))
                 if self._findings is not None:
                     memory[FINDINGS_UNTIL] = str(self._at)
                 if self._status is not None:

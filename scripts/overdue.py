@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import suppress
 
 from extract.clock import Clock, moment_of
 from extract.errors import ConfigurationError, LockHeld, WarehouseError, in_words
@@ -11,7 +10,7 @@ from extract.tables import load_config
 from scripts.alerts import remembered, send_alerts
 from scripts.cycle_log import LOCKED, OVERDUE, LoggedCycle, kept_rows, with_kept
 from scripts.display import in_time
-from scripts.news import LAST_END, SILENCE, cycles_before, news_of_silence, news_of_what_is_left
+from scripts.news import LAST_END, SILENCE, cycles_before, moment_in, news_of_silence, news_of_what_is_left
 from scripts.reading import warehouse_to_read
 from scripts.status import Status, left_undone, read_status
 
@@ -58,7 +57,5 @@ def _known(gateway: str, clock: Clock) -> tuple[list[LoggedCycle], Status | None
 
 
 def _last_end(remembered_end: object, at: dt.datetime) -> list[dt.datetime]:
-    with suppress(TypeError, ValueError):
-        end = dt.datetime.fromisoformat(str(remembered_end))
-        return [end] if end <= at else []
-    return []
+    end = moment_in(remembered_end)
+    return [end] if end is not None and end <= at else []
