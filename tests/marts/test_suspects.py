@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Iterator
@@ -50,11 +51,19 @@ STARTS = [6, 7, 20]
 
 
 def suspects(warehouse: duckdb.DuckDBPyConnection) -> list[int]:
-    engine = Engine(warehouse)
-    execute(engine, no_suspects())
-    for start, end in zip([None, *STARTS], [*STARTS, None], strict=True):
-        execute(engine, comparisons(MARTS, AGES, reach(start, end), 0))
+    for sql in rendered_comparisons():
+        warehouse.execute(sql)
     return [order for (order,) in warehouse.execute(f"SELECT DISTINCT order_id FROM {SUSPECTS} ORDER BY 1").fetchall()]
+
+
+@functools.cache
+def rendered_comparisons() -> list[str]:
+    """The statements, which are the same for every test."""
+    rendered = Rendered()
+    execute(rendered, no_suspects())
+    for start, end in zip([None, *STARTS], [*STARTS, None], strict=True):
+        execute(rendered, comparisons(MARTS, AGES, reach(start, end), 0))
+    return rendered.sql
 
 
 def test_orders_in_order_are_no_suspects(warehouse: duckdb.DuckDBPyConnection) -> None:
@@ -177,6 +186,18 @@ def test_one_row_of_each_is_asked_of_every_order(warehouse: duckdb.DuckDBPyConne
         warehouse.execute(f"INSERT INTO ecs SELECT {order}, 800, 1 FROM range({metadata})")
         warehouse.execute(f"INSERT INTO uts VALUES ({order}, 1000)")
     assert suspects(warehouse) == [order for order, way in enumerate(ways, 1) if way not in ((0, 0), (1, 1))]
+
+
+class Rendered:
+    """Keeps what it is asked to execute."""
+
+    dialect = "duckdb"
+
+    def __init__(self) -> None:
+        self.sql: list[str] = []
+
+    def execute(self, sql: str) -> None:
+        self.sql.append(sql)
 
 
 class Engine:
