@@ -29,14 +29,15 @@ class Shop:
 
     def __init__(self, url: str):
         self.url = url
-        for table, columns in TABLES.items():
-            self.run(f"CREATE TABLE {table} ({columns})")
+        self.run(*(f"CREATE TABLE {table} ({columns})" for table, columns in TABLES.items()))
         for order in range(1, 11):
             created = START + order * HOUR
-            self.run(f"INSERT INTO ecs_order_info VALUES ({order}, 11, {created})")
-            self.run(f"INSERT INTO uni_tracking_spath VALUES ({order}, {created}, 100, 0)")
-            self.run(f"INSERT INTO uni_tracking_spath VALUES ({order}, {created + MINUTE}, 200, 1)")
-            self.run(f"INSERT INTO uni_tracking_info VALUES ({order}, 'T{order}', 200, {created + MINUTE})")
+            self.run(
+                f"INSERT INTO ecs_order_info VALUES ({order}, 11, {created})",
+                f"INSERT INTO uni_tracking_spath VALUES ({order}, {created}, 100, 0)",
+                f"INSERT INTO uni_tracking_spath VALUES ({order}, {created + MINUTE}, 200, 1)",
+                f"INSERT INTO uni_tracking_info VALUES ({order}, 'T{order}', 200, {created + MINUTE})",
+            )
 
     def run(self, *statements: str) -> None:
         with closing(Address.parse(self.url).connect(autocommit=True)) as connection:

@@ -343,6 +343,7 @@ def test_restore_brings_the_metadata_back_by_the_ordinary_way(world: World, what
     world.assert_whole()
 
 
+@pytest.mark.slow
 def test_restore_leaves_a_correction_that_has_landed_the_newest(world: World) -> None:
     """The marts have not taken it yet: a cycle may have failed behind its extract."""
     reactivated(world)

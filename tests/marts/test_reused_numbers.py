@@ -260,6 +260,7 @@ def test_a_tracking_number_that_was_corrected_makes_no_second_order(world: World
     assert (world.history("uti"), [row[1] for row in statuses(world)], reused(world)) == ([], ["B"], [])
 
 
+@pytest.mark.slow
 def test_a_tracking_number_corrected_with_an_earlier_time_makes_no_second_order(world: World) -> None:
     """The archived status is the newer one: the correction is superseded, and stands in history beside it never."""
     archived(world)
@@ -279,6 +280,7 @@ def test_a_source_that_writes_blanks_instead_of_null_makes_no_second_order(world
     assert (world.history("uti"), [row[1] for row in statuses(world)], reused(world)) == ([], [""], [])
 
 
+@pytest.mark.slow
 def test_a_third_order_under_a_number_is_told_although_the_second_was_accepted(world: World) -> None:
     archived(world)
     purge(world)

@@ -126,6 +126,7 @@ def test_five_columns_of_five_types_reach_every_table_by_lines_in_one_file(
     assert [name for name, _ in kinds] == sorted(NAMES), kinds
 
 
+@pytest.mark.slow
 def test_a_bound_view_of_somebody_elses_is_no_hindrance_and_is_named_where_it_is_in_the_way(
     redshift_world: RedshiftWorld, project: Path
 ) -> None:

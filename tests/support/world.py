@@ -41,6 +41,19 @@ def put(connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[tuple[
     connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
+def put_scan(source: duckdb.DuckDBPyConnection, order_id: int, time: int, code: int) -> None:
+    """A scan, and the order's status if the scan is not older than the one it has."""
+    ((seq,),) = source.execute("SELECT COUNT(*) FROM uni_tracking_spath WHERE order_id = ?", [order_id]).fetchall()
+    put(source, "uni_tracking_spath", [(order_id, time, code, seq)])
+    held = source.execute("SELECT update_time FROM uni_tracking_info WHERE order_id = ?", [order_id]).fetchall()
+    if not held:
+        put(source, "uni_tracking_info", [(order_id, f"T{order_id}", code, time)])
+    elif held[0][0] <= time:
+        source.execute(
+            "UPDATE uni_tracking_info SET status = ?, update_time = ? WHERE order_id = ?", [code, time, order_id]
+        )
+
+
 class World:
     """A source and a warehouse in one folder, at a moment that a test moves on."""
 
@@ -70,24 +83,14 @@ class World:
 
     def order(self, order_id: int, created: int, *, partner: int = 1) -> None:
         """An order is created: its metadata, its first scan and its first status."""
-        self.insert("ecs_order_info", [(order_id, partner, created)])
-        self.scan(order_id, created, code=100)
+        with duckdb.connect(str(self.source_file)) as source:
+            put(source, "ecs_order_info", [(order_id, partner, created)])
+            put_scan(source, order_id, created, 100)
 
     def scan(self, order_id: int, time: int, *, code: int = 200) -> None:
         """A scan, and with it the order's status, as the real source keeps them."""
         with duckdb.connect(str(self.source_file)) as source:
-            (seq,) = source.execute(
-                "SELECT COUNT(*) FROM uni_tracking_spath WHERE order_id = ?", [order_id]
-            ).fetchall()[0]
-            put(source, "uni_tracking_spath", [(order_id, time, code, seq)])
-            held = source.execute("SELECT update_time FROM uni_tracking_info WHERE order_id = ?", [order_id]).fetchall()
-            if not held:
-                put(source, "uni_tracking_info", [(order_id, f"T{order_id}", code, time)])
-            elif held[0][0] <= time:
-                source.execute(
-                    "UPDATE uni_tracking_info SET status = ?, update_time = ? WHERE order_id = ?",
-                    [code, time, order_id],
-                )
+            put_scan(source, order_id, time, code)
 
     def status(self, order_id: int, status: int, time: int) -> None:
         """The order's current status, whatever its scans say."""
