@@ -234,9 +234,9 @@ class Oracle:
         )
 
     def is_of_a_namesake(self, order: int) -> bool:
-        """The newest archived metadata of an active number was there before the last status of an earlier order."""
+        """The newest archived metadata of an active number was created with an earlier order, not after its end."""
         newest = max(each.version.row[2] for each in self.history_ecs[order])
-        return any(newest <= each.version.row[3] for each in self.history_uti.get(order, []))
+        return any(not created_later(newest, each.version.row[3]) for each in self.history_uti.get(order, []))
 
     def restore(self, orders: list[int], now: int) -> None:
         """An operator lands archived metadata in raw again."""
