@@ -90,8 +90,10 @@ class Player:
     """The newest status that was ever seen of each order."""
     before: Observed = field(default_factory=dict)
     """What was seen after the step before."""
-    reused: set[int] = field(default_factory=set)
-    """Numbers that the source took from an order, or that are told of as used again: the oracle tells the two apart."""
+    purged: set[int] = field(default_factory=set)
+    """Numbers that the source has taken from an order and may have given to another: the oracle tells them apart."""
+    reported: set[int] = field(default_factory=set)
+    """Numbers that an exception named as used again."""
     unrestored: set[int] = field(default_factory=set)
     """Orders that came back, or whose archived status was renewed, while their metadata stayed in history."""
 
@@ -126,7 +128,7 @@ class Player:
                 self.connection.execute(f"DELETE FROM {UTI} WHERE order_id = ?", [row[0]])
                 self.insert(UTI, row)
             case ("purge", order):
-                self.reused.add(order)
+                self.purged.add(order)
                 for table in oracle.COLUMNS:
                     self.connection.execute(f"DELETE FROM {table} WHERE order_id = ?", [order])
             case ("cycle", now, since):
@@ -173,7 +175,7 @@ class Player:
 
     def assert_invariants(self, seen: Observed, told: str) -> None:
         """The promises themselves, whatever the oracle says."""
-        self.reused |= {row[2] for row in seen["exceptions"] if row[0] == "order_number_reused"}
+        self.reported |= {row[2] for row in seen["exceptions"] if row[0] == "order_number_reused"}
         marks = (("uti", 1), ("ecs", 2), ("hist_uti", 1), ("hist_ecs", 2))
         uti, ecs, old_uti, old_ecs = (self.marked(seen, what, at) for what, at in marks)
         for what, orders in (("uti", orders_of(seen, "uti")), ("ecs", orders_of(seen, "ecs"))):
@@ -201,10 +203,16 @@ class Player:
         self.before = seen
 
     def marked(self, seen: Observed, what: str, mark: int) -> Counter[Row]:
-        """Order number and what tells an order from another one of that number: tno, or when it was created."""
+        """Order number and what tells an order from another one of that number: tno, or when it was created.
+
+        Without a tracking number nothing here tells them apart: such a number must be reported.
+        """
         at = 1 if what.startswith("hist") else 0
         rows = Counter((row[at], row[at + mark]) for row in seen[what].elements())
-        return Counter({row: count for row, count in rows.items() if row[0] not in self.reused})
+        beyond = set(self.purged)
+        if what in ("uti", "hist_uti"):
+            beyond |= {order for order, tno in rows if order in self.reported and oracle.is_blank(tno)}
+        return Counter({row: count for row, count in rows.items() if row[0] not in beyond})
 
     def assert_what_left_is_in_history(self, seen: Observed, told: str) -> None:
         """I3, from what was seen after the step before: what a mart no longer has, history holds."""
@@ -229,11 +237,11 @@ class Player:
         status, metadata = ({row[1]: row for row in seen[what]} for what in ("hist_uti", "hist_ecs"))
         renewed = {row[1] for row in self.before.get("hist_uti", ()) if status.get(row[1]) != row}
         self.unrestored = ((self.unrestored | renewed) & set(metadata)) - set(orders_of(seen, "ecs"))
-        alone = orders_of(seen, "hist_uti")
-        for order in {each for each in set(status) & set(metadata) if alone[each] == 1} - self.unrestored - self.reused:
+        alone, reused = orders_of(seen, "hist_uti"), self.purged | self.reported
+        for order in {each for each in set(status) & set(metadata) if alone[each] == 1} - self.unrestored - reused:
             same = status[order][0] == metadata[order][0]
             hold(same, f"I5: order {order} lies in one half-year {told}: {status[order]}, {metadata[order]}")
-        split = (set(status) & set(orders_of(seen, "ecs"))) - set(orders_of(seen, "uti")) - self.reused
+        split = (set(status) & set(orders_of(seen, "ecs"))) - set(orders_of(seen, "uti")) - reused
         hold(not split, f"I5: the metadata of an archived order is no longer in the mart {told}: {sorted(split)[:5]}")
 
     def assert_source_is_held(self) -> None:
